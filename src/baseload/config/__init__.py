@@ -1,0 +1,1 @@
+"""One file becomes frozen structs; every mistake is named with its line and a hint."""

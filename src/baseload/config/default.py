@@ -1,0 +1,122 @@
+"""The fleet that runs when there is no file, and the file that `baseload init` writes: one text.
+
+Keeping them one means that a newcomer's first `baseload up` and their first file agree, and that
+the text is parsed each time someone starts without a file. DeepSeek's API takes part when its key
+is in the environment; otherwise its lines are there, but commented out, so that the file works as
+written.
+
+Which models an engine knows is the engine's matter, not checked here.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from baseload.config.fleet import Fleet
+from baseload.config.reading import parse_fleet
+
+DEEPSEEK_KEY: Final = "DEEPSEEK_API_KEY"
+"""The variable that, when it holds something, puts DeepSeek's API in front."""
+_FILE: Final = "the built-in fleet"
+
+# `@with ` marks lines that need DeepSeek's key, `@without ` those that stand in for them.
+_TEXT: Final = """\
+# The fleet: where models run, and under which names callers reach them.
+# `baseload check` names every mistake in this file; `baseload up` serves it.
+# Lines that begin with `#` show what else can be set, mostly with the value it has anyway.
+# Text can name an environment variable: "${NAME}", or "${NAME:-what to use without it}".
+
+listen: 127.0.0.1:8080          # where callers connect; 0.0.0.0:8080 lets other machines in
+admin: 127.0.0.1:9090           # where operators look: health, metrics, status
+
+backends:                       # places where models run, by a name of your choice
+  @with deepseek:
+  @with   url: https://api.deepseek.com/v1     # base URL of an OpenAI-compatible API, up to /v1
+  @with   api_key: "${DEEPSEEK_API_KEY}"       # sent as a bearer token; keep keys out of this file
+  @with   concurrency: 500                     # calls at once; 256 when absent
+  cpu:
+    engine: llama.cpp           # a model server that baseload starts itself
+    model: smollm2-135m-instruct  # what it loads: a known model's name, or a path to a .gguf file
+  # edge:
+  #   url: https://gpu-1.example:8000/v1
+  #   connect_s: 3.0            # longest wait for a connection
+  #   ca: private-ca.pem        # PEM file of a private CA, for https
+
+models:                         # what callers may write as `model`
+  smollm2-135m-instruct:
+    tiers:                      # tried in order; the first that can take a call does
+      - cpu:
+          model: smollm2-135m-instruct  # the model's name at this backend
+          # share: 100          # part of the tier's calls, against other backends in the tier
+          # weights: smollm2    # backends with equal `weights` hold the very same model
+    first_token_s: 60           # longest wait for an attempt's first token; 30 when absent
+    # stall_s: 30.0             # longest silence between two tokens
+    # total_s: 600.0            # longest a call may take, queue included
+    # resume: same_weights      # where a broken answer may be continued: or any, off (not used yet)
+  deepseek-chat:
+    tiers:
+      @with - deepseek: {model: deepseek-chat}
+      - cpu: {model: smollm2-135m-instruct}
+    @without first_token_s: 60
+  deepseek-reasoner:
+    tiers:
+      @with - deepseek: {model: deepseek-reasoner}
+      - cpu: {model: smollm2-135m-instruct}
+    @without first_token_s: 60
+
+# drain_s: 30.0                 # longest wait for open answers when baseload is told to stop
+# state_dir: ~/.local/state/baseload  # where engines' logs are kept
+
+# queue:                        # where calls wait when every backend they could use is full
+#   size: 1024                  # calls that may wait at once, all models together
+#   wait_s: 30.0                # longest wait before a call is refused
+
+# inbound:                      # what a caller's connection may cost the gateway
+#   body_mb: 32.0               # largest request body
+#   header_kb: 32.0             # largest request head, all headers together
+#   header_s: 10.0              # longest time from a request's first byte to its last header
+#   body_s: 30.0                # longest silence while a request body is being sent
+#   idle_s: 75.0                # longest idle time of a kept connection
+#   unread_s: 60.0              # longest time that a caller may leave its answer unread
+#   connections: 16384          # open connections at once
+
+# tls:                          # serve callers over https
+#   cert: fullchain.pem         # PEM file, the chain included
+#   key: privkey.pem            # PEM file of the private key
+
+# What follows is read but not used by this version.
+
+# overload:                     # when a backend counts as overloaded
+#   error_rate: 0.05            # above this share of failed calls
+#   latency_s: 0.2              # above this time for a health ping
+
+# store:                        # where what must outlive a process is kept
+#   ledger: sqlite:///baseload.db  # who used what
+#   counters: memory://         # counters that replicas share
+
+# keys:                         # must stay empty: this version does not enforce callers' keys
+#   - name: team-a              # whom the key belongs to
+#     sha256: ""                # SHA-256 of the key, 64 hexadecimal digits
+#     rpm: 600                  # calls a minute
+#     tpm: 1000000              # tokens a minute
+#     concurrency: 32           # calls at once
+#     priority: interactive     # who is served first: interactive, default, batch
+"""
+
+
+def init_text(*, with_deepseek: bool = False) -> str:
+    """Return a fleet file that explains every field.
+
+    Without DeepSeek it needs nothing from the environment; with it, it needs DEEPSEEK_KEY.
+    """
+    on, off = ("", "# ") if with_deepseek else ("# ", "")
+    return _TEXT.replace("@with ", on).replace("@without ", off)
+
+
+def wants_deepseek(env: Mapping[str, str]) -> bool:
+    """Whether the environment holds a key for DeepSeek's API."""
+    return bool(env.get(DEEPSEEK_KEY))
+
+
+def default_fleet(env: Mapping[str, str]) -> Fleet:
+    """Return the fleet that is served when there is no file."""
+    return parse_fleet(init_text(with_deepseek=wants_deepseek(env)), _FILE, env)

@@ -1,0 +1,60 @@
+"""What a sound fleet's owner should know all the same: nothing is wrong, but it may surprise.
+
+A mistake stops the gateway; a note does not. Notes are about doors that stand open, and about parts
+of the file that this version reads but does not act on, which would otherwise look obeyed.
+"""
+
+from baseload.config.addresses import is_loopback, parse_address, parse_url
+from baseload.config.fleet import Fleet, Overload, Store
+
+
+def notes(fleet: Fleet) -> list[str]:
+    """Return one sentence for each thing worth knowing, most urgent first."""
+    return [*_open_doors(fleet), *_unused(fleet), *_not_acted_on(fleet)]
+
+
+def _open_doors(fleet: Fleet) -> list[str]:
+    found = []
+    if not is_loopback(parse_address(fleet.listen)[0]):
+        found.append(
+            f"listen: {fleet.listen} can be reached from other machines, and the gateway asks for "
+            "no keys: whoever reaches it can use it"
+        )
+    if not is_loopback(parse_address(fleet.admin)[0]):
+        found.append(
+            f"admin: {fleet.admin} can be reached from other machines, and asks for no password"
+        )
+    for name, backend in fleet.backends.items():
+        if not backend.api_key or backend.url is None:
+            continue
+        url = parse_url(backend.url)
+        if not url.tls and not is_loopback(url.host):
+            found.append(
+                f"backends.{name}.api_key: sent over plain http to {url.host}, where others on the "
+                "way can read it"
+            )
+    return found
+
+
+def _unused(fleet: Fleet) -> list[str]:
+    used = {name for model in fleet.models.values() for tier in model.tiers for name in tier}
+    found = [f"backends.{name}: no model uses it" for name in fleet.backends if name not in used]
+    for name, backend in fleet.backends.items():
+        if backend.engine and backend.api_key:
+            found.append(f"backends.{name}.api_key: has no effect with `engine`")
+        if backend.ca and not (backend.url and parse_url(backend.url).tls):
+            found.append(f"backends.{name}.ca: has no effect without an https `url`")
+    return found
+
+
+def _not_acted_on(fleet: Fleet) -> list[str]:
+    parts = {"overload": fleet.overload != Overload(), "store": fleet.store != Store()}
+    # Nothing is resumed yet, so `off` is obeyed.
+    parts |= {
+        f"models.{name}.resume": model.resume == "any" for name, model in fleet.models.items()
+    }
+    return [
+        f"{path}: read, but this version does not act on it"
+        for path, is_changed in parts.items()
+        if is_changed
+    ]

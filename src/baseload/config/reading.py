@@ -1,0 +1,72 @@
+"""How a fleet file becomes a `Fleet`, or a list of everything that is wrong with it.
+
+Text becomes a tree (`tree.py`), the tree is fitted to the structs (`fitting.py`), the rules between
+values are checked (`rules.py`), and only a file without any mistake is turned into structs. Each
+stage notes its mistakes and goes on with what is sound, so that a person mends a file once.
+
+Nothing is read beyond the file and the environment that is handed in, and no network is touched.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from baseload.config.fitting import Fitter
+from baseload.config.fleet import Fleet
+from baseload.config.mistakes import Mistakes, place_after, printable
+from baseload.config.rules import check_rules
+from baseload.config.tree import NULL, compose
+
+FILE_MAX_BYTES: Final = 1024 * 1024
+"""Largest fleet file; a thousand models take a quarter of it."""
+_BYTE_ORDER_MARK: Final = "\ufeff"
+
+
+def read_fleet(path: Path, env: Mapping[str, str]) -> Fleet:
+    """Read and check the file at `path`.
+
+    Raises FleetFileError with every mistake, which includes a file that cannot be read at all.
+    """
+    mistakes = Mistakes(printable(str(path)))
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_MAX_BYTES + 1)
+    except FileNotFoundError:
+        mistakes.add(0, 0, "", "no such file", "`baseload init` writes one")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a path"
+        mistakes.add(0, 0, "", f"cannot be read: {reason}")
+    mistakes.refuse()
+    if len(data) > FILE_MAX_BYTES:
+        mistakes.add(0, 0, "", f"larger than {FILE_MAX_BYTES} bytes", "is this a fleet file?")
+        mistakes.refuse()
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        place = place_after(data[: error.start].decode())
+        mistakes.add(*place, "", "not UTF-8 from here on", "save the file as UTF-8")
+        mistakes.refuse()
+    return parse_fleet(text, mistakes.file, env)
+
+
+def parse_fleet(text: str, file: str, env: Mapping[str, str]) -> Fleet:
+    """Check `text` and return the fleet that it says; `file` is its name in mistakes.
+
+    Raises FleetFileError with every mistake.
+    """
+    mistakes = Mistakes(file)
+    if len(text) > FILE_MAX_BYTES:
+        mistakes.add(0, 0, "", f"larger than {FILE_MAX_BYTES} bytes", "is this a fleet file?")
+        mistakes.refuse()
+    root = compose(text.removeprefix(_BYTE_ORDER_MARK), mistakes)
+    if root is None or root.tag == NULL:
+        mistakes.refuse()
+        mistakes.add(0, 0, "", "empty", "`baseload init` writes a file to start from")
+        mistakes.refuse()
+    assert root is not None
+    found = Fitter(env, mistakes).fleet(root)
+    check_rules(found, mistakes)
+    mistakes.refuse()
+    return msgspec.convert(found.plain(), Fleet)

@@ -1,0 +1,127 @@
+"""What makes a well-formed fleet file senseless all the same: values at odds with each other.
+
+Fitting has judged each value alone. Here backends are held against tiers, addresses against each
+other, paths against the disk. Each rule looks only at what it needs, and keeps silent where that is
+unsound: it has been reported.
+
+It does not connect to anything: whether a backend answers is for probes to find out.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from baseload.config.addresses import overlap, parse_address, parse_url
+from baseload.config.found import UNSOUND, Found, Place
+from baseload.config.mistakes import Mistakes, nearest
+
+_T = TypeVar("_T")
+
+
+def check_rules(fleet: Found, mistakes: Mistakes) -> None:
+    """Note every mistake that takes more than one value, or the disk, to see."""
+    if not fleet.entries:
+        return
+    for rule in (_backends, _tiers, _addresses, _tls, _keys):
+        rule(fleet.entries, mistakes)
+
+
+def _report(mistakes: Mistakes, at: Found, what: str, hint: str = "") -> None:
+    mistakes.add(*at.place, at.path, what, hint)
+
+
+def _backends(fleet: dict[str, Found], mistakes: Mistakes) -> None:
+    for backend in fleet["backends"].entries.values():
+        if not (parts := backend.entries):
+            continue
+        url, engine, model = parts["url"], parts["engine"], parts["model"]
+        if url.is_set and engine.is_set:
+            hint = "a backend is either reached at a URL or started by baseload: remove one"
+            _report(mistakes, max(url, engine, key=_in_file), "`url` and `engine` together", hint)
+        elif not url.is_set and not engine.is_set:
+            hint = "`url: https://…/v1`, or `engine: llama.cpp` with a `model`"
+            _report(mistakes, backend, "needs a `url` or an `engine`", hint)
+        elif engine.is_set and not model.is_set:
+            what = "needs the `model` that the engine is to load"
+            _report(mistakes, backend, what, "for example `model: smollm2-135m-instruct`")
+        elif url.is_set and model.is_set:
+            hint = "the model asked for at a URL is named in the tiers that use it"
+            _report(mistakes, model, "belongs to an `engine`, not to a `url`", hint)
+        if url.text is not None:
+            _parses(parse_url, url, "for example https://api.deepseek.com/v1", mistakes)
+        _file(parts["ca"], mistakes)
+        if engine.is_set and (model.text or "").endswith(".gguf"):
+            _file(model, mistakes)
+
+
+def _tiers(fleet: dict[str, Found], mistakes: Mistakes) -> None:
+    backends = fleet["backends"]
+    for model in fleet["models"].entries.values():
+        for tier in model.entries["tiers"].items if model.entries else []:
+            if backends.entries:
+                for name, target in tier.entries.items():
+                    if name not in backends.entries:
+                        hint = nearest(name, backends.entries)
+                        _report(mistakes, target, "no such backend", hint)
+            shares = [
+                target.entries["share"].value if target.entries else UNSOUND
+                for target in tier.entries.values()
+            ]
+            if shares and all(share == 0 for share in shares):
+                what = "every share of this tier is 0, so it would take no call"
+                _report(mistakes, tier, what, "give one a share, or remove the tier")
+
+
+def _addresses(fleet: dict[str, Found], mistakes: Mistakes) -> None:
+    hint = "for example 127.0.0.1:8080"
+    listen = _parses(parse_address, fleet["listen"], hint, mistakes)
+    admin = _parses(parse_address, fleet["admin"], hint, mistakes)
+    if listen is not None and admin is not None and overlap(listen, admin):
+        later = max(fleet["listen"], fleet["admin"], key=_in_file)
+        other = "admin" if later is fleet["listen"] else "listen"
+        _report(mistakes, later, f"the same address as `{other}`", "give it another port")
+
+
+def _tls(fleet: dict[str, Found], mistakes: Mistakes) -> None:
+    for part in fleet["tls"].entries.values():
+        _file(part, mistakes)
+
+
+def _keys(fleet: dict[str, Found], mistakes: Mistakes) -> None:
+    keys = fleet["keys"]
+    if not keys.items:
+        return
+    what = "keys are not enforced by this version: with them here, the gateway would still be open"
+    _report(mistakes, keys, what, "remove them, and let a firewall or proxy decide who gets in")
+    names: set[str] = set()
+    for key in keys.items:
+        name = key.entries["name"] if key.entries else key
+        if name.text is not None and name.text in names:
+            _report(mistakes, name, "another key has this name", "each caller's name is its own")
+        names.add(name.text or "")
+
+
+def _parses(read: Callable[[str], _T], at: Found, hint: str, mistakes: Mistakes) -> _T | None:
+    if at.text is None:
+        return None
+    try:
+        return read(at.text)
+    except ValueError as error:
+        _report(mistakes, at, str(error), hint)
+        return None
+
+
+def _file(at: Found, mistakes: Mistakes) -> None:
+    if at.text is None:
+        return
+    try:
+        exists = Path(at.text).is_file()
+    except (OSError, ValueError):  # a folder that may not be entered, a name no file can have
+        exists = False
+    if not exists:
+        hint = "a relative path starts where baseload is started; `~` is not expanded"
+        _report(mistakes, at, "no such file, or it cannot be reached", hint)
+
+
+def _in_file(one: Found) -> Place:
+    return one.place

@@ -1,0 +1,1 @@
+"""Tests of Baseload, one folder a room of the house."""
