@@ -1,0 +1,41 @@
+"""The story of one call, told once and performed by every driver.
+
+A flow is a generator: it yields what it asks of the world and is sent what happened. It touches
+neither sockets nor clocks, so the gateway performs it with connections, the simulator with a heap
+of events and a test with a script, and all three take the same decisions. Chunks of an answer pass
+through the driver and never through here.
+
+A cancel is legal at every yield: the driver tells `GONE`, and the story runs to its end.
+"""
+
+from collections.abc import Generator
+
+from baseload.core.facts import Ask, Call, Fact, Relay, Reply, Send, Told, Wait
+from baseload.core.gate import Gate
+
+Flow = Generator[Ask, Told, Reply]
+
+
+def carry(call: Call, gate: Gate, now: float) -> Flow:
+    """Tell the story of one call; every `yield` asks the world and is told what happened."""
+    model = gate.model_of(call)
+    fact = gate.offer(call, now)  # 1 admit: a permit at once, a place in the line, or a refusal
+    while True:
+        if fact is Fact.QUEUED:
+            told = yield Wait(call)
+            fact, now = told.fact, told.now
+        if fact is not Fact.ADMITTED:
+            break
+        target = gate.route(call)  # 2 route
+        told = yield Send(call, target, model.first_token_s)  # 3 attempt, until the first token
+        gate.heard(call, told)
+        if told.fact is Fact.FIRST_TOKEN:
+            told = yield Relay(call, target, model.stall_s)  # 4 relay: from here nothing is retried
+            gate.heard(call, told)
+        fact, now = told.fact, told.now
+        if not fact.is_retryable:
+            break
+        fact = gate.again(call, told)
+    retry_after_s = gate.retry_after_s(call, fact)
+    gate.leave(call, now)  # 5 settle
+    return Reply(call, fact, retry_after_s)

@@ -1,0 +1,36 @@
+"""One backend as the gate sees it: is it up, how many permits are out, how many there are."""
+
+from baseload.core.breaker import Breaker
+from baseload.core.limits import Limit
+
+
+class Seat:
+    """A backend's permits and its breaker. The gate alone changes it."""
+
+    __slots__ = ("breaker", "in_flight", "is_up", "limit", "name")
+
+    def __init__(self, name: str, limit: Limit) -> None:
+        self.name = name
+        self.limit = limit
+        self.breaker = Breaker()
+        self.in_flight = 0
+        self.is_up = True
+
+    def is_usable(self) -> bool:
+        """Say whether the backend may be asked at all, permits aside."""
+        return self.is_up and self.breaker.can_take()
+
+    def can_take(self) -> bool:
+        """Say whether a call may be sent here now."""
+        return self.in_flight < self.limit.limit and self.is_up and self.breaker.can_take()
+
+    def take(self, call_id: int) -> None:
+        """Give out a permit."""
+        assert self.can_take()
+        self.in_flight += 1
+        self.breaker.take(call_id)
+
+    def release(self) -> None:
+        """Take a permit back."""
+        assert self.in_flight > 0
+        self.in_flight -= 1

@@ -1,0 +1,39 @@
+"""Small fleets and calls for tests of `core`."""
+
+from collections.abc import Iterator
+from itertools import count
+
+from baseload.config.fleet import Model, Queue, Target
+from baseload.core.facts import Call
+from baseload.core.gate import Gate
+
+
+def model(*tiers: dict[str, int], **fields) -> Model:
+    """Give a model named `m`; each tier says its backends and their shares."""
+    return Model(
+        name="m",
+        tiers=tuple(
+            {
+                name: Target(backend=name, model=f"m-at-{name}", share=share)
+                for name, share in tier.items()
+            }
+            for tier in tiers
+        ),
+        **fields,
+    )
+
+
+def gate(*tiers: dict[str, int], limit: int = 2, size: int = 4, wait_s: float = 5.0) -> Gate:
+    """Give a gate for one model whose backends all have the same limit."""
+    names = {name for tier in tiers for name in tier}
+    return Gate({"m": model(*tiers)}, dict.fromkeys(names, limit), Queue(size=size, wait_s=wait_s))
+
+
+def calls(deadline: float = 1000.0) -> Iterator[Call]:
+    """Give calls for `m`, one after the other."""
+    return (Call(number, "m", deadline) for number in count(1))
+
+
+def permits_out(of: Gate) -> dict[str, int]:
+    """Give the permits that are out, by backend."""
+    return {name: seat.in_flight for name, seat in sorted(of.seats.items())}
