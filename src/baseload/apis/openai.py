@@ -1,0 +1,241 @@
+"""OpenAI's wire format, as far as a gateway must understand it.
+
+The gateway reads two fields of a request (`model`, `stream`), looks for a few in an answer, and
+leaves everything else alone: unknown fields pass through untouched because nothing here builds or
+rebuilds them. Where a tier knows the model under another name, that one value is replaced in the
+caller's own bytes.
+
+The format: platform.openai.com/docs/api-reference. DeepSeek's additions (`reasoning_content`,
+`prompt_cache_hit_tokens`) are read here too, because they are fields of the same objects.
+"""
+
+import re
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from baseload.apis.sse import data_of
+
+MODEL_PATHS = {
+    b"/v1/chat/completions": "chat",
+    b"/v1/completions": "completions",
+    b"/v1/embeddings": "embeddings",
+}
+"""Paths that ask a model, with the name of what is asked."""
+
+
+# -- requests ----------------------------------------------------------------------------------
+
+
+class Request(msgspec.Struct, gc=False):
+    """What a gateway needs to know of a request."""
+
+    model: str
+    stream: bool | None = None
+
+
+class BadRequestError(ValueError):
+    """The body is not a request: `param` names the field at fault, if it is one."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+_decode_request = msgspec.json.Decoder(Request).decode
+_PARAM = re.compile(r"\$\.([A-Za-z_]\w*)")
+_MISSING = re.compile(r"missing required field `(\w+)`")
+
+
+def read_request(body: bytes) -> Request:
+    """Read `model` and `stream`; raises `BadRequestError` with a sentence for the caller."""
+    try:
+        return _decode_request(body)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        if missing := _MISSING.search(text):
+            raise BadRequestError(
+                f"The request has no `{missing.group(1)}`.", missing.group(1)
+            ) from None
+        param = _PARAM.search(text)
+        raise BadRequestError(f"{text}.", param.group(1) if param else None) from None
+    except msgspec.DecodeError as error:
+        reason = "the body is empty" if not body else str(error)
+        raise BadRequestError(f"The body is not valid JSON: {reason}.") from None
+    except RecursionError:
+        raise BadRequestError("The body is nested too deeply.") from None
+
+
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def rename_model(body: bytes, old: str, new: str) -> bytes:
+    """Replace the request's model in the caller's own bytes.
+
+    Inside a JSON string a quote is always escaped, so a match of the quoted key and value is one of
+    a real field; if it is the only one, it is the request's. Otherwise (the same pair also stands
+    in a nested object, or the value is written with escapes) the top level is taken apart, every
+    other value still as it came.
+    """
+    quoted = msgspec.json.encode(new)
+    pattern = re.compile(rb'"model"(\s*):(\s*)' + re.escape(msgspec.json.encode(old)))
+    start = body.find(b'"model"')
+    matches = list(pattern.finditer(body, start)) if start >= 0 else []
+    if len(matches) == 1 and body.count(b'"model"') == 1:
+        (match,) = matches
+        between = match.group(1) + b":" + match.group(2)
+        return body[: match.start()] + b'"model"' + between + quoted + body[match.end() :]
+    fields = _decode_fields(body)
+    fields["model"] = msgspec.Raw(quoted)
+    return msgspec.json.encode(fields)
+
+
+# -- answers -----------------------------------------------------------------------------------
+
+
+class Usage(msgspec.Struct, gc=False):
+    """Tokens as the backend counted them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class _Answer(msgspec.Struct, gc=False):
+    usage: Usage | None = None
+    error: Any = None
+
+
+class _Delta(msgspec.Struct, gc=False):
+    content: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    tool_calls: Any = None
+    function_call: Any = None
+    refusal: Any = None
+    audio: Any = None
+
+    def says_something(self) -> bool:
+        """Say whether there is a token in it; reasoning is one, a role is not."""
+        return bool(
+            self.content
+            or self.reasoning_content
+            or self.reasoning
+            or self.tool_calls
+            or self.function_call
+            or self.refusal
+            or self.audio
+        )
+
+
+class _Choice(msgspec.Struct, gc=False):
+    delta: _Delta | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+    def says_something(self) -> bool:
+        """Say whether there is a token in it."""
+        return bool(self.text) or (self.delta is not None and self.delta.says_something())
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    choices: list[_Choice] = []
+    usage: Usage | None = None
+    error: Any = None
+
+
+class Event(Enum):
+    """What one event of a stream is to a gateway."""
+
+    NOTHING = "nothing"  # a comment, a role, an empty delta: the backend lives, the model is silent
+    TOKEN = "token"  # noqa: S105
+    FINISH = "finish"  # a finish reason, with or without a last token
+    DONE = "done"  # the terminator
+    ERROR = "error"  # an error object inside the stream
+    GARBAGE = "garbage"
+
+
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+
+def count_plain(whole: bytes) -> int:
+    """Count the events of whole bytes if they are all plain tokens, else give -1.
+
+    A plain event says that its choice is not finished. Finish reasons, usage at the end, errors,
+    comments and the terminator do not, so the two counts differ and the events must be read. Inside
+    a JSON string quotes are escaped: an answer's text cannot fool this.
+    """
+    ends = whole.count(b"\n\n")
+    return ends if whole.count(b'"finish_reason":null') == ends else -1
+
+
+def read_event(event: bytes) -> tuple[Event, Usage | None]:
+    """Say what an event is, and the usage in it if there is one."""
+    data = (data_of(event) or b"").strip()
+    if not data:
+        return Event.NOTHING, None
+    if data == b"[DONE]":
+        return Event.DONE, None
+    try:
+        chunk = _decode_chunk(data)
+    except (msgspec.DecodeError, RecursionError):
+        return Event.GARBAGE, None
+    if chunk.error:
+        return Event.ERROR, None
+    kind = Event.NOTHING
+    for choice in chunk.choices:
+        if choice.finish_reason:
+            kind = Event.FINISH
+        elif kind is Event.NOTHING and choice.says_something():
+            kind = Event.TOKEN
+    return kind, chunk.usage
+
+
+def read_answer(body: bytes) -> tuple[bool, Usage | None]:
+    """Say whether a body is a JSON object without an error in it, and the usage it reports."""
+    try:
+        answer = _decode_answer(body)
+    except (msgspec.DecodeError, RecursionError):
+        return False, None
+    return not answer.error, answer.usage
+
+
+# -- what the gateway says itself ----------------------------------------------------------------
+
+
+def error_body(
+    message: str, kind: str, code: str | None, param: str | None, request_id: str
+) -> bytes:
+    """Give an error as OpenAI's clients expect it, with the request's id added."""
+    error = {
+        "message": message,
+        "type": kind,
+        "param": param,
+        "code": code,
+        "request_id": request_id,
+    }
+    return msgspec.json.encode({"error": error})
+
+
+def error_event(message: str, kind: str, code: str, request_id: str) -> bytes:
+    """Give an error as an event of a stream that has already begun.
+
+    OpenAI's clients raise an `APIError` when they meet it, so a broken answer is never taken for a
+    whole one.
+    """
+    return b"data: " + error_body(message, kind, code, None, request_id) + b"\n\n"
+
+
+def models_body(names: list[str], created: int) -> bytes:
+    """Give the answer to `GET /v1/models`; `created` is in seconds since 1970."""
+    data = [_model_object(name, created) for name in names]
+    return msgspec.json.encode({"object": "list", "data": data})
+
+
+def model_body(name: str, created: int) -> bytes:
+    """Give the answer to `GET /v1/models/NAME`."""
+    return msgspec.json.encode(_model_object(name, created))
+
+
+def _model_object(name: str, created: int) -> dict[str, str | int]:
+    return {"id": name, "object": "model", "created": created, "owned_by": "baseload"}

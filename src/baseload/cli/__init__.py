@@ -1,0 +1,46 @@
+"""The command line: one module a verb, put together here."""
+
+from typing import Annotated
+
+import typer
+
+from baseload import __version__
+from baseload.cli.ask import ask
+from baseload.cli.check import check
+from baseload.cli.init import init
+from baseload.cli.schema import schema
+from baseload.cli.status import status
+from baseload.cli.up import up
+
+app = typer.Typer(
+    name="baseload",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"baseload {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def baseload(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Keep DeepSeek-class models answering when the provider's servers are busy."""
+
+
+for verb in (up, check, init, schema, status, ask):
+    app.command()(verb)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,71 @@
+"""`baseload status`: what is served, and what is wrong, as the running gateway sees it."""
+
+import urllib.error
+import urllib.request
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from baseload.cli.common import Config, base_url, fail, load_fleet
+
+WAIT_S_MAX = 10.0
+_COLOURS = {"up": "green", "probing": "yellow", "open": "red", "down": "red"}
+
+
+def status(
+    config: Config = None,
+    url: Annotated[
+        str | None, typer.Option(help="The operator's port, if not the fleet file's `admin`.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the data as it comes.")] = False,
+) -> None:
+    """Show a running gateway's backends and models.
+
+    Exits with 0 if it serves, with 1 if it does not or cannot be asked.
+
+    Example: baseload status --json
+    """
+    url = (url or base_url(load_fleet(config)[0].admin)).rstrip("/") + "/status"
+    try:
+        with urllib.request.urlopen(url, timeout=WAIT_S_MAX) as answer:  # noqa: S310 - as told
+            body = answer.read()
+    except urllib.error.HTTPError as error:
+        fail(f"{url}: HTTP {error.code}: {error.read().decode('utf-8', 'replace')[:200]}")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        fail(f"{url}: no answer: {reason}; is `baseload up` running?")
+    now = msgspec.json.decode(body)
+    if as_json:
+        typer.echo(body)
+    else:
+        _draw(now)
+    raise typer.Exit(0 if now["state"] == "serving" else 1)
+
+
+def _draw(now: dict[str, Any]) -> None:
+    console = Console()
+    console.print(
+        f"[bold]{now['state']}[/] at {now['listen']}, {now['uptime_s']:.0f} s up, "
+        f"{now['in_flight']} calls in flight, {now['waiting']} waiting, "
+        f"{now['connections']} connections (baseload {now['version']})",
+        highlight=False,
+    )
+    backends = Table("backend", "state", "calls", "where", "last failure", box=None, pad_edge=False)
+    for item in now["backends"]:
+        failure = item["failure"] or {}
+        backends.add_row(
+            item["name"],
+            f"[{_COLOURS[item['state']]}]{item['state']}[/]",
+            f"{item['in_flight']}/{item['limit']}",
+            item["where"],
+            item["engine"] if item["state"] == "down" else failure.get("reason", ""),
+        )
+    console.print(backends)
+    models = Table("model", "served", "tiers", box=None, pad_edge=False)
+    for item in now["models"]:
+        served = "[green]yes[/]" if item["is_served"] else "[red]no[/]"
+        models.add_row(item["name"], served, " → ".join(" | ".join(t) for t in item["tiers"]))
+    console.print(models)

@@ -1,0 +1,196 @@
+"""`baseload up`: run the gateway, its engines and the operator's port until told to stop.
+
+The rooms do not know each other; here they are joined. Engines tell when they are ready, the
+gateway is told where; the operator's port asks for snapshots. The order matters at both ends: first
+listen, so that callers get an honest 503 while engines load; at the end first drain, and only then
+stop the engines that the open answers come from.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import resource
+import signal
+from asyncio import Future
+from functools import partial
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+from rich.console import Console
+from rich.markup import escape
+
+from baseload import __version__
+from baseload.cli.common import Config, base_url, fail, load_fleet
+from baseload.config.addresses import parse_address
+from baseload.config.fleet import Fleet
+from baseload.config.notes import notes
+from baseload.engines.supervisor import Engine, EngineState
+from baseload.errors import BaseloadError
+from baseload.gateway import status
+from baseload.gateway.gateway import Gateway
+from baseload.web.operator import Operator, make_app
+
+try:
+    from uvloop import run as run_loop
+except ImportError:  # A platform without uvloop: asyncio's own loop does the same, slower.
+    from asyncio import run as run_loop  # type: ignore[assignment]
+
+GARBAGE_THRESHOLD = 20_000
+"""Objects between two looks for cycles: calls leave none behind, so looking often is waste."""
+FILES_SPARE = 256
+"""Open files beyond two for each connection: logs, listening sockets, engines."""
+
+
+def up(config: Config = None) -> None:
+    """Serve the fleet until Ctrl-C or SIGTERM, then drain.
+
+    Open answers are waited for (`drain_s` in the fleet file); a second Ctrl-C does not wait. Exits
+    with 0 after a drain.
+
+    Example: baseload up -c fleet.yaml
+    """
+    fleet, source = load_fleet(config)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    _raise_open_files(2 * fleet.inbound.connections + FILES_SPARE)
+    try:
+        run_loop(_Station(fleet, source).run())
+    except (BaseloadError, OSError) as error:
+        fail(f"baseload cannot start: {error}")
+
+
+class _Station:
+    """One running baseload: a gateway, its engines, the operator's port."""
+
+    def __init__(self, fleet: Fleet, source: str) -> None:
+        self._fleet = fleet
+        self._source = source
+        self._console = Console()
+        self._engines: dict[str, Engine] = {}
+        self._gateway: Gateway
+        self._operator: Operator
+
+    async def run(self) -> None:
+        fleet = self._fleet
+        self._engines = {
+            name: Engine(backend, Path(fleet.state_dir), self._engine_changed)
+            for name, backend in fleet.backends.items()
+            if backend.engine is not None
+        }
+        slots = {name: engine.slots for name, engine in self._engines.items()}
+        self._gateway = Gateway(fleet, slots)
+        stop, hurry = self._listen_to_signals()
+        await self._start()
+        tasks = [asyncio.create_task(engine.run()) for engine in self._engines.values()]
+        try:
+            self._show()
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(GARBAGE_THRESHOLD)
+            await stop.wait()
+            await self._drain(hurry)
+        finally:
+            await asyncio.gather(*(engine.stop() for engine in self._engines.values()))
+            await asyncio.gather(*tasks)
+            self._operator.stop()
+
+    async def _start(self) -> None:
+        try:
+            await self._gateway.start()
+        except OSError as error:
+            raise BaseloadError(_cannot_listen("listen", self._fleet.listen, error)) from error
+        registry = CollectorRegistry()
+        registry.register(self._gateway.telemetry)
+        self._operator = Operator(
+            parse_address(self._fleet.admin), make_app(self._ask_status, registry)
+        )
+        try:
+            self._operator.start()
+        except OSError as error:
+            await self._gateway.drain()
+            raise BaseloadError(_cannot_listen("admin", self._fleet.admin, error)) from error
+
+    async def _drain(self, hurry: asyncio.Event) -> None:
+        open_ = len(self._gateway.driver)
+        self._console.print(f"\nDraining: {open_} open answers. Ctrl-C again does not wait.")
+        drain = asyncio.create_task(self._gateway.drain())
+        rush = asyncio.create_task(hurry.wait())
+        await asyncio.wait({drain, rush}, return_when=asyncio.FIRST_COMPLETED)
+        if not drain.done():
+            self._gateway.hurry()
+        left = await drain
+        rush.cancel()
+        self._console.print(f"Drained; {left} answers were told to stop." if left else "Drained.")
+
+    def _engine_changed(self, state: EngineState) -> None:
+        if state.phase == "ready" and state.address is not None:
+            host, port = state.address
+            self._gateway.announce(state.name, f"http://{host}:{port}/v1")
+            self._console.print(f"[green]●[/] engine {escape(state.name)} is ready")
+        else:
+            self._gateway.announce(state.name, None)
+
+    def _ask_status(self) -> "Future[status.Status]":
+        async def take() -> status.Status:
+            engines = {
+                name: f"{engine.state.phase}, {engine.state.restarts} restarts"
+                + f": {engine.state.reason}" * bool(engine.state.reason)
+                for name, engine in self._engines.items()
+            }
+            return status.take(self._gateway, engines)
+
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(take(), self._gateway.loop))
+
+    def _listen_to_signals(self) -> tuple[asyncio.Event, asyncio.Event]:
+        stop, hurry = asyncio.Event(), asyncio.Event()
+
+        def told() -> None:
+            (hurry if stop.is_set() else stop).set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._gateway.loop.add_signal_handler(number, told)
+        return stop, hurry
+
+    def _show(self) -> None:
+        """Say what is served, from where, how to try it, and where operators look."""
+        fleet, say = self._fleet, partial(self._console.print, soft_wrap=True)
+        is_tls = fleet.tls is not None
+        host, port = self._gateway.address
+        url = base_url(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", is_tls=is_tls)
+        host, port = self._operator.address
+        admin = base_url(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        say(f"[bold]baseload {__version__}[/] serves {escape(self._source)} at [bold]{url}/v1[/]")
+        for name, model in fleet.models.items():
+            tiers = " → ".join(
+                " | ".join(f"{target.model} at {place}" for place, target in tier.items())
+                for tier in model.tiers
+            )
+            say(f"  {escape(name)}: {escape(tiers)}", highlight=False)
+        for note in notes(fleet):
+            say(f"[yellow]note:[/] {escape(note)}", highlight=False)
+        for name in self._engines:
+            say(f"[yellow]○[/] engine {escape(name)} is starting; until then it answers 503")
+        model_name = next(iter(fleet.models))
+        body = f'{{"model":"{model_name}","messages":[{{"role":"user","content":"Say hello."}}]}}'
+        say("Try it:")
+        self._console.out(
+            f"  curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
+            highlight=False,
+        )
+        say(f"Operators: {admin} (/healthz /readyz /metrics /status), or `baseload status`")
+
+
+def _cannot_listen(field: str, address: str, error: OSError) -> str:
+    reason = error.strerror or str(error)
+    return f"`{field}: {address}` cannot be listened on: {reason}; is another one running there?"
+
+
+def _raise_open_files(wanted: int) -> None:
+    """Raise the soft limit on open files as far as the hard one allows; 1,024 is soon too few."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if most > soft:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -1,0 +1,1 @@
+"""The live data plane: sockets on both sides, and nothing decided here."""

@@ -1,0 +1,246 @@
+"""The gateway as a whole: what all calls share, and how it starts and stops.
+
+A request comes in from a connection (`server`), becomes a call, and is carried by the driver
+through its exchange to a pool (`upstream`) and back. Stopping is a drain: no new connections, idle
+ones closed, answers under way given a bounded time, and what is left is told so, not cut.
+"""
+
+import asyncio
+import logging
+import os
+import ssl
+import time
+from itertools import count
+from time import monotonic
+
+import msgspec
+
+from baseload.apis import openai
+from baseload.config.addresses import parse_address
+from baseload.config.fleet import Fleet
+from baseload.core.breaker import Phase
+from baseload.core.facts import Call, Fact
+from baseload.core.gate import Gate
+from baseload.gateway.driver import Driver
+from baseload.gateway.exchange import Exchange
+from baseload.gateway.requests import Request
+from baseload.gateway.server import SWEEP_S, Client
+from baseload.gateway.telemetry import Telemetry
+from baseload.gateway.upstream import Pool
+
+BACKLOG = 4096
+"""Connects that the kernel may hold: 128 overflows at a burst of a thousand, for a second."""
+URL_CONCURRENCY = 256
+"""Calls at once to a URL whose `concurrency` is not given."""
+DRAIN_LOOK_S = 0.02
+FAILURE_LOG_GAP_S = 1.0
+"""A failing backend is logged at most this often; every failure is counted."""
+
+_JSON = b"content-type: application/json\r\nx-request-id: %b\r\n"
+_MODEL_PATHS = openai.MODEL_PATHS | {
+    path.removeprefix(b"/v1"): kind for path, kind in openai.MODEL_PATHS.items()
+}
+"""DeepSeek's own documentation gives a base URL without `/v1`; programs written for it keep it."""
+logger = logging.getLogger("baseload.gateway")
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """The last thing that went wrong at a backend."""
+
+    fact: str
+    reason: str
+    at: float
+    """Seconds since 1970."""
+
+
+class Gateway:
+    """One data plane. Make it inside a running event loop."""
+
+    def __init__(self, fleet: Fleet, concurrency: dict[str, int] | None = None) -> None:
+        """`concurrency` gives the calls at once where the fleet file is silent, by backend."""
+        self.loop = asyncio.get_running_loop()
+        self.fleet = fleet
+        self.inbound = fleet.inbound
+        known = concurrency or {}
+        self.gate = Gate(
+            fleet.models,
+            {
+                name: backend.concurrency or known.get(name, URL_CONCURRENCY)
+                for name, backend in fleet.backends.items()
+            },
+            fleet.queue,
+        )
+        self.driver = Driver(self.gate, self.loop)
+        self.telemetry = Telemetry(self.gate)
+        self.pools = {name: Pool(self.loop, item) for name, item in fleet.backends.items()}
+        self.failures: dict[str, Failure] = {}
+        self.clients: set[Client] = set()
+        self.is_draining = False
+        self.coarse_now = monotonic()
+        self.started_at = time.time()
+        self.address = parse_address(fleet.listen)
+        self._models_body = openai.models_body(list(fleet.models), int(self.started_at))
+        self._numbers = count(1)
+        self._boot = os.urandom(4).hex().encode()
+        self._server: asyncio.Server | None = None
+        self._sweep: asyncio.TimerHandle | None = None
+        self._drain_until = 0.0
+        for name, backend in fleet.backends.items():
+            if backend.engine is not None:
+                self.driver.announce(name, is_up=False)
+
+    # -- start and stop ----------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen; raises OSError if the address cannot be had. `address` then has the real port."""
+        host, port = self.address
+        self._server = await self.loop.create_server(
+            lambda: Client(self), host, port, ssl=self._tls(), backlog=BACKLOG
+        )
+        self.address = (host, self._server.sockets[0].getsockname()[1])
+        self._look()
+
+    async def drain(self) -> int:
+        """Stop taking calls, wait for the open ones; give how many had to be told to stop."""
+        self.is_draining = True
+        if self._server is not None:
+            self._server.close()
+        for client in list(self.clients):
+            client.close_if_idle()
+        self._drain_until = self.driver.clock() + self.fleet.drain_s
+        while len(self.driver) and self.driver.clock() < self._drain_until:  # noqa: ASYNC110 - bounded, once
+            await asyncio.sleep(DRAIN_LOOK_S)
+        left = len(self.driver)
+        self.driver.end_all(Fact.GONE)
+        await self._close()
+        return left
+
+    def hurry(self) -> None:
+        """Let a drain wait no longer."""
+        self._drain_until = 0.0
+
+    async def _close(self) -> None:
+        """Let written answers reach their readers for a moment, then close everything."""
+        until = self.driver.clock() + 1.0
+        while self.clients and self.driver.clock() < until:
+            for client in list(self.clients):
+                client.close_if_idle()
+            await asyncio.sleep(DRAIN_LOOK_S)
+        for client in list(self.clients):
+            client.abort()
+        for pool in self.pools.values():
+            await pool.close()
+        if self._sweep is not None:
+            self._sweep.cancel()
+        await asyncio.sleep(0)
+
+    def announce(self, backend: str, url: str | None) -> None:
+        """Hear that an engine is ready at a URL, or with None that it is not."""
+        if url is not None:
+            self.pools[backend].point_at(url)
+        self.driver.announce(backend, is_up=url is not None)
+
+    # -- what connections share --------------------------------------------------------------
+
+    def handle(self, client: Client, request: Request) -> None:
+        """Answer a request, or begin its call."""
+        number = next(self._numbers)
+        request_id = request.request_id or b"req-%b-%x" % (self._boot, number)
+        path = request.path.partition(b"?")[0]
+        if path not in _MODEL_PATHS:
+            self._handle_other(client, request, path, request_id)
+            return
+        if request.method != b"POST":
+            self._refuse(client, request_id, 405, "Use POST here.", head=b"allow: POST\r\n")
+            return
+        try:
+            asked = openai.read_request(request.body)
+        except openai.BadRequestError as error:
+            self._refuse(client, request_id, 400, str(error), param=error.param)
+            return
+        model = self.fleet.models.get(asked.model)
+        if model is None:
+            self._refuse_model(client, request_id, asked.model)
+            return
+        if self.is_draining:
+            self._refuse(client, request_id, 503, "The gateway is stopping.", "gateway_stopping")
+            return
+        now = self.driver.clock()
+        call = Call(number, asked.model, now + model.total_s)
+        upstream_path = path.removeprefix(b"/v1")
+        exchange = Exchange(self, client, call, upstream_path, request.body, request_id, now)
+        client.busy = exchange
+        self.driver.start(exchange, now)
+
+    def refused(self, status: int) -> bytes:
+        """Count a request that never became one; give a name for it."""
+        self.telemetry.refused[status] += 1
+        return b"req-%b-%x" % (self._boot, next(self._numbers))
+
+    def note_failure(self, backend: str, fact: Fact, reason: str, request_id: bytes) -> None:
+        """Keep the last failure of a backend, and log it unless it was logged a moment ago."""
+        last, now = self.failures.get(backend), time.time()
+        if last is None or now - last.at >= FAILURE_LOG_GAP_S:
+            logger.warning(
+                "backend %s: %s (%s), request %s", backend, reason, fact.value, request_id.decode()
+            )
+        self.failures[backend] = Failure(fact.value, reason, now)
+
+    # -- within ------------------------------------------------------------------------------
+
+    def _handle_other(
+        self, client: Client, request: Request, path: bytes, request_id: bytes
+    ) -> None:
+        """Answer what is no call: the list of models, one of them, or nothing of the kind."""
+        path = path.removeprefix(b"/v1")
+        name = path.removeprefix(b"/models/").decode("utf-8", "replace")
+        if path != b"/models" and not path.startswith(b"/models/"):
+            shown = request.path[:100].decode("ascii", "replace")
+            known = ", ".join(path.decode() for path in openai.MODEL_PATHS)
+            self._refuse(
+                client, request_id, 404,
+                f"There is nothing at {shown}. Here are {known} and /v1/models.",
+            )  # fmt: skip
+        elif request.method not in (b"GET", b"HEAD"):
+            self._refuse(client, request_id, 405, "Use GET here.", head=b"allow: GET, HEAD\r\n")
+        elif path == b"/models":
+            client.answer(200, _JSON % request_id, self._models_body)
+        elif name in self.fleet.models:
+            body = openai.model_body(name, int(self.started_at))
+            client.answer(200, _JSON % request_id, body)
+        else:
+            self._refuse_model(client, request_id, name)
+
+    def _refuse_model(self, client: Client, request_id: bytes, name: str) -> None:
+        known = ", ".join(self.fleet.models)
+        message = f"The model `{name[:200]}` does not exist here. Known models: {known}."
+        self._refuse(client, request_id, 404, message, "model_not_found", "model")
+
+    def _refuse(
+        self, client: Client, request_id: bytes, status: int, message: str,
+        code: str | None = None, param: str | None = None, head: bytes = b"",
+    ) -> None:  # fmt: skip
+        self.telemetry.refused[status] += 1
+        kind = "invalid_request_error" if status < 500 else "unavailable_error"
+        body = openai.error_body(message, kind, code, param, request_id.decode())
+        client.answer(status, _JSON % request_id + head, body)
+
+    def _look(self) -> None:
+        """Once a second: clocks of connections, warm and old connections of pools."""
+        self.coarse_now = now = monotonic()
+        for client in [client for client in self.clients if client.due <= now]:
+            client.overdue()
+        self.telemetry.connections = len(self.clients)
+        for name, pool in self.pools.items():
+            pool.close_old(now)
+            seat = self.gate.seats[name]
+            if seat.is_up and seat.breaker.phase is Phase.CLOSED:
+                pool.warm()
+        self._sweep = self.loop.call_later(SWEEP_S, self._look)
+
+    def _tls(self) -> ssl.SSLContext | None:
+        if self.fleet.tls is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.fleet.tls.cert, self.fleet.tls.key)
+        return context

@@ -1,0 +1,203 @@
+"""Bytes of a caller's connection become whole requests, or the reason why they do not.
+
+httptools parses, and strictly: it refuses bare LF, folded headers, doubled or contradictory
+lengths. What it does not know are bounds, so they are kept here: of the head, of the body, of what
+a chunked body may cost on the wire. No I/O: `feed` takes bytes, `items` holds what came out of
+them, in order. After a `Refused` nothing more comes out, because nothing after it can be trusted.
+"""
+
+import re
+from collections import deque
+from enum import Enum
+
+import httptools
+
+from baseload.config.fleet import Inbound
+
+RAW_OVER_BODY = 8
+"""How many bytes on the wire one byte of a chunked body may cost; above this it is an attack."""
+_REQUEST_ID = re.compile(rb"[\w.:/+=-]{1,128}")
+_HEADERS = frozenset((b"host", b"transfer-encoding", b"content-length", b"expect", b"x-request-id"))
+
+
+class Phase(Enum):
+    """Where in a request the bytes have come to."""
+
+    IDLE = "idle"
+    HEAD = "head"
+    BODY = "body"
+    BROKEN = "broken"
+
+
+class Request:
+    """A whole request, reduced to what the gateway reads of it."""
+
+    method = path = body = request_id = b""
+    keep_alive = is_http_1_0 = False
+
+
+class Refused:
+    """A request that cannot be read, with the HTTP status and the sentence to answer it."""
+
+    __slots__ = ("message", "status")
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status, self.message = status, message
+
+
+class _StopReadingError(Exception):
+    """Makes the parser stop; the reader knows why."""
+
+
+class Reader:
+    """One connection's requests."""
+
+    __slots__ = (
+        "_body_bytes_max",
+        "_bytes",
+        "_has_host",
+        "_head_bytes_max",
+        "_is_chunked",
+        "_length",
+        "_parser",
+        "_parts",
+        "_raw_bytes",
+        "_refused",
+        "_request",
+        "items",
+        "phase",
+        "wants_continue",
+    )  # fmt: skip
+
+    def __init__(self, inbound: Inbound) -> None:
+        self.items: deque[Request | Refused] = deque()
+        self.phase = Phase.IDLE
+        self.wants_continue = False
+        """The caller waits for `100 Continue` before it sends the body."""
+        self._head_bytes_max = int(inbound.header_kb * 1024)
+        self._body_bytes_max = int(inbound.body_mb * 1024 * 1024)
+        self._parser = httptools.HttpRequestParser(self)
+        self._refused: Refused | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes; they must not be empty."""
+        if self.phase is Phase.BROKEN:
+            return
+        if self.phase is not Phase.IDLE:
+            self._raw_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+            if self.phase is not Phase.IDLE:
+                self._check_raw()
+        except httptools.HttpParserUpgrade:
+            self._break(Refused(501, "Upgrades and CONNECT are not supported."))
+        except httptools.HttpParserInvalidMethodError:
+            self._break(Refused(501, "This HTTP method is not known."))
+        except (httptools.HttpParserError, _StopReadingError) as error:
+            self._break(self._refused or Refused(400, f"This is not valid HTTP/1.1: {error}."))
+
+    def time_out(self) -> None:
+        """Give up a request that came too slowly."""
+        self._break(Refused(408, "The request did not arrive in time."))
+
+    # -- the parser --------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """Start to gather."""
+        self._request = Request()
+        self._parts: list[bytes] = []
+        # Bytes of the read in which a request begins are not counted: they may be another's.
+        self._raw_bytes = self._bytes = 0
+        self._length = -1
+        self._has_host = self._is_chunked = self.wants_continue = False
+        self.phase = Phase.HEAD
+
+    def on_url(self, url: bytes) -> None:
+        """Keep the target."""
+        self._request.path += url
+        if len(self._request.path) > self._head_bytes_max:
+            self._stop_head()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Weigh every header, read the few that matter. Trailers are weighed too."""
+        self._bytes += len(name) + len(value) + 4
+        if self._bytes > self._head_bytes_max:
+            self._stop_head()
+        name = name.lower()
+        if name not in _HEADERS or self.phase is not Phase.HEAD:
+            return  # Most headers are of no interest, and a trailer never is.
+        if name == b"host":
+            self._has_host = True
+        elif name == b"content-length":
+            self._length = int(value)
+        elif name == b"transfer-encoding":
+            self._is_chunked = True
+            if value.lower() != b"chunked":
+                self._stop(501, "The only transfer encoding supported is `chunked`.")
+        elif name == b"expect":
+            if value.lower() != b"100-continue":
+                self._stop(417, "The only expectation supported is `100-continue`.")
+            self.wants_continue = True
+        elif _REQUEST_ID.fullmatch(value):
+            self._request.request_id = value
+
+    def on_headers_complete(self) -> None:
+        """Check what can be said before the body."""
+        request = self._request
+        request.is_http_1_0 = self._parser.get_http_version() == "1.0"
+        request.method = self._parser.get_method()
+        if request.is_http_1_0:
+            self.wants_continue = False
+            if self._is_chunked:
+                self._stop(400, "HTTP/1.0 has no chunked requests.")
+        elif not self._has_host:
+            self._stop(400, "The request has no Host header.")
+        if self._length > self._body_bytes_max:
+            self._stop_body()
+        self.phase = Phase.BODY
+        self._bytes = 0
+
+    def on_body(self, body: bytes) -> None:
+        """Gather, up to the bound."""
+        self._bytes += len(body)
+        if self._bytes > self._body_bytes_max:
+            self._stop_body()
+        self.wants_continue = False
+        self._parts.append(body)
+
+    def on_message_complete(self) -> None:
+        """Put a whole request out. Only here does the parser know whether to keep alive."""
+        request, parts = self._request, self._parts
+        request.body = parts[0] if len(parts) == 1 else b"".join(parts)
+        request.keep_alive = self._parser.should_keep_alive()
+        self.items.append(request)
+        self._parts = []
+        self.wants_continue = False
+        self.phase = Phase.IDLE
+
+    # -- within ------------------------------------------------------------------------------
+
+    def _check_raw(self) -> None:
+        """Bound what the parser keeps out of our sight, and what chunked framing may cost."""
+        if self.phase is Phase.HEAD and self._raw_bytes > self._head_bytes_max:
+            self._stop_head()
+        if self.phase is Phase.BODY and self._raw_bytes > RAW_OVER_BODY * self._body_bytes_max:
+            self._stop_body()
+
+    def _stop_head(self) -> None:
+        most = self._head_bytes_max
+        self._stop(431, f"The head is larger than {most} bytes, which `inbound.header_kb` allows.")
+
+    def _stop_body(self) -> None:
+        most = self._body_bytes_max
+        self._stop(413, f"The body is larger than {most} bytes, which `inbound.body_mb` allows.")
+
+    def _stop(self, status: int, message: str) -> None:
+        self._refused = Refused(status, message)
+        raise _StopReadingError
+
+    def _break(self, refused: Refused) -> None:
+        self.phase = Phase.BROKEN
+        self.wants_continue = False
+        self._parts = []
+        self.items.append(refused)

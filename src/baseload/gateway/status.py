@@ -1,0 +1,106 @@
+"""What an operator may want to know right now, as plain data.
+
+A snapshot is taken in the event loop's thread, so it is of one moment. It holds no secrets: neither
+keys nor anything that a caller sent.
+"""
+
+import time
+
+import msgspec
+
+from baseload import __version__
+from baseload.config.fleet import Fleet
+from baseload.core.breaker import Phase
+from baseload.core.seat import Seat
+from baseload.gateway.gateway import Failure, Gateway
+
+
+class BackendStatus(msgspec.Struct, frozen=True):
+    """One backend. `state` is `up`, `probing`, `open` (left alone by its breaker) or `down`."""
+
+    name: str
+    where: str
+    state: str
+    in_flight: int
+    limit: int
+    failure: Failure | None
+    engine: str | None = None
+    """What an engine's supervisor says of it."""
+
+
+class ModelStatus(msgspec.Struct, frozen=True):
+    """One model: whether a call would find a backend now, and which, tier by tier."""
+
+    name: str
+    is_served: bool
+    tiers: list[list[str]]
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The whole gateway. `state` is `serving`, `starting` (no model served yet) or `draining`."""
+
+    state: str
+    version: str
+    uptime_s: float
+    listen: str
+    connections: int
+    in_flight: int
+    waiting: int
+    backends: list[BackendStatus]
+    models: list[ModelStatus]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether callers may be sent here: at least one model is served, and no drain began."""
+        return self.state == "serving"
+
+
+def take(gateway: Gateway, engines: dict[str, str] | None = None) -> Status:
+    """Take a snapshot. `engines` says of each engine what its supervisor knows."""
+    fleet, seats = gateway.fleet, gateway.gate.seats
+    backends = [
+        BackendStatus(
+            name=name,
+            where=backend.url or f"engine {backend.engine} ({backend.model})",
+            state=_state(seats[name]),
+            in_flight=seats[name].in_flight,
+            limit=seats[name].limit.limit,
+            failure=gateway.failures.get(name),
+            engine=(engines or {}).get(name),
+        )
+        for name, backend in fleet.backends.items()
+    ]
+    models = _models(fleet, seats)
+    if gateway.is_draining:
+        state = "draining"
+    else:
+        state = "serving" if any(model.is_served for model in models) else "starting"
+    host, port = gateway.address
+    return Status(
+        state=state,
+        version=__version__,
+        uptime_s=round(time.time() - gateway.started_at, 1),
+        listen=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        connections=len(gateway.clients),
+        in_flight=len(gateway.driver),
+        waiting=len(gateway.gate.line),
+        backends=backends,
+        models=models,
+    )
+
+
+def _models(fleet: Fleet, seats: dict[str, Seat]) -> list[ModelStatus]:
+    return [
+        ModelStatus(
+            name=name,
+            is_served=any(seats[place].is_usable() for tier in model.tiers for place in tier),
+            tiers=[list(tier) for tier in model.tiers],
+        )
+        for name, model in fleet.models.items()
+    ]
+
+
+def _state(seat: Seat) -> str:
+    if not seat.is_up:
+        return "down"
+    return "up" if seat.breaker.phase is Phase.CLOSED else seat.breaker.phase.value

@@ -1,0 +1,156 @@
+"""Counts what happens on the data plane, and shows it to Prometheus.
+
+Counting is plain integers in plain dicts, touched only by the event loop's thread; a scrape reads
+them from the operator's thread and builds the metrics only then. Nothing is counted twice: what
+the gate knows (permits, breakers, the line) is read from the gate.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+
+from baseload.apis.openai import Usage
+from baseload.core.breaker import Phase
+from baseload.core.facts import Fact
+from baseload.core.gate import Gate
+
+EDGES_S = tuple(0.001 * 2**power for power in range(20))
+"""Upper edges of all histograms: 1 ms to 524 s, each twice the last."""
+
+
+class Histogram:
+    """Seconds, counted in buckets that double."""
+
+    __slots__ = ("buckets", "total_s")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(EDGES_S) + 1)
+        self.total_s = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one more."""
+        self.buckets[bisect_left(EDGES_S, seconds)] += 1
+        self.total_s += seconds
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """Give the buckets as Prometheus wants them, each holding all smaller ones."""
+        below, out = 0, []
+        for edge, count in zip([*map(str, EDGES_S), "+Inf"], self.buckets, strict=True):
+            below += count
+            out.append((edge, float(below)))
+        return out
+
+
+class Series:
+    """What is counted for one model at one backend; an empty backend means none was reached."""
+
+    __slots__ = ("answer_s", "completion_tokens", "events", "first_token_s", "outcomes",
+                 "prompt_tokens")  # fmt: skip
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.first_token_s = Histogram()
+        self.answer_s = Histogram()
+        self.events = 0
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+
+    def ended(self, fact: Fact, answer_s: float, usage: Usage | None) -> None:
+        """Count a call that ended here."""
+        self.outcomes[fact.label] += 1
+        self.answer_s.add(answer_s)
+        if usage is not None:
+            self.prompt_tokens += usage.prompt_tokens
+            self.completion_tokens += usage.completion_tokens
+
+
+class Telemetry:
+    """All counters of one gateway; a collector for `prometheus_client` registries."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.attempts: Counter[tuple[str, str]] = Counter()
+        self.refused: Counter[int] = Counter()
+        """Requests that never became a call, by HTTP status."""
+        self.connections = 0
+        self.started = 0
+        self._gate = gate
+        self._series: dict[tuple[str, str], Series] = {}
+
+    def series(self, model: str, backend: str) -> Series:
+        """Give the counters of a model at a backend. Both names come from the fleet file."""
+        key = (model, backend)
+        if (found := self._series.get(key)) is None:
+            found = self._series[key] = Series()
+        return found
+
+    def collect(self) -> Iterator[Metric]:
+        """Give everything as Prometheus metrics."""
+        yield from self._calls()
+        yield from self._backends()
+        waiting = GaugeMetricFamily("baseload_queue_waiting", "Calls that wait for a permit.")
+        waiting.add_metric([], len(self._gate.line))
+        yield waiting
+        open_ = GaugeMetricFamily("baseload_connections", "Open connections of callers.")
+        open_.add_metric([], self.connections)
+        yield open_
+        refused = CounterMetricFamily(
+            "baseload_bad_requests",
+            "Requests refused before they became a call.",
+            labels=["status"],
+        )
+        for status, count in list(self.refused.items()):
+            refused.add_metric([str(status)], count)
+        yield refused
+
+    def _calls(self) -> Iterator[Metric]:
+        labels = ["model", "backend"]
+        calls = CounterMetricFamily(
+            "baseload_calls", "Calls that ended, by outcome.", labels=[*labels, "outcome"]
+        )
+        events = CounterMetricFamily(
+            "baseload_stream_events", "Events of streamed answers passed on.", labels=labels
+        )
+        tokens = CounterMetricFamily(
+            "baseload_tokens", "Tokens as backends report them.", labels=[*labels, "kind"]
+        )
+        first = HistogramMetricFamily(
+            "baseload_first_token_seconds", "From arrival to the first token.", labels=labels
+        )
+        whole = HistogramMetricFamily(
+            "baseload_call_seconds", "From arrival to the end of the answer.", labels=labels
+        )
+        for key, series in list(self._series.items()):
+            names = list(key)
+            for outcome, count in list(series.outcomes.items()):
+                calls.add_metric([*names, outcome], count)
+            events.add_metric(names, series.events)
+            tokens.add_metric([*names, "prompt"], series.prompt_tokens)
+            tokens.add_metric([*names, "completion"], series.completion_tokens)
+            for family, histogram in ((first, series.first_token_s), (whole, series.answer_s)):
+                family.add_metric(names, histogram.cumulative(), histogram.total_s)
+        yield from (calls, events, tokens, first, whole)
+
+    def _backends(self) -> Iterator[Metric]:
+        attempts = CounterMetricFamily(
+            "baseload_attempts",
+            "Attempts at backends, by how they ended.",
+            labels=["backend", "fact"],
+        )
+        for (backend, fact), count in list(self.attempts.items()):
+            attempts.add_metric([backend, fact], count)
+        yield attempts
+        up = GaugeMetricFamily("baseload_backend_up", "1 if it may be asked.", labels=["backend"])
+        flight = GaugeMetricFamily("baseload_in_flight", "Permits out.", labels=["backend"])
+        limit = GaugeMetricFamily("baseload_limit", "Permits in all.", labels=["backend"])
+        for name, seat in self._gate.seats.items():
+            up.add_metric([name], seat.is_up and seat.breaker.phase is not Phase.OPEN)
+            flight.add_metric([name], seat.in_flight)
+            limit.add_metric([name], seat.limit.limit)
+        yield from (up, flight, limit)

@@ -1,0 +1,360 @@
+"""Connections to backends: pooled, warm, and one call on each at a time.
+
+A connection is lent to a *listener* for one request and its answer. What comes back is parsed for
+framing and given on as body bytes; what the bytes mean is the listener's business. A connection
+that ended its answer cleanly goes back on top of the pile, so the ones at the bottom grow old and
+are closed.
+
+A kept connection may have been closed by the backend just as it was taken. If it dies without a
+single byte of answer, the request is sent once more on a fresh one, silently: this is a matter of
+the transport and no failure of the backend.
+
+Not here: limits (the gate's permits bound the number of connections), retries, timeouts other than
+that of connecting.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from time import monotonic
+from typing import Protocol, cast
+
+import httptools
+
+from baseload import __version__
+from baseload.config.addresses import BaseUrl, parse_url
+from baseload.config.fleet import Backend
+
+HEAD_BYTES_MAX = 64 * 1024
+"""The largest answer head, as in nginx's and Envoy's order of size."""
+WRITE_BUFFER_BYTES = 256 * 1024
+IDLE_S_MAX = 55.0
+"""Idle connections are closed before a load balancer's usual 60 s makes them traps."""
+
+_UNFORWARDED = frozenset(
+    b"connection keep-alive proxy-authenticate proxy-connection te trailer transfer-encoding"
+    b" upgrade content-length content-type set-cookie server date x-request-id alt-svc"
+    b" x-baseload-backend strict-transport-security".split()
+)
+"""Headers that speak of the connection to the backend, or that the gateway says itself."""
+
+
+class Lease(Protocol):
+    """What a listener holds while its request is out: a connection, or the dialling of one."""
+
+    def cancel(self) -> object:
+        """Want no more of it."""
+
+
+class Listener(Protocol):
+    """Whoever sent a request and hears the answer. The pool keeps `lease` up to date."""
+
+    lease: Lease | None
+
+    def on_answer(self, connection: "Connection", body: bytes, is_complete: bool) -> None:
+        """Hear more of the answer; the head is on the connection until its answer is complete."""
+
+    def on_lost(self, reason: str, is_unreachable: bool) -> None:
+        """Hear that no more will come: the connection failed, or there never was one."""
+
+
+class _NotYet(asyncio.Transport):
+    """The transport of a connection that is still being dialled."""
+
+    def abort(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+
+_NOT_YET = _NotYet()
+
+
+class Connection(asyncio.Protocol):
+    """One connection to a backend. Attributes of the answer's head are valid until it is lent."""
+
+    __slots__ = (
+        "_can_be_kept",
+        "_has_extra",
+        "_head_bytes",
+        "_parser",
+        "_parts",
+        "_transport",
+        "content_type",
+        "has_answered",
+        "headers",
+        "idle_since",
+        "is_chunked",
+        "is_complete",
+        "is_reused",
+        "length",
+        "listener",
+        "pool",
+        "request",
+        "retry_after_s",
+        "status",
+    )  # fmt: skip
+
+    def __init__(self, pool: "Pool") -> None:
+        self.pool = pool
+        self.listener: Listener | None = None
+        self._transport: asyncio.Transport = _NOT_YET
+        self.idle_since = 0.0
+        self._parser = httptools.HttpResponseParser(self)
+
+    # -- lending -----------------------------------------------------------------------------
+
+    def lend(self, listener: Listener, request: bytes, is_reused: bool) -> None:
+        """Send a request and from now on tell the listener what comes."""
+        self.listener, self.request, self.is_reused = listener, request, is_reused
+        listener.lease = self
+        self.has_answered = self.is_complete = self._has_extra = self._can_be_kept = False
+        self._clear_head()
+        self._transport.write(request)
+
+    def cancel(self) -> None:
+        """Close at once: the listener wants no more of this answer."""
+        self.listener = None
+        self._transport.abort()
+
+    def close(self) -> None:
+        """Close when everything is written."""
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Say whether nothing can be sent any more."""
+        return self._transport.is_closing()
+
+    def pause(self) -> None:
+        """Stop reading: whoever takes the answer is slower than the backend."""
+        self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._transport.resume_reading()
+
+    def _clear_head(self) -> None:
+        self.status, self.length, self.is_chunked = 0, -1, False
+        self.content_type, self.retry_after_s = b"", 0.0
+        self.headers: list[bytes] = []
+        self._parts: list[bytes] = []
+        self._head_bytes = 0
+
+    # -- the transport -----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = transport = cast(
+            "asyncio.Transport", transport
+        )  # uvloop's is no subclass
+        transport.set_write_buffer_limits(WRITE_BUFFER_BYTES)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, give back the connection if the answer is complete, and tell the listener."""
+        listener = self.listener
+        if listener is None:
+            self._transport.abort()  # An idle backend has nothing to say.
+            return
+        self.has_answered = True
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._fail(f"it does not speak HTTP: {error}")
+            return
+        if not self.status:
+            self._head_bytes += len(data)
+        if self._head_bytes > HEAD_BYTES_MAX:
+            self._fail("its answer's head is too large")
+            return
+        parts = self._parts
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        if self.is_complete:
+            self.listener = None
+            if self._can_be_kept and not self._has_extra:
+                self.pool.keep(self)
+            else:
+                self._transport.close()
+            listener.on_answer(self, body, True)
+        elif self.status:
+            listener.on_answer(self, body, False)
+
+    def eof_received(self) -> bool:
+        """Let the transport close."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the listener, unless the end of the connection is the end of the answer."""
+        self.pool.forget(self)
+        listener, self.listener = self.listener, None
+        if listener is None:
+            return
+        if self.status and self.length < 0 and not self.is_chunked and exc is None:
+            self.is_complete = True  # Delimited by the close, as HTTP/1.0 has it.
+            listener.on_answer(self, b"", True)
+        elif self.is_reused and not self.has_answered:
+            self.pool.dial(listener, self.request)
+        else:
+            reason = "it closed the connection" if exc is None else f"the connection broke: {exc}"
+            listener.on_lost(reason, False)
+
+    def _fail(self, reason: str) -> None:
+        listener, self.listener = self.listener, None
+        self._transport.abort()
+        if listener is not None:
+            listener.on_lost(reason, False)
+
+    # -- the parser --------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """Notice a second answer to one request: nobody asked for it."""
+        self._has_extra = self.is_complete
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep what the caller may see; note what frames the body."""
+        if self.is_complete or self.status:
+            return  # A trailer, or an answer that nobody asked for.
+        self._head_bytes += len(name) + len(value) + 4
+        lower = name.lower()
+        if lower == b"content-length":
+            self.length = int(value)
+        elif lower == b"content-type":
+            self.content_type = value
+        elif lower == b"transfer-encoding":
+            self.is_chunked = True
+        elif lower == b"retry-after":
+            self.retry_after_s = float(value) if value.isdigit() else 0.0
+        elif lower not in _UNFORWARDED:
+            self.headers.append(b"%b: %b\r\n" % (lower, value))
+
+    def on_headers_complete(self) -> None:
+        """Take the status of a real answer; interim ones (100, 103) are passed over."""
+        if not self.is_complete:
+            status = self._parser.get_status_code()
+            if status >= 200:
+                self.status = status
+            else:
+                self._clear_head()
+
+    def on_body(self, body: bytes) -> None:
+        """Gather what one read brings."""
+        if not self.is_complete:
+            self._parts.append(body)
+
+    def on_message_complete(self) -> None:
+        """Note the end. Only here does the parser know whether the connection may be kept."""
+        if self.status:
+            self.is_complete = True
+            self._can_be_kept = self._parser.should_keep_alive()
+
+
+class Pool:
+    """All connections to one backend."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, backend: Backend) -> None:
+        self.backend = backend
+        self.dialled = 0
+        """Connections ever opened: a pool that works opens few."""
+        self._loop = loop
+        self._idle: dict[Connection, None] = {}
+        self._open: set[Connection] = set()
+        self._dials: set[asyncio.Task[None]] = set()
+        self._url: BaseUrl | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._static = b""
+        self._heads: dict[bytes, bytes] = {}
+        if backend.url is not None:
+            self.point_at(backend.url)
+
+    def point_at(self, url: str) -> None:
+        """Learn where the backend is. An engine's address is known only once it has started."""
+        self._url = parsed = parse_url(url)
+        self._tls = ssl.create_default_context(cafile=self.backend.ca) if parsed.tls else None
+        lines = [f"Host: {parsed.authority}", f"User-Agent: baseload/{__version__}"]
+        if self.backend.api_key:
+            lines.append(f"Authorization: Bearer {self.backend.api_key}")
+        lines += ["Content-Type: application/json", "Accept-Encoding: identity"]
+        self._static = "".join(line + "\r\n" for line in lines).encode()
+        self._heads.clear()
+
+    def head(self, path: bytes) -> bytes:
+        """Give the constant part of a request's head for a path below the base URL."""
+        if (found := self._heads.get(path)) is None:
+            prefix = self._url.path.encode() if self._url else b""
+            found = self._heads[path] = b"POST %b%b HTTP/1.1\r\n" % (prefix, path) + self._static
+        return found
+
+    def send(self, listener: Listener, request: bytes) -> None:
+        """Send a request on a warm connection, or on a new one."""
+        while self._idle:
+            connection, _ = self._idle.popitem()
+            if not connection.is_closing():
+                connection.lend(listener, request, is_reused=True)
+                return
+        self.dial(listener, request)
+
+    def dial(self, listener: Listener, request: bytes) -> None:
+        """Send a request on a new connection."""
+
+        def use(connection: Connection) -> None:
+            connection.lend(listener, request, is_reused=False)
+
+        listener.lease = self._spawn(use, lambda reason: listener.on_lost(reason, True))
+
+    def warm(self) -> None:
+        """Have one idle connection ready, if the pool knows where to; a failure is kept quiet."""
+        if self._url is not None and not self._idle and not self._dials:
+            self._spawn(self.keep, lambda _reason: None)
+
+    def keep(self, connection: Connection) -> None:
+        """Take back a connection whose answer is complete."""
+        connection.idle_since = monotonic()
+        self._idle[connection] = None
+
+    def forget(self, connection: Connection) -> None:
+        """Drop a connection that is gone."""
+        self._open.discard(connection)
+        self._idle.pop(connection, None)
+
+    def close_old(self, now: float) -> None:
+        """Close connections that have been idle for too long; the oldest come first."""
+        for connection in list(self._idle):
+            if connection.idle_since >= now - IDLE_S_MAX:
+                return
+            self._idle.pop(connection)
+            connection.close()
+
+    async def close(self) -> None:
+        """Close every connection, and wait for the dials under way to end."""
+        dials = list(self._dials)
+        for dial in dials:
+            dial.cancel()
+        await asyncio.gather(*dials, return_exceptions=True)
+        for connection in list(self._open):
+            connection.cancel()
+
+    def _spawn(
+        self, use: Callable[[Connection], None], fail: Callable[[str], None]
+    ) -> asyncio.Task[None]:
+        task = self._loop.create_task(self._dial(use, fail))
+        self._dials.add(task)
+        task.add_done_callback(self._dials.discard)
+        return task
+
+    async def _dial(self, use: Callable[[Connection], None], fail: Callable[[str], None]) -> None:
+        connection = Connection(self)
+        assert self._url is not None
+        try:
+            async with asyncio.timeout(self.backend.connect_s):
+                await self._loop.create_connection(
+                    lambda: connection, self._url.host, self._url.port, ssl=self._tls
+                )
+        except TimeoutError:
+            fail(f"no connection within {self.backend.connect_s:g} s")
+        except OSError as error:
+            fail(f"no connection: {error.strerror or error}")
+        except asyncio.CancelledError:
+            connection.cancel()
+            raise
+        else:
+            self.dialled += 1
+            self._open.add(connection)
+            use(connection)
