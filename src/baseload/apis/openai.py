@@ -17,12 +17,8 @@ import msgspec
 
 from baseload.apis.sse import data_of
 
-MODEL_PATHS = {
-    b"/v1/chat/completions": "chat",
-    b"/v1/completions": "completions",
-    b"/v1/embeddings": "embeddings",
-}
-"""Paths that ask a model, with the name of what is asked."""
+MODEL_PATHS = (b"/chat/completions", b"/completions", b"/embeddings")
+"""Paths below the base URL that ask a model."""
 
 
 # -- requests ----------------------------------------------------------------------------------
@@ -157,6 +153,7 @@ class Event(Enum):
 
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
+
 
 def count_plain(whole: bytes) -> int:
     """Count the events of whole bytes if they are all plain tokens, else give -1.

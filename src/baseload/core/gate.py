@@ -124,10 +124,11 @@ class Gate:
         stay = self._stays.pop(call.id, None)
         if stay is None:
             return
-        self.line.leave(call.id)
         if (seat := stay.seat) is not None:
             seat.breaker.learn(call.id, Fact.GONE.lesson, now)
             self._release(stay)
+        elif self.line:
+            self.line.leave(call.id)
         if self.line:
             self._grant()
 

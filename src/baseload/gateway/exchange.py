@@ -98,7 +98,7 @@ class Exchange:
         body = self._body
         if target.model != self.call.model:
             body = openai.rename_model(body, self.call.model, target.model)
-        self.due = min(self._gateway.driver.clock() + ask.first_token_s, self.call.deadline)
+        self.due = min(self._gateway.gate.now + ask.first_token_s, self.call.deadline)
         self._send = ask
         pool.send(
             self,
@@ -110,7 +110,7 @@ class Exchange:
         """Commit: from here on the caller sees what comes."""
         self._is_relaying = True
         self._stall_s = ask.stall_s
-        self._first_token_at = now = self._gateway.driver.clock()
+        self._first_token_at = now = self._gateway.gate.now
         self.due = min(now + ask.stall_s, self.call.deadline)
         held, self._held = b"".join(self._held), []
         if self.caller is not None:
@@ -122,7 +122,7 @@ class Exchange:
         if self.lease is not None:
             self.lease.cancel()
             self.lease = None
-        now = self._gateway.driver.clock()
+        now = self._gateway.gate.now
         series = self._gateway.telemetry.series(self.call.model, self._backend)
         series.ended(fact, now - self._started_at, self._usage)
         if self._is_relaying:

@@ -37,9 +37,7 @@ FAILURE_LOG_GAP_S = 1.0
 """A failing backend is logged at most this often; every failure is counted."""
 
 _JSON = b"content-type: application/json\r\nx-request-id: %b\r\n"
-_MODEL_PATHS = openai.MODEL_PATHS | {
-    path.removeprefix(b"/v1"): kind for path, kind in openai.MODEL_PATHS.items()
-}
+_MODEL_PATHS = {prefix + path: path for path in openai.MODEL_PATHS for prefix in (b"", b"/v1")}
 """DeepSeek's own documentation gives a base URL without `/v1`; programs written for it keep it."""
 logger = logging.getLogger("baseload.gateway")
 
@@ -147,7 +145,8 @@ class Gateway:
         number = next(self._numbers)
         request_id = request.request_id or b"req-%b-%x" % (self._boot, number)
         path = request.path.partition(b"?")[0]
-        if path not in _MODEL_PATHS:
+        upstream_path = _MODEL_PATHS.get(path)
+        if upstream_path is None:
             self._handle_other(client, request, path, request_id)
             return
         if request.method != b"POST":
@@ -167,7 +166,6 @@ class Gateway:
             return
         now = self.driver.clock()
         call = Call(number, asked.model, now + model.total_s)
-        upstream_path = path.removeprefix(b"/v1")
         exchange = Exchange(self, client, call, upstream_path, request.body, request_id, now)
         client.busy = exchange
         self.driver.start(exchange, now)
@@ -196,7 +194,7 @@ class Gateway:
         name = path.removeprefix(b"/models/").decode("utf-8", "replace")
         if path != b"/models" and not path.startswith(b"/models/"):
             shown = request.path[:100].decode("ascii", "replace")
-            known = ", ".join(path.decode() for path in openai.MODEL_PATHS)
+            known = ", ".join(f"/v1{path.decode()}" for path in openai.MODEL_PATHS)
             self._refuse(
                 client, request_id, 404,
                 f"There is nothing at {shown}. Here are {known} and /v1/models.",

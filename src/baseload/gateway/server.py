@@ -244,7 +244,7 @@ class Client(asyncio.Protocol):
             self._close()
             return
         self.due = self._shared.coarse_now + self._shared.inbound.idle_s
-        if not self._is_serving:
+        if (self._reader.items or self._is_paused) and not self._is_serving:
             self._serve()
 
     def _serve(self) -> None:

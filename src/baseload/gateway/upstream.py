@@ -157,8 +157,12 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(f"it does not speak HTTP: {error}")
-            return
+            if not self.is_complete:
+                if self.status and self._parts:  # What came before the mistake still counts.
+                    listener.on_answer(self, b"".join(self._parts), False)
+                self._fail(f"it does not speak HTTP: {error}")
+                return
+            self._has_extra = True  # Behind a whole answer it is nobody's.
         if not self.status:
             self._head_bytes += len(data)
         if self._head_bytes > HEAD_BYTES_MAX:
