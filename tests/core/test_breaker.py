@@ -61,10 +61,10 @@ def test_one_probe_at_a_time():
     """Once its time has come exactly one call is let through."""
     breaker = _opened()
     breaker.settle(breaker.deadline)
-    before = breaker.can_take()
+    before = breaker.can_take
     breaker.take(77)
 
-    assert (True, False) == (before, breaker.can_take())
+    assert (True, False) == (before, breaker.can_take)
 
 
 def test_a_probe_that_shows_life_closes_it():
@@ -101,4 +101,4 @@ def test_a_probe_that_left_makes_room_for_another():
     breaker.take(77)
     breaker.learn(77, Lesson.IGNORE, 12.0)
 
-    assert (Phase.PROBING, True) == (breaker.phase, breaker.can_take())
+    assert (Phase.PROBING, True) == (breaker.phase, breaker.can_take)

@@ -56,7 +56,7 @@ def read_request(body: bytes) -> Request:
             ) from None
         param = _PARAM.search(text)
         raise BadRequestError(f"{text}.", param.group(1) if param else None) from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         reason = "the body is empty" if not body else str(error)
         raise BadRequestError(f"The body is not valid JSON: {reason}.") from None
     except RecursionError:
@@ -64,6 +64,8 @@ def read_request(body: bytes) -> Request:
 
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_ESCAPED = b"\\u006"
+"""Begins the escape of every letter of `model`; without it, no key can be hidden behind escapes."""
 
 
 def rename_model(body: bytes, old: str, new: str) -> bytes:
@@ -71,18 +73,22 @@ def rename_model(body: bytes, old: str, new: str) -> bytes:
 
     Inside a JSON string a quote is always escaped, so a match of the quoted key and value is one of
     a real field; if it is the only one, it is the request's. Otherwise (the same pair also stands
-    in a nested object, or the value is written with escapes) the top level is taken apart, every
-    other value still as it came.
+    in a nested object, or the key or value is written with escapes) the top level is taken apart,
+    every other value still as it came. Where even that fails (names that are not UTF-8, which the
+    reading of a request passes over) the body goes out as it came, for the backend to refuse.
     """
     quoted = msgspec.json.encode(new)
     pattern = re.compile(rb'"model"(\s*):(\s*)' + re.escape(msgspec.json.encode(old)))
     start = body.find(b'"model"')
     matches = list(pattern.finditer(body, start)) if start >= 0 else []
-    if len(matches) == 1 and body.count(b'"model"') == 1:
+    if len(matches) == 1 and body.count(b'"model"') == 1 and _ESCAPED not in body:
         (match,) = matches
         between = match.group(1) + b":" + match.group(2)
         return body[: match.start()] + b'"model"' + between + quoted + body[match.end() :]
-    fields = _decode_fields(body)
+    try:
+        fields = _decode_fields(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return body
     fields["model"] = msgspec.Raw(quoted)
     return msgspec.json.encode(fields)
 
@@ -146,11 +152,14 @@ class Event(Enum):
     NOTHING = "nothing"  # a comment, a role, an empty delta: the backend lives, the model is silent
     TOKEN = "token"  # noqa: S105
     FINISH = "finish"  # a finish reason, with or without a last token
-    DONE = "done"  # the terminator
+    END = "end"  # the terminator
     ERROR = "error"  # an error object inside the stream
     GARBAGE = "garbage"
 
 
+NOTHING, TOKEN, FINISH, END, ERROR, GARBAGE = Event  # Bare names: see `core.facts`.
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
@@ -162,29 +171,29 @@ def count_plain(whole: bytes) -> int:
     comments and the terminator do not, so the two counts differ and the events must be read. Inside
     a JSON string quotes are escaped: an answer's text cannot fool this.
     """
-    ends = whole.count(b"\n\n")
-    return ends if whole.count(b'"finish_reason":null') == ends else -1
+    ends = whole.count(b"\n\n")  # None if lines end with CR or CRLF: such events are read, too.
+    return ends if ends and whole.count(b'"finish_reason":null') == ends else -1
 
 
 def read_event(event: bytes) -> tuple[Event, Usage | None]:
     """Say what an event is, and the usage in it if there is one."""
     data = (data_of(event) or b"").strip()
     if not data:
-        return Event.NOTHING, None
+        return NOTHING, None
     if data == b"[DONE]":
-        return Event.DONE, None
+        return END, None
     try:
         chunk = _decode_chunk(data)
-    except (msgspec.DecodeError, RecursionError):
-        return Event.GARBAGE, None
+    except _UNREADABLE:
+        return GARBAGE, None
     if chunk.error:
-        return Event.ERROR, None
-    kind = Event.NOTHING
+        return ERROR, None
+    kind = NOTHING
     for choice in chunk.choices:
         if choice.finish_reason:
-            kind = Event.FINISH
-        elif kind is Event.NOTHING and choice.says_something():
-            kind = Event.TOKEN
+            kind = FINISH
+        elif kind is NOTHING and choice.says_something():
+            kind = TOKEN
     return kind, chunk.usage
 
 
@@ -192,7 +201,7 @@ def read_answer(body: bytes) -> tuple[bool, Usage | None]:
     """Say whether a body is a JSON object without an error in it, and the usage it reports."""
     try:
         answer = _decode_answer(body)
-    except (msgspec.DecodeError, RecursionError):
+    except _UNREADABLE:
         return False, None
     return not answer.error, answer.usage
 

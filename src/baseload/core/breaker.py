@@ -11,7 +11,7 @@ Deliberately not here: error rates over a window, and giving traffic back in ste
 from enum import Enum
 from math import inf
 
-from baseload.core.facts import Lesson
+from baseload.core.facts import DROPPED, IGNORE, SUCCESS, Lesson
 
 FAILURES_MAX = 5
 """Failures in a row that open the breaker: one is noise, a dead backend reaches five at once."""
@@ -28,46 +28,52 @@ class Phase(Enum):
     PROBING = "probing"
 
 
-class Breaker:
-    """One backend's fuse. `deadline` is when it changes by itself, or infinity."""
+CLOSED, OPEN, PROBING = Phase
 
-    __slots__ = ("deadline", "failures", "open_s", "phase", "probe")
+
+class Breaker:
+    """One backend's fuse.
+
+    `can_take` says whether a call may be sent, `deadline` when that changes by itself, or infinity.
+    """
+
+    __slots__ = ("can_take", "deadline", "failures", "open_s", "phase", "probe")
+
+    phase: Phase
+    failures: int
+    open_s: float
+    probe: int | None
+    can_take: bool
+    deadline: float
 
     def __init__(self) -> None:
-        self.phase = Phase.CLOSED
-        self.failures = 0
-        self.open_s = OPEN_S_MIN
-        self.probe: int | None = None
-        self.deadline = inf
+        self.reset()
 
     def settle(self, now: float) -> None:
         """Become what time alone makes of it: an open breaker starts to probe."""
         if now >= self.deadline:
-            self.phase, self.probe, self.deadline = Phase.PROBING, None, inf
-
-    def can_take(self) -> bool:
-        """Say whether a call may be sent to this backend."""
-        return self.phase is Phase.CLOSED or (self.phase is Phase.PROBING and self.probe is None)
+            self.phase, self.deadline = PROBING, inf
+            self._await_probe()
 
     def take(self, call_id: int) -> None:
         """Know that a call is being sent; while probing it becomes the probe."""
-        if self.phase is not Phase.CLOSED:
-            assert self.can_take()
-            self.probe = call_id
+        assert self.can_take
+        if self.phase is PROBING:
+            self.probe, self.can_take = call_id, False
 
     def learn(self, call_id: int, lesson: Lesson, now: float) -> None:
         """Take the lesson of a call's attempt. While open, and from bystanders, none is taken."""
-        if self.phase is Phase.CLOSED:
-            if lesson is Lesson.SUCCESS:
+        if self.phase is CLOSED:
+            if lesson is SUCCESS:
                 self.failures = 0
-            elif lesson is Lesson.DROPPED:
+            elif lesson is DROPPED:
                 self.failures += 1
                 if self.failures >= FAILURES_MAX:
                     self._open(now)
         elif self.probe == call_id:
-            if lesson is Lesson.IGNORE:
-                self.probe = None  # It proved nothing, so the next call probes.
-            elif lesson is Lesson.DROPPED:
+            if lesson is IGNORE:
+                self._await_probe()  # It proved nothing, so the next call probes.
+            elif lesson is DROPPED:
                 self.open_s = min(self.open_s * 2, OPEN_S_MAX)
                 self._open(now)
             else:
@@ -75,9 +81,13 @@ class Breaker:
 
     def reset(self) -> None:
         """Close and forget: the backend has shown that it works, or is a new process."""
-        self.phase, self.failures, self.open_s = Phase.CLOSED, 0, OPEN_S_MIN
-        self.probe, self.deadline = None, inf
+        self.phase, self.failures, self.open_s = CLOSED, 0, OPEN_S_MIN
+        self.deadline = inf
+        self._await_probe()
+
+    def _await_probe(self) -> None:
+        self.probe, self.can_take = None, True
 
     def _open(self, now: float) -> None:
-        self.phase, self.failures, self.probe = Phase.OPEN, 0, None
-        self.deadline = now + self.open_s
+        self.phase, self.failures, self.probe = OPEN, 0, None
+        self.can_take, self.deadline = False, now + self.open_s

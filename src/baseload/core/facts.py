@@ -28,6 +28,11 @@ class Lesson(Enum):
     ALIVE = "alive"
 
 
+# Bare names: up to Python 3.11 a look-up such as `Lesson.SUCCESS` runs two Python functions, and
+# the hot path would make some forty of them for every call.
+SUCCESS, DROPPED, IGNORE, ALIVE = Lesson
+
+
 class Fact(Enum):
     """Something that happened to one call.
 
@@ -46,26 +51,33 @@ class Fact(Enum):
         self.is_retryable = is_retryable
 
     # What the gate says of a call.
-    ADMITTED = "admitted", Lesson.IGNORE, False
-    QUEUED = "queued", Lesson.IGNORE, False
-    SHED = "shed", Lesson.IGNORE, False  # the queue was full
-    EXPIRED = "expired", Lesson.IGNORE, False  # waited as long as it may, or past its deadline
-    UNAVAILABLE = "unavailable", Lesson.IGNORE, False  # every backend is down or open
+    ADMITTED = "admitted", IGNORE, False
+    QUEUED = "queued", IGNORE, False
+    SHED = "shed", IGNORE, False  # the queue was full
+    EXPIRED = "expired", IGNORE, False  # waited as long as it may, or past its deadline
+    UNAVAILABLE = "unavailable", IGNORE, False  # every backend is down or open
 
     # What the world says of an attempt.
-    FIRST_TOKEN = "first_token", Lesson.ALIVE, False
-    DONE = "done", Lesson.SUCCESS, False
-    REJECTED = "rejected", Lesson.IGNORE, False  # the caller's own 4xx: nobody else would differ
-    UNREACHABLE = "unreachable", Lesson.DROPPED, True  # no connection, so nothing was sent
-    BUSY = "busy", Lesson.DROPPED, True  # 429: the backend's limit, not the caller's
-    DENIED = "denied", Lesson.DROPPED, True  # 401, 402, 403: our key there, not the caller's
-    ABSENT = "absent", Lesson.IGNORE, True  # 404: this backend lacks it, another may have it
-    FAILED = "failed", Lesson.DROPPED, True  # 5xx, or an answer that is none
-    LOST = "lost", Lesson.DROPPED, True  # the connection ended before an answer
-    SLOW = "slow", Lesson.DROPPED, True  # the first-token clock ran out
-    BROKEN = "broken", Lesson.DROPPED, False  # ended or stalled after the first token
-    OVERDUE = "overdue", Lesson.IGNORE, False  # the call's own deadline; long answers are no fault
-    GONE = "gone", Lesson.IGNORE, False  # the caller left
+    FIRST_TOKEN = "first_token", ALIVE, False
+    DONE = "done", SUCCESS, False
+    REJECTED = "rejected", IGNORE, False  # the caller's own 4xx: nobody else would differ
+    UNREACHABLE = "unreachable", DROPPED, True  # no connection, so nothing was sent
+    BUSY = "busy", DROPPED, True  # 429: the backend's limit, not the caller's
+    DENIED = "denied", DROPPED, True  # 401, 402, 403: our key there, not the caller's
+    ABSENT = "absent", IGNORE, True  # 404: this backend lacks it, another may have it
+    FAILED = "failed", DROPPED, True  # 5xx, or an answer that is none
+    LOST = "lost", DROPPED, True  # the connection ended before an answer
+    SLOW = "slow", DROPPED, True  # the first-token clock ran out
+    BROKEN = "broken", DROPPED, False  # ended or stalled after the first token
+    OVERDUE = "overdue", IGNORE, False  # the call's own deadline; long answers are no fault
+    GONE = "gone", IGNORE, False  # the caller left
+
+
+(
+    ADMITTED, QUEUED, SHED, EXPIRED, UNAVAILABLE,
+    FIRST_TOKEN, DONE, REJECTED, UNREACHABLE, BUSY, DENIED, ABSENT, FAILED, LOST, SLOW, BROKEN,
+    OVERDUE, GONE,
+) = Fact  # fmt: skip
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -121,22 +133,22 @@ Ask = Wait | Send | Relay
 
 
 _FACT_OF_STATUS = {
-    401: Fact.DENIED,
-    402: Fact.DENIED,  # DeepSeek: the balance is used up
-    403: Fact.DENIED,
-    404: Fact.ABSENT,
-    405: Fact.ABSENT,
-    408: Fact.FAILED,
-    429: Fact.BUSY,
-    501: Fact.ABSENT,
-    529: Fact.BUSY,  # Anthropic and Dynamo: every worker is busy
+    401: DENIED,
+    402: DENIED,  # DeepSeek: the balance is used up
+    403: DENIED,
+    404: ABSENT,
+    405: ABSENT,
+    408: FAILED,
+    429: BUSY,
+    501: ABSENT,
+    529: BUSY,  # Anthropic and Dynamo: every worker is busy
 }
 
 
 def fact_of_status(status: int) -> Fact:
     """Say what an HTTP status of a backend means; a success must still prove to be an answer."""
     if 200 <= status < 300:
-        return Fact.DONE
+        return DONE
     if fact := _FACT_OF_STATUS.get(status):
         return fact
-    return Fact.REJECTED if 400 <= status < 500 else Fact.FAILED
+    return REJECTED if 400 <= status < 500 else FAILED

@@ -10,7 +10,18 @@ A cancel is legal at every yield: the driver tells `GONE`, and the story runs to
 
 from collections.abc import Generator
 
-from baseload.core.facts import Ask, Call, Fact, Relay, Reply, Send, Told, Wait
+from baseload.core.facts import (
+    ADMITTED,
+    FIRST_TOKEN,
+    QUEUED,
+    Ask,
+    Call,
+    Relay,
+    Reply,
+    Send,
+    Told,
+    Wait,
+)
 from baseload.core.gate import Gate
 
 Flow = Generator[Ask, Told, Reply]
@@ -21,15 +32,15 @@ def carry(call: Call, gate: Gate, now: float) -> Flow:
     model = gate.model_of(call)
     fact = gate.offer(call, now)  # 1 admit: a permit at once, a place in the line, or a refusal
     while True:
-        if fact is Fact.QUEUED:
+        if fact is QUEUED:
             told = yield Wait(call)
             fact, now = told.fact, told.now
-        if fact is not Fact.ADMITTED:
+        if fact is not ADMITTED:
             break
         target = gate.route(call)  # 2 route
         told = yield Send(call, target, model.first_token_s)  # 3 attempt, until the first token
         gate.heard(call, told)
-        if told.fact is Fact.FIRST_TOKEN:
+        if told.fact is FIRST_TOKEN:
             told = yield Relay(call, target, model.stall_s)  # 4 relay: from here nothing is retried
             gate.heard(call, told)
         fact, now = told.fact, told.now

@@ -15,11 +15,24 @@ from math import ceil, inf
 from typing import NamedTuple
 
 from baseload.config.fleet import Model, Queue, Target
-from baseload.core.breaker import Phase
-from baseload.core.facts import Call, Fact, Told
+from baseload.core.breaker import OPEN
+from baseload.core.facts import (
+    ADMITTED,
+    DONE,
+    EXPIRED,
+    FIRST_TOKEN,
+    GONE,
+    OVERDUE,
+    QUEUED,
+    SHED,
+    UNAVAILABLE,
+    Call,
+    Fact,
+    Told,
+)
 from baseload.core.limits import FixedLimit
 from baseload.core.queueing import Line
-from baseload.core.routing import Tier
+from baseload.core.routing import Place, Tier
 from baseload.core.seat import Seat
 
 ATTEMPTS_MAX = 4
@@ -42,19 +55,16 @@ class Plan(NamedTuple):
 class Stay:
     """One call from its arrival to its leaving: where it has been, and the permit it holds."""
 
-    __slots__ = ("attempts", "call", "order", "plan", "seat", "target", "tried")
+    # Defaults stand on the class: one object is made for every call, and most need no more.
+    attempts = 0
+    tried: frozenset[str] = frozenset()
+    place: Place | None = None
+    """Where the call holds a permit."""
 
     def __init__(self, call: Call, plan: Plan, order: int) -> None:
         self.call = call
         self.plan = plan
         self.order = order
-        self.attempts = 0
-        self.tried: frozenset[str] = _NOWHERE
-        self.seat: Seat | None = None
-        self.target: Target | None = None
-
-
-_NOWHERE: frozenset[str] = frozenset()
 
 
 class Gate:
@@ -80,8 +90,10 @@ class Gate:
         self._wait_s = queue.wait_s
         self._stays: dict[int, Stay] = {}
         self._arrivals = 0
-        self._next = inf
-        self._released = -inf
+        self.due = inf
+        """When the gate changes by itself, or infinity; `deadline()` in the form of the law."""
+        self._released = 0.0
+        """When a permit last came back that somebody waited for."""
         self._drain_gap_s = 0.0
 
     # -- events ------------------------------------------------------------------------------
@@ -92,14 +104,14 @@ class Gate:
         assert call.id not in self._stays
         self._arrivals += 1
         stay = self._stays[call.id] = Stay(call, self._plans[call.model], self._arrivals)
-        return self._place(stay, Fact.UNAVAILABLE)
+        return self._place(stay, UNAVAILABLE)
 
     def again(self, call: Call, told: Told) -> Fact:
         """After a retryable failure: another backend, a place in the line, or that failure."""
         self._settle(told.now)
         stay = self._stays[call.id]
         if told.now >= call.deadline:
-            return Fact.OVERDUE
+            return OVERDUE
         if stay.attempts >= ATTEMPTS_MAX:
             return told.fact
         return self._place(stay, told.fact)
@@ -108,28 +120,31 @@ class Gate:
         """Learn from an attempt; unless it has only begun, its permit comes back."""
         self._settle(told.now)
         stay = self._stays[call.id]
-        seat, fact = stay.seat, told.fact
-        assert seat is not None
+        assert stay.place is not None
+        seat, fact = stay.place[1], told.fact
         seat.breaker.learn(call.id, fact.lesson, told.now)
-        self._next = min(self._next, seat.breaker.deadline)
-        if fact is not Fact.FIRST_TOKEN:
+        if seat.breaker.deadline < self.due:  # noqa: PLR1730 - a call to min() costs more
+            self.due = seat.breaker.deadline
+        if fact is not FIRST_TOKEN:
             seat.limit.learn(fact.lesson, seat.in_flight, told.now)
+            if fact.is_retryable:
+                stay.tried |= {seat.name}
             self._release(stay)
-        if self.line:
+        if self.line.waiting:
             self._grant()
 
     def leave(self, call: Call, now: float) -> None:
         """Forget the call, whatever it was doing; legal from every state, and more than once."""
-        self._settle(now)
+        if now != self.now:
+            self._settle(now)
         stay = self._stays.pop(call.id, None)
         if stay is None:
             return
-        if (seat := stay.seat) is not None:
-            seat.breaker.learn(call.id, Fact.GONE.lesson, now)
+        if stay.place is not None:
+            stay.place[1].breaker.learn(call.id, GONE.lesson, now)
             self._release(stay)
-        elif self.line:
+        if self.line.waiting:
             self.line.leave(call.id)
-        if self.line:
             self._grant()
 
     def announce(self, backend: str, is_up: bool, now: float) -> None:
@@ -149,9 +164,9 @@ class Gate:
 
     def route(self, call: Call) -> Target:
         """Give the target for which the call holds a permit."""
-        target = self._stays[call.id].target
-        assert target is not None
-        return target
+        place = self._stays[call.id].place
+        assert place is not None
+        return place[0]
 
     def model_of(self, call: Call) -> Model:
         """Give the fleet's model that the call asks for."""
@@ -159,7 +174,7 @@ class Gate:
 
     def deadline(self) -> float | None:
         """Give the time at which the gate changes by itself, or None."""
-        return None if self._next == inf else self._next
+        return None if self.due == inf else self.due
 
     def retry_after_s(self, call: Call, fact: Fact) -> float:
         """Say when it is worth coming back, in whole seconds; 0 where the fact gives no reason.
@@ -167,11 +182,11 @@ class Gate:
         A full line empties at the pace at which permits have come back lately; a backend that
         cannot be asked is worth asking when its breaker starts to probe.
         """
-        if fact is Fact.DONE:
+        if fact is DONE:
             return 0.0
-        if fact is Fact.SHED or fact is Fact.EXPIRED:
+        if fact is SHED or fact is EXPIRED:
             wait_s = len(self.line) * self._drain_gap_s
-        elif fact is Fact.UNAVAILABLE or fact.is_retryable:
+        elif fact is UNAVAILABLE or fact.is_retryable:
             tiers = self._plans[call.model].tiers
             wait_s = min(self._mends_in_s(seat) for tier in tiers for _, seat in tier.places)
         else:
@@ -183,12 +198,12 @@ class Gate:
     def _mends_in_s(self, seat: Seat) -> float:
         if not seat.is_up:
             return DOWN_RETRY_S
-        return seat.breaker.deadline - self.now if seat.breaker.phase is Phase.OPEN else 0.0
+        return seat.breaker.deadline - self.now if seat.breaker.phase is OPEN else 0.0
 
     def _place(self, stay: Stay, otherwise: Fact) -> Fact:
         """Find a permit or a place in the line; `otherwise` if no backend can be asked at all."""
         if self._take(stay):
-            return Fact.ADMITTED
+            return ADMITTED
         usable = any(
             seat.is_usable() and seat.name not in stay.tried
             for tier in stay.plan.tiers
@@ -197,42 +212,42 @@ class Gate:
         if not usable:
             return otherwise
         if self.line.is_full():
-            return Fact.SHED
+            return SHED
         expires = min(self.now + self._wait_s, stay.call.deadline)
+        if not self.line.waiting:
+            self._released = self.now  # The pace of a line is measured from when it formed.
         self.line.join(stay.call.id, (stay.call.model, stay.tried), stay.order, expires)
-        self._next = min(self._next, expires)
-        return Fact.QUEUED
+        self.due = min(self.due, expires)
+        return QUEUED
 
     def _take(self, stay: Stay) -> bool:
         """Give the call a permit of the first tier that has one."""
         for tier in stay.plan.tiers:
             if (place := tier.pick(stay.tried)) is not None:
-                stay.target, stay.seat = place
-                stay.tried |= {place[1].name}
+                stay.place = place
                 stay.attempts += 1
                 place[1].take(stay.call.id)
                 return True
         return False
 
     def _release(self, stay: Stay) -> None:
-        assert stay.seat is not None
-        stay.seat.release()
-        stay.seat = stay.target = None
-        if self._released > -inf:
-            gap_s = self.now - self._released
+        assert stay.place is not None
+        stay.place[1].release()
+        stay.place = None
+        if self.line.waiting:
+            gap_s, self._released = self.now - self._released, self.now
             self._drain_gap_s += DRAIN_WEIGHT * (gap_s - self._drain_gap_s)
-        self._released = self.now
 
     def _grant(self) -> None:
         """Hand permits to waiting calls until none of the lanes' heads can have one."""
         granted = True
-        while granted and self.line:
+        while granted and self.line.waiting:
             granted = False
             for call_id in self.line.heads():
                 stay = self._stays[call_id]
                 if self._take(stay):
                     self.line.leave(call_id)
-                    self.notices.append((stay.call, Fact.ADMITTED))
+                    self.notices.append((stay.call, ADMITTED))
                     granted = True
                     break
 
@@ -240,11 +255,11 @@ class Gate:
         """Let time do its work, up to now; afterwards nothing is due."""
         assert now >= self.now, "time ran backwards"
         self.now = now
-        while now >= self._next:
+        while now >= self.due:
             for call_id in self.line.expire(now):
-                self.notices.append((self._stays[call_id].call, Fact.EXPIRED))
+                self.notices.append((self._stays[call_id].call, EXPIRED))
             for seat in self.seats.values():
                 seat.breaker.settle(now)
             self._grant()
             breakers = min((seat.breaker.deadline for seat in self.seats.values()), default=inf)
-            self._next = min(self.line.deadline(), breakers)
+            self.due = min(self.line.deadline(), breakers)

@@ -16,41 +16,42 @@ from math import inf
 class Line:
     """All waiting calls, by id, in lanes."""
 
-    __slots__ = ("_expiries", "_lane_of", "_lanes", "size_max")
+    __slots__ = ("_expiries", "_lanes", "size_max", "waiting")
 
     def __init__(self, size_max: int) -> None:
         self.size_max = size_max
         self._lanes: dict[Hashable, dict[int, int]] = {}
-        self._lane_of: dict[int, tuple[Hashable, float]] = {}
+        self.waiting: dict[int, tuple[Hashable, float]] = {}
+        """Each waiting call's lane and the time at which it expires."""
         self._expiries: list[tuple[float, int]] = []
 
     def __len__(self) -> int:
-        return len(self._lane_of)
+        return len(self.waiting)
 
     def is_full(self) -> bool:
         """Say whether one more call would be too many."""
-        return len(self._lane_of) >= self.size_max
+        return len(self.waiting) >= self.size_max
 
     def join(self, call_id: int, lane: Hashable, order: int, expires: float) -> None:
         """Stand at the end of a lane until `expires`; `order` is the arrival among all lanes."""
-        assert call_id not in self._lane_of
+        assert call_id not in self.waiting
         assert not self.is_full()
         self._lanes.setdefault(lane, {})[call_id] = order
-        self._lane_of[call_id] = (lane, expires)
+        self.waiting[call_id] = (lane, expires)
         heappush(self._expiries, (expires, call_id))
 
     def leave(self, call_id: int) -> bool:
         """Step out, from wherever in the lane; False if the call was not waiting."""
-        if (place := self._lane_of.pop(call_id, None)) is None:
+        if (place := self.waiting.pop(call_id, None)) is None:
             return False
         lane = self._lanes[place[0]]
         del lane[call_id]
         if not lane:
             del self._lanes[place[0]]
-        if len(self._expiries) > 2 * len(self._lane_of) + 64:
+        if len(self._expiries) > 2 * len(self.waiting) + 64:
             # Those who left early must not pile up in the heap while the others wait.
             self._expiries = sorted(
-                (expires, call_id) for call_id, (_, expires) in self._lane_of.items()
+                (expires, call_id) for call_id, (_, expires) in self.waiting.items()
             )
         return True
 
@@ -76,5 +77,5 @@ class Line:
         return expired
 
     def _is_stale(self, entry: tuple[float, int]) -> bool:
-        place = self._lane_of.get(entry[1])
+        place = self.waiting.get(entry[1])
         return place is None or place[1] != entry[0]

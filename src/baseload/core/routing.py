@@ -11,18 +11,20 @@ from collections.abc import Collection
 from baseload.config.fleet import Target
 from baseload.core.seat import Seat
 
+Place = tuple[Target, Seat]
+
 
 class Tier:
     """Backends that stand beside each other, with the credit of each."""
 
     __slots__ = ("credits", "places")
 
-    def __init__(self, places: tuple[tuple[Target, Seat], ...]) -> None:
+    def __init__(self, places: tuple[Place, ...]) -> None:
         assert places
         self.places = places
         self.credits = [0] * len(places)
 
-    def pick(self, tried: Collection[str]) -> tuple[Target, Seat] | None:
+    def pick(self, tried: Collection[str]) -> Place | None:
         """Choose among the backends that can take a call now and were not tried; or None.
 
         Choosing moves credit: ask only if the call is then sent.

@@ -1,6 +1,6 @@
 """One backend as the gate sees it: is it up, how many permits are out, how many there are."""
 
-from baseload.core.breaker import Breaker
+from baseload.core.breaker import CLOSED, Breaker
 from baseload.core.limits import Limit
 
 
@@ -18,16 +18,17 @@ class Seat:
 
     def is_usable(self) -> bool:
         """Say whether the backend may be asked at all, permits aside."""
-        return self.is_up and self.breaker.can_take()
+        return self.is_up and self.breaker.can_take
 
     def can_take(self) -> bool:
         """Say whether a call may be sent here now."""
-        return self.in_flight < self.limit.limit and self.is_up and self.breaker.can_take()
+        return self.in_flight < self.limit.limit and self.is_up and self.breaker.can_take
 
     def take(self, call_id: int) -> None:
         """Give out a permit; the caller has seen that `can_take`."""
         self.in_flight += 1
-        self.breaker.take(call_id)
+        if self.breaker.phase is not CLOSED:
+            self.breaker.take(call_id)
 
     def release(self) -> None:
         """Take a permit back."""

@@ -11,6 +11,7 @@ a clock is noticed up to `SWEEP_S` late.
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from time import monotonic
 from typing import Protocol
 
@@ -60,7 +61,7 @@ class Driver:
         self._loop = loop
         self._live: dict[int, Hands] = {}
         self._alarm: asyncio.TimerHandle | None = None
-        self._alarm_at: float | None = None
+        self._alarm_at = inf
         self._sweep: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -108,7 +109,7 @@ class Driver:
         else:
             hands.wait()
         gate = self.gate
-        if gate.notices or gate.deadline() != self._alarm_at:
+        if gate.notices or gate.due != self._alarm_at:
             self._after_step()
 
     def _after_step(self) -> None:
@@ -117,18 +118,18 @@ class Driver:
             call, fact = gate.notices.pop(0)
             if (hands := self._live.get(call.id)) is not None:
                 self.tell(hands, Told(fact, self.clock()))
-        due = gate.deadline()
+        due = gate.due
         if due != self._alarm_at:
             if self._alarm is not None:
                 self._alarm.cancel()
                 self._alarm = None
             self._alarm_at = due
-            if due is not None:
+            if due < inf:
                 self._alarm = self._loop.call_later(max(due - self.clock(), 0.0), self._ring)
 
     def _ring(self) -> None:
         """Tick the gate. A timer of coarse resolution may ring early: then it is set anew."""
-        self._alarm = self._alarm_at = None
+        self._alarm, self._alarm_at = None, inf
         self.gate.tick(self.clock())
         self._after_step()
 

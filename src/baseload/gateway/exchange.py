@@ -14,12 +14,30 @@ from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from baseload.apis import openai
-from baseload.apis.openai import Event, Usage
+from baseload.apis.openai import END, ERROR, FINISH, GARBAGE, TOKEN, Event, Usage
 from baseload.apis.sse import EventTooLongError, Splitter, events
-from baseload.core.facts import Call, Fact, Relay, Reply, Send, Told, fact_of_status
+from baseload.core.facts import (
+    BROKEN,
+    DONE,
+    FAILED,
+    FIRST_TOKEN,
+    GONE,
+    LOST,
+    OVERDUE,
+    REJECTED,
+    SLOW,
+    UNREACHABLE,
+    Call,
+    Fact,
+    Relay,
+    Reply,
+    Send,
+    Told,
+    fact_of_status,
+)
 from baseload.core.flow import Flow
 from baseload.gateway.refusals import REFUSALS
-from baseload.gateway.upstream import Connection, Lease
+from baseload.gateway.upstream import Connection, Lease, Pool
 
 if TYPE_CHECKING:
     from baseload.gateway.gateway import Gateway
@@ -62,7 +80,8 @@ class Exchange:
     # calls need one attempt and few of these.
     _status = _held_bytes = 0
     _head = _last = b""
-    _is_sse = _is_finished = _is_relaying = False
+    _is_sse = _is_finished = _is_relaying = _has_error = False
+    _pool: Pool
     _splitter: Splitter
     _stall_s: float
     _send: Send
@@ -94,11 +113,12 @@ class Exchange:
             self._forget_attempt()
         target = ask.target
         self._backend = target.backend
-        pool = self._gateway.pools[target.backend]
+        pool = self._pool = self._gateway.pools[target.backend]
         body = self._body
         if target.model != self.call.model:
             body = openai.rename_model(body, self.call.model, target.model)
-        self.due = min(self._gateway.gate.now + ask.first_token_s, self.call.deadline)
+        due, deadline = self._gateway.gate.now + ask.first_token_s, self.call.deadline
+        self.due = min(deadline, due)
         self._send = ask
         pool.send(
             self,
@@ -132,11 +152,11 @@ class Exchange:
         caller, self.caller = self.caller, None
         if caller is None:
             return
-        if fact is Fact.DONE or fact is Fact.REJECTED:
+        if fact is DONE or fact is REJECTED:
             if self._is_relaying:
                 caller.end(b"".join(self._held))
             else:
-                caller.answer(self._status, self._head, b"".join(self._held))
+                caller.answer(self._status, self._head, self._held[0])
         else:
             self._refuse(caller, reply)
 
@@ -152,7 +172,10 @@ class Exchange:
             head = _JSON
             if reply.retry_after_s:
                 head += b"retry-after: %d\r\n" % reply.retry_after_s
-            caller.answer(refusal.status, head + self._identity(), body)
+            head += b"x-request-id: %b\r\n" % self.request_id
+            if self._backend:
+                head += self._pool.identity
+            caller.answer(refusal.status, head, body)
         elif self._is_sse:
             caller.end(openai.error_event(message, refusal.kind, refusal.code, request_id))
         else:
@@ -163,7 +186,7 @@ class Exchange:
     def caller_gone(self) -> None:
         """The caller left: nobody wants the answer any more."""
         self.caller = None
-        self._tell(Fact.GONE)
+        self._tell(GONE)
 
     def pause(self) -> None:
         """The caller reads slower than the backend writes; its silence is then no stall."""
@@ -184,11 +207,13 @@ class Exchange:
     def overdue(self, now: float) -> None:
         """Say which clock ran out."""
         if now >= self.call.deadline:
-            self._tell(Fact.OVERDUE)
+            self._tell(OVERDUE)
+        elif self._is_relaying and self._is_finished:
+            self._tell(DONE)  # All was said; only the farewell is missing.
         elif self._is_relaying:
-            self._fail(Fact.BROKEN, f"silent for {self._stall_s:g} s")
+            self._fail(BROKEN, f"silent for {self._stall_s:g} s")
         else:
-            self._fail(Fact.SLOW, f"no first token within {self._send.first_token_s:g} s")
+            self._fail(SLOW, f"no first token within {self._send.first_token_s:g} s")
 
     # -- what the backend does ---------------------------------------------------------------
 
@@ -210,11 +235,11 @@ class Exchange:
         self.lease = None
         if self._is_relaying:
             if self._is_finished:
-                self._tell(Fact.DONE)  # All was said; only the connection's farewell is missing.
+                self._tell(DONE)  # All was said; only the connection's farewell is missing.
             else:
-                self._fail(Fact.BROKEN, reason)
+                self._fail(BROKEN, reason)
         else:
-            self._fail(Fact.UNREACHABLE if is_unreachable else Fact.LOST, reason)
+            self._fail(UNREACHABLE if is_unreachable else LOST, reason)
 
     def _read_head(self, connection: Connection) -> None:
         self._status = connection.status
@@ -222,42 +247,35 @@ class Exchange:
         self._is_sse = connection.status == 200 and kind.startswith(_EVENT_STREAM)
         if self._is_sse:
             self._splitter = Splitter()
-        self._head = b"content-type: %b\r\n%b%b" % (
-            kind or b"application/json", b"".join(connection.headers), self._identity(),
-        )  # fmt: skip
-
-    def _identity(self) -> bytes:
-        if not self._backend:
-            return b"x-request-id: %b\r\n" % self.request_id
-        return b"x-request-id: %b\r\nx-baseload-backend: %b\r\n" % (
-            self.request_id, self._backend.encode(),
+        self._head = b"content-type: %b\r\n%bx-request-id: %b\r\n%b" % (
+            kind or b"application/json", b"".join(connection.headers), self.request_id,
+            self._pool.identity,
         )  # fmt: skip
 
     def _hold_until_whole(self, connection: Connection, body: bytes, is_complete: bool) -> None:
         """Hold an answer that is not a stream; too large to hold, it is committed as it is."""
-        self._hold(body)
         fact = fact_of_status(self._status)
         if not is_complete:
+            self._hold(body)
             if self._held_bytes <= HELD_BYTES_MAX:
                 return
-            if fact is Fact.DONE:
-                self._tell(Fact.FIRST_TOKEN)
-                return
-            self._held = []
-        elif fact is Fact.DONE:
-            held = self._held
-            if len(held) > 1:
-                held[:] = [b"".join(held)]
-            is_answer, self._usage = openai.read_answer(held[0] if held else b"")
-            if is_answer:
-                self._tell(Fact.DONE)
+            if fact is DONE:
+                self._tell(FIRST_TOKEN)
             else:
-                self._fail(Fact.FAILED, "its answer is not a JSON object without an error")
+                self._fail(FAILED, f"HTTP {self._status} with {self._held_bytes} bytes and more")
             return
-        if fact is Fact.REJECTED and is_complete:
-            self._tell(Fact.REJECTED)
+        if self._held:
+            body = b"".join([*self._held, body])
+        self._held = [body]
+        if fact is DONE:
+            is_answer, self._usage = openai.read_answer(body)
+            if is_answer:
+                self._tell(DONE)
+            else:
+                self._fail(FAILED, "its answer is not a JSON object without an error")
+        elif fact is REJECTED:
+            self._tell(REJECTED)
         else:
-            fact = Fact.FAILED if fact is Fact.REJECTED else fact
             self._fail(fact, f"HTTP {self._status}", connection.retry_after_s)
 
     def _hold_until_token(self, body: bytes, is_complete: bool) -> None:
@@ -265,23 +283,23 @@ class Exchange:
         try:
             whole = self._splitter.feed(body)
         except EventTooLongError as error:
-            self._fail(Fact.FAILED, str(error))
+            self._fail(FAILED, str(error))
             return
         if whole:
             self._hold(whole)
             says = self._read_events(whole)
-            if Event.GARBAGE in says or Event.ERROR in says:
-                self._fail(Fact.FAILED, "its stream began with an error")
+            if GARBAGE in says or ERROR in says:
+                self._fail(FAILED, "its stream began with an error")
                 return
-            if Event.TOKEN in says or Event.FINISH in says:
-                self._tell(Fact.FIRST_TOKEN)
+            if TOKEN in says or FINISH in says:
+                self._tell(FIRST_TOKEN)
                 if is_complete:
                     self._end_stream()
                 return
         if is_complete:
-            self._fail(Fact.LOST, "its stream ended without a token")
+            self._fail(LOST, "its stream ended without a token")
         elif self._held_bytes > HELD_BYTES_MAX:
-            self._fail(Fact.FAILED, f"{HELD_BYTES_MAX} bytes without a token")
+            self._fail(FAILED, f"{HELD_BYTES_MAX} bytes without a token")
 
     def _pass_on(self, body: bytes, is_complete: bool) -> None:
         """Give the caller what came, a stream only up to the end of its last event."""
@@ -289,7 +307,7 @@ class Exchange:
             try:
                 body = self._splitter.feed(body)
             except EventTooLongError as error:
-                self._fail(Fact.BROKEN, str(error))
+                self._fail(BROKEN, str(error))
                 return
         if body:
             if not self._is_sse or self._advances(body):
@@ -302,23 +320,23 @@ class Exchange:
             if self._is_sse:
                 self._end_stream()
             else:
-                self._tell(Fact.DONE)
+                self._tell(DONE)
 
     def _end_stream(self) -> None:
         """Decide whether a stream that ended in good order was whole."""
         rest = self._splitter.rest
-        if rest and {Event.DONE, Event.FINISH} & self._read_events(rest):
+        if rest and {END, FINISH} & self._read_events(rest + b"\n\n"):
             # Some servers leave out the last empty line: what is whole all the same goes out.
             self._held.append(rest + b"\n\n")
         if not self._is_finished and self._last:
             self._read_events(self._last)  # See count_plain: several choices can hide an end.
         if self._is_finished:
-            self._tell(Fact.DONE)
+            self._tell(DONE)
         else:
             if self._held and self.caller is not None:
                 self.caller.write(b"".join(self._held))
             self._held = []
-            self._fail(Fact.BROKEN, "its stream ended without a finish reason")
+            self._fail(BROKEN, "its stream ended without a finish reason")
 
     def _advances(self, whole: bytes) -> bool:
         """Count whole events and say whether the model said something in them."""
@@ -326,7 +344,7 @@ class Exchange:
         if (plain := openai.count_plain(whole)) >= 0:
             self.events += plain
             return plain > 0
-        return bool(self._read_events(whole) & {Event.TOKEN, Event.FINISH})
+        return bool(self._read_events(whole) & {TOKEN, FINISH})
 
     def _read_events(self, whole: bytes) -> set[Event]:
         says = set()
@@ -334,10 +352,12 @@ class Exchange:
             kind, usage = openai.read_event(event)
             says.add(kind)
             self._usage = usage or self._usage
-            if kind is Event.TOKEN or kind is Event.FINISH:
+            if kind is TOKEN or kind is FINISH:
                 self.events += 1
-        if Event.DONE in says or Event.FINISH in says:
-            self._is_finished = True
+        if ERROR in says:
+            self._has_error = True
+        if END in says or FINISH in says or self._has_error:
+            self._is_finished = not self._has_error  # Nothing makes a stream with an error whole.
         return says
 
     # -- within ------------------------------------------------------------------------------
@@ -351,7 +371,7 @@ class Exchange:
         self._status = self._held_bytes = 0
         self._held = []
         self._head = self._last = b""
-        self._is_sse = self._is_finished = False
+        self._is_sse = self._is_finished = self._has_error = False
 
     def _fail(self, fact: Fact, reason: str, retry_after_s: float = 0.0) -> None:
         self._reason = reason
@@ -359,11 +379,8 @@ class Exchange:
         self._tell(fact, retry_after_s)
 
     def _tell(self, fact: Fact, retry_after_s: float = 0.0) -> None:
-        if fact is not Fact.FIRST_TOKEN:
-            if self._backend:
-                self._gateway.telemetry.attempts[self._backend, fact.label] += 1
-            if not self._is_relaying and fact.is_retryable and self.lease is not None:
-                self.lease.cancel()
-                self.lease = None
+        if fact.is_retryable and self.lease is not None:
+            self.lease.cancel()
+            self.lease = None
         driver = self._gateway.driver
         driver.tell(self, Told(fact, driver.clock(), retry_after_s))

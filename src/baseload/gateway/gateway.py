@@ -32,6 +32,9 @@ BACKLOG = 4096
 """Connects that the kernel may hold: 128 overflows at a burst of a thousand, for a second."""
 URL_CONCURRENCY = 256
 """Calls at once to a URL whose `concurrency` is not given."""
+POOL_AGE_S = 25.0
+"""Connections to backends idle for one to two of these are closed, before the usual 60 s of load
+balancers makes traps of them."""
 DRAIN_LOOK_S = 0.02
 FAILURE_LOG_GAP_S = 1.0
 """A failing backend is logged at most this often; every failure is counted."""
@@ -83,6 +86,7 @@ class Gateway:
         self._server: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
         self._drain_until = 0.0
+        self._aged_at = self.coarse_now
         for name, backend in fleet.backends.items():
             if backend.engine is not None:
                 self.driver.announce(name, is_up=False)
@@ -177,12 +181,13 @@ class Gateway:
 
     def note_failure(self, backend: str, fact: Fact, reason: str, request_id: bytes) -> None:
         """Keep the last failure of a backend, and log it unless it was logged a moment ago."""
+        self.telemetry.failures[backend, fact.label] += 1
         last, now = self.failures.get(backend), time.time()
         if last is None or now - last.at >= FAILURE_LOG_GAP_S:
             logger.warning(
-                "backend %s: %s (%s), request %s", backend, reason, fact.value, request_id.decode()
+                "backend %s: %s (%s), request %s", backend, reason, fact.label, request_id.decode()
             )
-        self.failures[backend] = Failure(fact.value, reason, now)
+        self.failures[backend] = Failure(fact.label, reason, now)
 
     # -- within ------------------------------------------------------------------------------
 
@@ -229,8 +234,11 @@ class Gateway:
         for client in [client for client in self.clients if client.due <= now]:
             client.overdue()
         self.telemetry.connections = len(self.clients)
+        if now - self._aged_at >= POOL_AGE_S:
+            self._aged_at = now
+            for pool in self.pools.values():
+                pool.close_old()
         for name, pool in self.pools.items():
-            pool.close_old(now)
             seat = self.gate.seats[name]
             if seat.is_up and seat.breaker.phase is Phase.CLOSED:
                 pool.warm()

@@ -29,6 +29,9 @@ class Phase(Enum):
     BROKEN = "broken"
 
 
+IDLE, HEAD, BODY, BROKEN = Phase  # Bare names: see `core.facts`.
+
+
 class Request:
     """A whole request, reduced to what the gateway reads of it."""
 
@@ -53,10 +56,11 @@ class Reader:
     """One connection's requests."""
 
     __slots__ = (
+        "_body_bytes",
         "_body_bytes_max",
-        "_bytes",
-        "_has_host",
+        "_head_bytes",
         "_head_bytes_max",
+        "_hosts",
         "_is_chunked",
         "_length",
         "_parser",
@@ -64,6 +68,7 @@ class Reader:
         "_raw_bytes",
         "_refused",
         "_request",
+        "_unseen_bytes",
         "items",
         "phase",
         "wants_continue",
@@ -71,7 +76,7 @@ class Reader:
 
     def __init__(self, inbound: Inbound) -> None:
         self.items: deque[Request | Refused] = deque()
-        self.phase = Phase.IDLE
+        self.phase = IDLE
         self.wants_continue = False
         """The caller waits for `100 Continue` before it sends the body."""
         self._head_bytes_max = int(inbound.header_kb * 1024)
@@ -81,16 +86,15 @@ class Reader:
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes; they must not be empty."""
-        if self.phase is Phase.BROKEN:
+        if self.phase is BROKEN:
             return
-        if self.phase is not Phase.IDLE:
+        if self.phase is not IDLE:
             self._raw_bytes += len(data)
+            self._unseen_bytes += len(data)
         try:
             self._parser.feed_data(data)
-            if self.phase is not Phase.IDLE:
+            if self.phase is not IDLE:
                 self._check_raw()
-        except httptools.HttpParserUpgrade:
-            self._break(Refused(501, "Upgrades and CONNECT are not supported."))
         except httptools.HttpParserInvalidMethodError:
             self._break(Refused(501, "This HTTP method is not known."))
         except (httptools.HttpParserError, _StopReadingError) as error:
@@ -107,10 +111,11 @@ class Reader:
         self._request = Request()
         self._parts: list[bytes] = []
         # Bytes of the read in which a request begins are not counted: they may be another's.
-        self._raw_bytes = self._bytes = 0
+        self._raw_bytes = self._unseen_bytes = self._head_bytes = self._body_bytes = 0
         self._length = -1
-        self._has_host = self._is_chunked = self.wants_continue = False
-        self.phase = Phase.HEAD
+        self._hosts = 0
+        self._is_chunked = self.wants_continue = False
+        self.phase = HEAD
 
     def on_url(self, url: bytes) -> None:
         """Keep the target."""
@@ -120,14 +125,15 @@ class Reader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Weigh every header, read the few that matter. Trailers are weighed too."""
-        self._bytes += len(name) + len(value) + 4
-        if self._bytes > self._head_bytes_max:
+        self._unseen_bytes = 0
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > self._head_bytes_max:
             self._stop_head()
         name = name.lower()
-        if name not in _HEADERS or self.phase is not Phase.HEAD:
+        if name not in _HEADERS or self.phase is not HEAD:
             return  # Most headers are of no interest, and a trailer never is.
         if name == b"host":
-            self._has_host = True
+            self._hosts += 1
         elif name == b"content-length":
             self._length = int(value)
         elif name == b"transfer-encoding":
@@ -144,23 +150,28 @@ class Reader:
     def on_headers_complete(self) -> None:
         """Check what can be said before the body."""
         request = self._request
-        request.is_http_1_0 = self._parser.get_http_version() == "1.0"
+        version = self._parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            self._stop(505, "The only versions supported are HTTP/1.1 and HTTP/1.0.")
+        if self._parser.should_upgrade():
+            self._stop(501, "Upgrades and CONNECT are not supported.")
+        request.is_http_1_0 = version == "1.0"
         request.method = self._parser.get_method()
         if request.is_http_1_0:
             self.wants_continue = False
             if self._is_chunked:
                 self._stop(400, "HTTP/1.0 has no chunked requests.")
-        elif not self._has_host:
-            self._stop(400, "The request has no Host header.")
+        elif self._hosts != 1:
+            self._stop(400, f"The request has {self._hosts or 'no'} Host headers, not one.")
         if self._length > self._body_bytes_max:
             self._stop_body()
-        self.phase = Phase.BODY
-        self._bytes = 0
+        self.phase = BODY
 
     def on_body(self, body: bytes) -> None:
         """Gather, up to the bound."""
-        self._bytes += len(body)
-        if self._bytes > self._body_bytes_max:
+        self._unseen_bytes = 0
+        self._body_bytes += len(body)
+        if self._body_bytes > self._body_bytes_max:
             self._stop_body()
         self.wants_continue = False
         self._parts.append(body)
@@ -173,16 +184,20 @@ class Reader:
         self.items.append(request)
         self._parts = []
         self.wants_continue = False
-        self.phase = Phase.IDLE
+        self.phase = IDLE
 
     # -- within ------------------------------------------------------------------------------
 
     def _check_raw(self) -> None:
         """Bound what the parser keeps out of our sight, and what chunked framing may cost."""
-        if self.phase is Phase.HEAD and self._raw_bytes > self._head_bytes_max:
+        if self.phase is HEAD and self._raw_bytes > self._head_bytes_max:
             self._stop_head()
-        if self.phase is Phase.BODY and self._raw_bytes > RAW_OVER_BODY * self._body_bytes_max:
-            self._stop_body()
+        if self.phase is BODY:
+            most = RAW_OVER_BODY * self._body_bytes_max + self._head_bytes_max
+            if self._raw_bytes > most:
+                self._stop_body()
+            if self._unseen_bytes > self._head_bytes_max:
+                self._stop(400, "A trailer or a chunk's extension comes to no end.")
 
     def _stop_head(self) -> None:
         most = self._head_bytes_max
@@ -197,7 +212,7 @@ class Reader:
         raise _StopReadingError
 
     def _break(self, refused: Refused) -> None:
-        self.phase = Phase.BROKEN
+        self.phase = BROKEN
         self.wants_continue = False
         self._parts = []
         self.items.append(refused)

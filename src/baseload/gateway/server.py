@@ -19,7 +19,7 @@ from typing import Protocol, cast
 
 from baseload.apis.openai import error_body
 from baseload.config.fleet import Inbound
-from baseload.gateway.requests import Phase, Reader, Refused, Request
+from baseload.gateway.requests import BODY, HEAD, IDLE, Phase, Reader, Refused, Request
 
 WRITE_BUFFER_BYTES = 256 * 1024
 LINGER_S = 2.0
@@ -32,7 +32,7 @@ REASONS = {
     413: b"Content Too Large", 417: b"Expectation Failed", 422: b"Unprocessable Content",
     429: b"Too Many Requests", 431: b"Request Header Fields Too Large",
     500: b"Internal Server Error", 501: b"Not Implemented", 502: b"Bad Gateway",
-    503: b"Service Unavailable", 504: b"Gateway Timeout",
+    503: b"Service Unavailable", 504: b"Gateway Timeout", 505: b"HTTP Version Not Supported",
 }  # fmt: skip
 
 
@@ -70,6 +70,7 @@ class Client(asyncio.Protocol):
 
     __slots__ = (
         "_is_closing",
+        "_is_full",
         "_is_paused",
         "_is_serving",
         "_reader",
@@ -86,7 +87,7 @@ class Client(asyncio.Protocol):
         self._shared = shared
         self._reader = Reader(shared.inbound)
         self._request = Request()
-        self._is_closing = self._is_paused = self._is_serving = False
+        self._is_closing = self._is_full = self._is_paused = self._is_serving = False
 
     # -- the transport -----------------------------------------------------------------------
 
@@ -110,7 +111,7 @@ class Client(asyncio.Protocol):
         reader = self._reader
         was = reader.phase
         reader.feed(data)
-        if self.busy is not None:
+        if self.busy is not None or self._is_full:
             if reader.items and not self._is_paused:
                 self._is_paused = True
                 self._transport.pause_reading()
@@ -134,12 +135,14 @@ class Client(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The caller reads too slowly: slow down the answer, and start its clock."""
+        self._is_full = True
         self.due = self._shared.coarse_now + self._shared.inbound.unread_s
         if self.busy is not None:
             self.busy.pause()
 
     def resume_writing(self) -> None:
         """The caller has caught up."""
+        self._is_full = False
         if self._is_closing:
             return
         if self.busy is not None:
@@ -147,6 +150,7 @@ class Client(asyncio.Protocol):
             self.busy.resume()
         else:
             self.due = self._shared.coarse_now + self._shared.inbound.idle_s
+            self._serve()
 
     # -- clocks ------------------------------------------------------------------------------
 
@@ -154,7 +158,7 @@ class Client(asyncio.Protocol):
         """A clock ran out: of an unread answer, a slow request, or an idle connection."""
         if self._is_closing or self.busy is not None or self._transport.get_write_buffer_size():
             self._transport.abort()
-        elif self._reader.phase is Phase.IDLE:
+        elif self._reader.phase is IDLE:
             self._close()
         else:
             self._reader.time_out()
@@ -162,22 +166,22 @@ class Client(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """For a drain: close unless a request is being read or answered."""
-        if self.busy is None and self._reader.phase is Phase.IDLE and not self._is_closing:
+        if self.busy is None and self._reader.phase is IDLE and not self._is_closing:
             self._close()
 
     def _watch(self, was: Phase) -> None:
         """Set the clock for what is awaited next; the head's runs from its first byte."""
-        if self.busy is not None or self._is_closing:
+        if self.busy is not None or self._is_full or self._is_closing:
             return
         reader, inbound, now = self._reader, self._shared.inbound, self._shared.coarse_now
         if reader.wants_continue:
             reader.wants_continue = False
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if reader.phase is Phase.BODY:
+        if reader.phase is BODY:
             self.due = now + inbound.body_s + SWEEP_S
-        elif reader.phase is not Phase.HEAD:
+        elif reader.phase is not HEAD:
             self.due = now + inbound.idle_s + SWEEP_S
-        elif was is not Phase.HEAD:
+        elif was is not HEAD:
             self.due = now + inbound.header_s + SWEEP_S
 
     # -- answers -----------------------------------------------------------------------------
@@ -243,15 +247,16 @@ class Client(asyncio.Protocol):
         if not self._request.keep_alive:
             self._close()
             return
-        self.due = self._shared.coarse_now + self._shared.inbound.idle_s
+        if not self._is_full:
+            self.due = self._shared.coarse_now + self._shared.inbound.idle_s
         if (self._reader.items or self._is_paused) and not self._is_serving:
             self._serve()
 
     def _serve(self) -> None:
-        """Handle requests until one is still being answered, or none is left."""
+        """Handle requests until an answer is unfinished or unread, or none is left."""
         items = self._reader.items
         self._is_serving = True
-        while items and self.busy is None and not self._is_closing:
+        while items and self.busy is None and not self._is_full and not self._is_closing:
             item = items.popleft()
             if type(item) is Request:
                 self.due = inf
@@ -260,14 +265,14 @@ class Client(asyncio.Protocol):
             elif type(item) is Refused:
                 self._refuse(item)
         self._is_serving = False
-        if self._is_paused and self.busy is None and not self._is_closing:
+        if self._is_paused and self.busy is None and not self._is_full:
             self._is_paused = False
             self._transport.resume_reading()
 
     def _refuse(self, refused: Refused) -> None:
         """Say why, then linger until the caller has had time to read it."""
         request_id = self._shared.refused(refused.status)
-        kind = "invalid_request_error" if refused.status < 500 else "unavailable_error"
+        kind = "unavailable_error" if refused.status == 503 else "invalid_request_error"
         body = error_body(refused.message, kind, None, None, request_id.decode())
         head = b"content-type: application/json\r\nx-request-id: %b\r\nconnection: close\r\n"
         self._transport.write(

@@ -75,7 +75,8 @@ class Telemetry:
     """All counters of one gateway; a collector for `prometheus_client` registries."""
 
     def __init__(self, gate: Gate) -> None:
-        self.attempts: Counter[tuple[str, str]] = Counter()
+        self.failures: Counter[tuple[str, str]] = Counter()
+        """Attempts that were no answer, by backend and fact."""
         self.refused: Counter[int] = Counter()
         """Requests that never became a call, by HTTP status."""
         self.connections = 0
@@ -138,14 +139,14 @@ class Telemetry:
         yield from (calls, events, tokens, first, whole)
 
     def _backends(self) -> Iterator[Metric]:
-        attempts = CounterMetricFamily(
-            "baseload_attempts",
-            "Attempts at backends, by how they ended.",
+        failures = CounterMetricFamily(
+            "baseload_failed_attempts",
+            "Attempts at backends that were no answer, by what happened.",
             labels=["backend", "fact"],
         )
-        for (backend, fact), count in list(self.attempts.items()):
-            attempts.add_metric([backend, fact], count)
-        yield attempts
+        for (backend, fact), count in list(self.failures.items()):
+            failures.add_metric([backend, fact], count)
+        yield failures
         up = GaugeMetricFamily("baseload_backend_up", "1 if it may be asked.", labels=["backend"])
         flight = GaugeMetricFamily("baseload_in_flight", "Permits out.", labels=["backend"])
         limit = GaugeMetricFamily("baseload_limit", "Permits in all.", labels=["backend"])

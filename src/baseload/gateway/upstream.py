@@ -16,7 +16,6 @@ that of connecting.
 import asyncio
 import ssl
 from collections.abc import Callable
-from time import monotonic
 from typing import Protocol, cast
 
 import httptools
@@ -28,8 +27,6 @@ from baseload.config.fleet import Backend
 HEAD_BYTES_MAX = 64 * 1024
 """The largest answer head, as in nginx's and Envoy's order of size."""
 WRITE_BUFFER_BYTES = 256 * 1024
-IDLE_S_MAX = 55.0
-"""Idle connections are closed before a load balancer's usual 60 s makes them traps."""
 
 _UNFORWARDED = frozenset(
     b"connection keep-alive proxy-authenticate proxy-connection te trailer transfer-encoding"
@@ -81,9 +78,9 @@ class Connection(asyncio.Protocol):
         "content_type",
         "has_answered",
         "headers",
-        "idle_since",
         "is_chunked",
         "is_complete",
+        "is_old",
         "is_reused",
         "length",
         "listener",
@@ -97,7 +94,8 @@ class Connection(asyncio.Protocol):
         self.pool = pool
         self.listener: Listener | None = None
         self._transport: asyncio.Transport = _NOT_YET
-        self.idle_since = 0.0
+        self.is_old = False
+        """Idle since before the last look at idle connections."""
         self._parser = httptools.HttpResponseParser(self)
 
     # -- lending -----------------------------------------------------------------------------
@@ -118,10 +116,6 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close when everything is written."""
         self._transport.close()
-
-    def is_closing(self) -> bool:
-        """Say whether nothing can be sent any more."""
-        return self._transport.is_closing()
 
     def pause(self) -> None:
         """Stop reading: whoever takes the answer is slower than the backend."""
@@ -255,6 +249,8 @@ class Pool:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, backend: Backend) -> None:
         self.backend = backend
+        self.identity = b"x-baseload-backend: %b\r\n" % backend.name.encode()
+        """The line of an answer's head that says where it came from."""
         self.dialled = 0
         """Connections ever opened: a pool that works opens few."""
         self._loop = loop
@@ -288,12 +284,11 @@ class Pool:
 
     def send(self, listener: Listener, request: bytes) -> None:
         """Send a request on a warm connection, or on a new one."""
-        while self._idle:
-            connection, _ = self._idle.popitem()
-            if not connection.is_closing():
-                connection.lend(listener, request, is_reused=True)
-                return
-        self.dial(listener, request)
+        if self._idle:
+            # One that is closing just now is found out like any other that the backend has closed.
+            self._idle.popitem()[0].lend(listener, request, is_reused=True)
+        else:
+            self.dial(listener, request)
 
     def dial(self, listener: Listener, request: bytes) -> None:
         """Send a request on a new connection."""
@@ -310,7 +305,7 @@ class Pool:
 
     def keep(self, connection: Connection) -> None:
         """Take back a connection whose answer is complete."""
-        connection.idle_since = monotonic()
+        connection.is_old = False
         self._idle[connection] = None
 
     def forget(self, connection: Connection) -> None:
@@ -318,13 +313,13 @@ class Pool:
         self._open.discard(connection)
         self._idle.pop(connection, None)
 
-    def close_old(self, now: float) -> None:
-        """Close connections that have been idle for too long; the oldest come first."""
+    def close_old(self) -> None:
+        """Close connections that have been idle since the last time this was asked."""
         for connection in list(self._idle):
-            if connection.idle_since >= now - IDLE_S_MAX:
-                return
-            self._idle.pop(connection)
-            connection.close()
+            if connection.is_old:
+                self._idle.pop(connection)
+                connection.close()
+            connection.is_old = True
 
     async def close(self) -> None:
         """Close every connection, and wait for the dials under way to end."""
