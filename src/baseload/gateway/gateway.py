@@ -110,7 +110,7 @@ class Gateway:
         for client in list(self.clients):
             client.close_if_idle()
         self._drain_until = self.driver.clock() + self.fleet.drain_s
-        while len(self.driver) and self.driver.clock() < self._drain_until:  # noqa: ASYNC110 - bounded, once
+        while len(self.driver) and self.driver.clock() < self._drain_until:  # noqa: ASYNC110
             await asyncio.sleep(DRAIN_LOOK_S)
         left = len(self.driver)
         self.driver.end_all(Fact.GONE)

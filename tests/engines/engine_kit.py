@@ -1,0 +1,47 @@
+"""Helpers for the tests of engines: a model's name, states and conditions that can be awaited."""
+
+import asyncio
+import time
+from pathlib import Path
+
+from baseload.engines.supervisor import EngineState
+
+MODEL = "smollm2-135m-instruct"
+WAIT_MAX_S = 30.0
+LOOK_EVERY_S = 0.01
+
+
+class States:
+    """Every state that an engine tells, in order; `reach` waits for the next one of a phase."""
+
+    def __init__(self):
+        self.all: list[EngineState] = []
+        self._queue: asyncio.Queue[EngineState] = asyncio.Queue()
+
+    def __call__(self, state):
+        self.all.append(state)
+        self._queue.put_nowait(state)
+
+    async def reach(self, phase):
+        async with asyncio.timeout(WAIT_MAX_S):
+            while (state := await self._queue.get()).phase != phase:
+                pass
+        return state
+
+
+def until(condition):
+    """Wait for what only the outside world can tell; return how long it took, in seconds."""
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() < start + WAIT_MAX_S, "waited too long"
+        time.sleep(LOOK_EVERY_S)
+    return time.monotonic() - start
+
+
+def is_alive(pid):
+    """Tell whether a process runs; one that is dead but not yet buried does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
