@@ -15,7 +15,7 @@ from baseload.cli.up import up
 app = typer.Typer(
     name="baseload",
     no_args_is_help=True,
-    rich_markup_mode="markdown",
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

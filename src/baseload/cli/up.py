@@ -45,8 +45,8 @@ FILES_SPARE = 256
 def up(config: Config = None) -> None:
     """Serve the fleet until Ctrl-C or SIGTERM, then drain.
 
-    Open answers are waited for (`drain_s` in the fleet file); a second Ctrl-C does not wait. Exits
-    with 0 after a drain.
+    Open answers are waited for, as long as drain_s in the fleet file says; a second Ctrl-C waits
+    no longer. Exits with 0 after a drain.
 
     Example: baseload up -c fleet.yaml
     """

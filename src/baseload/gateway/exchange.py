@@ -129,6 +129,7 @@ class Exchange:
     def relay(self, ask: Relay) -> None:
         """Commit: from here on the caller sees what comes."""
         self._is_relaying = True
+        self._body = b""  # Nobody else will be asked, and a prompt may be large.
         self._stall_s = ask.stall_s
         self._first_token_at = now = self._gateway.gate.now
         self.due = min(now + ask.stall_s, self.call.deadline)

@@ -262,6 +262,7 @@ class Client(asyncio.Protocol):
                 self.due = inf
                 self._request = item
                 self._shared.handle(self, item)
+                item.body = b""  # Whoever answers has it, for as long as it is needed.
             elif type(item) is Refused:
                 self._refuse(item)
         self._is_serving = False

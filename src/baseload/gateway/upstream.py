@@ -76,7 +76,6 @@ class Connection(asyncio.Protocol):
         "_parts",
         "_transport",
         "content_type",
-        "has_answered",
         "headers",
         "is_chunked",
         "is_complete",
@@ -104,7 +103,7 @@ class Connection(asyncio.Protocol):
         """Send a request and from now on tell the listener what comes."""
         self.listener, self.request, self.is_reused = listener, request, is_reused
         listener.lease = self
-        self.has_answered = self.is_complete = self._has_extra = self._can_be_kept = False
+        self.is_complete = self._has_extra = self._can_be_kept = False
         self._clear_head()
         self._transport.write(request)
 
@@ -147,7 +146,7 @@ class Connection(asyncio.Protocol):
         if listener is None:
             self._transport.abort()  # An idle backend has nothing to say.
             return
-        self.has_answered = True
+        self.request = b""  # An answer has begun: it will not be sent again, and may be large.
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -188,7 +187,7 @@ class Connection(asyncio.Protocol):
         if self.status and self.length < 0 and not self.is_chunked and exc is None:
             self.is_complete = True  # Delimited by the close, as HTTP/1.0 has it.
             listener.on_answer(self, b"", True)
-        elif self.is_reused and not self.has_answered:
+        elif self.is_reused and self.request:
             self.pool.dial(listener, self.request)
         else:
             reason = "it closed the connection" if exc is None else f"the connection broke: {exc}"
