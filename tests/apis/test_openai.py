@@ -152,18 +152,19 @@ def test_other_bytes_stay_as_they_came(fields, new, layout, place):
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (b'{"mod\\u0065l":"m"}', {"model": "n"}),
-        (b'{"mod\\u0065l":"m","x":{"model":"m"}}', {"model": "n", "x": {"model": "m"}}),
-        (b'{"x":{"model":"m"},"\\u006Dodel":"m"}', {"model": "n", "x": {"model": "m"}}),
-        (b'{"model":"\\u006d","x":"\\"model\\":\\"m\\""}', {"model": "n", "x": '"model":"m"'}),
-        (b'{"x":["model"],"model":"m"}', {"model": "n", "x": ["model"]}),
-        (b'{"model":"m","model":"m"}', {"model": "n"}),
-        (b'{"model":"m","x":1e400}', {"model": "n", "x": float("inf")}),
+        (b'{"mod\\u0065l":"s"}', {"model": "n"}),
+        (b'{"mod\\u0065l":"s","x":{"model":"s"}}', {"model": "n", "x": {"model": "s"}}),
+        (b'{"x":{"model":"s"},"\\u006Dodel":"s"}', {"model": "n", "x": {"model": "s"}}),
+        (b'{"x":{"model":"s"},"model":"\\u0073"}', {"model": "n", "x": {"model": "s"}}),
+        (b'{"model":"\\u0073","x":"\\"model\\":\\"s\\""}', {"model": "n", "x": '"model":"s"'}),
+        (b'{"x":["model"],"model":"s"}', {"model": "n", "x": ["model"]}),
+        (b'{"model":"s","model":"s"}', {"model": "n"}),
+        (b'{"model":"s","x":1e400}', {"model": "n", "x": float("inf")}),
     ],
 )
 def test_model_written_in_an_odd_way(body, expected):
     """Escapes and doubled keys neither hide the request's model nor put another in its place."""
-    assert expected == json.loads(openai.rename_model(body, "m", "n"))
+    assert expected == json.loads(openai.rename_model(body, "s", "n"))
 
 
 def test_body_that_cannot_be_taken_apart():

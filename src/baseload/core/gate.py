@@ -104,7 +104,7 @@ class Gate:
         assert call.id not in self._stays
         self._arrivals += 1
         stay = self._stays[call.id] = Stay(call, self._plans[call.model], self._arrivals)
-        return self._place(stay, UNAVAILABLE)
+        return ADMITTED if self._take(stay) else self._wait(stay, UNAVAILABLE)
 
     def again(self, call: Call, told: Told) -> Fact:
         """After a retryable failure: another backend, a place in the line, or that failure."""
@@ -114,7 +114,7 @@ class Gate:
             return OVERDUE
         if stay.attempts >= ATTEMPTS_MAX:
             return told.fact
-        return self._place(stay, told.fact)
+        return ADMITTED if self._take(stay) else self._wait(stay, told.fact)
 
     def heard(self, call: Call, told: Told) -> None:
         """Learn from an attempt; unless it has only begun, its permit comes back."""
@@ -200,10 +200,8 @@ class Gate:
             return DOWN_RETRY_S
         return seat.breaker.deadline - self.now if seat.breaker.phase is OPEN else 0.0
 
-    def _place(self, stay: Stay, otherwise: Fact) -> Fact:
-        """Find a permit or a place in the line; `otherwise` if no backend can be asked at all."""
-        if self._take(stay):
-            return ADMITTED
+    def _wait(self, stay: Stay, otherwise: Fact) -> Fact:
+        """Find a place in the line; `otherwise` if no backend could be waited for."""
         usable = any(
             seat.is_usable() and seat.name not in stay.tried
             for tier in stay.plan.tiers

@@ -248,10 +248,10 @@ class Exchange:
         self._is_sse = connection.status == 200 and kind.startswith(_EVENT_STREAM)
         if self._is_sse:
             self._splitter = Splitter()
-        self._head = b"content-type: %b\r\n%bx-request-id: %b\r\n%b" % (
-            kind or b"application/json", b"".join(connection.headers), self.request_id,
-            self._pool.identity,
-        )  # fmt: skip
+        self._head = b"content-type: " + (kind or b"application/json") + b"\r\nx-request-id: "
+        self._head += self.request_id + b"\r\n" + self._pool.identity
+        if connection.headers:
+            self._head += b"".join(connection.headers)
 
     def _hold_until_whole(self, connection: Connection, body: bytes, is_complete: bool) -> None:
         """Hold an answer that is not a stream; too large to hold, it is committed as it is."""

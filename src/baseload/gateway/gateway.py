@@ -148,11 +148,13 @@ class Gateway:
         """Answer a request, or begin its call."""
         number = next(self._numbers)
         request_id = request.request_id or b"req-%b-%x" % (self._boot, number)
-        path = request.path.partition(b"?")[0]
-        upstream_path = _MODEL_PATHS.get(path)
+        upstream_path = _MODEL_PATHS.get(request.path)
         if upstream_path is None:
-            self._handle_other(client, request, path, request_id)
-            return
+            path = request.path.partition(b"?")[0]
+            upstream_path = _MODEL_PATHS.get(path)
+            if upstream_path is None:
+                self._handle_other(client, request, path, request_id)
+                return
         if request.method != b"POST":
             self._refuse(client, request_id, 405, "Use POST here.", head=b"allow: POST\r\n")
             return

@@ -118,7 +118,8 @@ class Client(asyncio.Protocol):
             return
         if reader.items:
             self._serve()
-        self._watch(was)
+        if self.busy is None:
+            self._watch(was)
 
     def eof_received(self) -> bool:
         """Take a caller that closes its half for gone, as most proxies do."""
@@ -281,11 +282,9 @@ class Client(asyncio.Protocol):
             % (refused.status, REASONS[refused.status], head % request_id, len(body), body)
         )
         self._is_closing = True
-        if self._transport.can_write_eof():
+        self.due = self._shared.coarse_now + LINGER_S
+        if self._transport.can_write_eof():  # TLS has no half close; there the caller must close.
             self._transport.write_eof()
-            self.due = self._shared.coarse_now + LINGER_S
-        else:
-            self._close()
 
     def _close(self) -> None:
         """Close once everything is written; a caller that does not read gets a bounded time."""
