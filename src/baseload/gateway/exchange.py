@@ -245,7 +245,7 @@ class Exchange:
     def _read_head(self, connection: Connection) -> None:
         self._status = connection.status
         kind = connection.content_type
-        self._is_sse = connection.status == 200 and kind.startswith(_EVENT_STREAM)
+        self._is_sse = connection.status == 200 and kind.lower().startswith(_EVENT_STREAM)
         if self._is_sse:
             self._splitter = Splitter()
         self._head = b"content-type: " + (kind or b"application/json") + b"\r\nx-request-id: "

@@ -96,9 +96,11 @@ class Gateway:
     async def start(self) -> None:
         """Listen; raises OSError if the address cannot be had. `address` then has the real port."""
         host, port = self.address
+        tls = self._tls()
         self._server = await self.loop.create_server(
-            lambda: Client(self), host, port, ssl=self._tls(), backlog=BACKLOG
-        )
+            lambda: Client(self), host, port, ssl=tls, backlog=BACKLOG,
+            ssl_handshake_timeout=self.inbound.header_s if tls else None,
+        )  # fmt: skip
         self.address = (host, self._server.sockets[0].getsockname()[1])
         self._look()
 

@@ -62,6 +62,7 @@ class Reader:
         "_head_bytes_max",
         "_hosts",
         "_is_chunked",
+        "_is_offer",
         "_length",
         "_parser",
         "_parts",
@@ -86,8 +87,11 @@ class Reader:
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes; they must not be empty."""
-        if self.phase is BROKEN:
-            return
+        while data and self.phase is not BROKEN:
+            data = self._feed(data)
+
+    def _feed(self, data: bytes) -> bytes:
+        """Parse, up to an offer to upgrade; give what is left to be fed."""
         if self.phase is not IDLE:
             self._raw_bytes += len(data)
             self._unseen_bytes += len(data)
@@ -95,10 +99,13 @@ class Reader:
             self._parser.feed_data(data)
             if self.phase is not IDLE:
                 self._check_raw()
+        except httptools.HttpParserUpgrade as offer:
+            return self._decline() + data[offer.args[0] :]
         except httptools.HttpParserInvalidMethodError:
             self._break(Refused(501, "This HTTP method is not known."))
         except (httptools.HttpParserError, _StopReadingError) as error:
             self._break(self._refused or Refused(400, f"This is not valid HTTP/1.1: {error}."))
+        return b""
 
     def time_out(self) -> None:
         """Give up a request that came too slowly."""
@@ -153,10 +160,11 @@ class Reader:
         version = self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
             self._stop(505, "The only versions supported are HTTP/1.1 and HTTP/1.0.")
-        if self._parser.should_upgrade():
-            self._stop(501, "Upgrades and CONNECT are not supported.")
         request.is_http_1_0 = version == "1.0"
         request.method = self._parser.get_method()
+        self._is_offer = self._parser.should_upgrade()
+        if request.method == b"CONNECT":
+            self._stop(501, "CONNECT is not supported.")
         if request.is_http_1_0:
             self.wants_continue = False
             if self._is_chunked:
@@ -178,6 +186,8 @@ class Reader:
 
     def on_message_complete(self) -> None:
         """Put a whole request out. Only here does the parser know whether to keep alive."""
+        if self._is_offer:
+            return  # The parser gives up the body of such a request: see `_decline`.
         request, parts = self._request, self._parts
         request.body = parts[0] if len(parts) == 1 else b"".join(parts)
         request.keep_alive = self._parser.should_keep_alive()
@@ -187,6 +197,31 @@ class Reader:
         self.phase = IDLE
 
     # -- within ------------------------------------------------------------------------------
+
+    def _decline(self) -> bytes:
+        """Give the head anew, for a new parser, without the offer to upgrade.
+
+        Java's own client offers HTTP/2 with every request that is not TLS, and a server may take
+        no notice. The parser cannot: it takes what follows the head for another protocol.
+        """
+        request = self._request
+        version = b"1.0" if request.is_http_1_0 else b"1.1"
+        lines = [b"%b %b HTTP/%b" % (request.method, request.path, version), b"host: -"]
+        if not self._parser.should_keep_alive():
+            lines.append(b"connection: close")
+        elif request.is_http_1_0:
+            lines.append(b"connection: keep-alive")
+        if self._is_chunked:
+            lines.append(b"transfer-encoding: chunked")
+        elif self._length >= 0:
+            lines.append(b"content-length: %d" % self._length)
+        if self.wants_continue:
+            lines.append(b"expect: 100-continue")
+        if request.request_id:
+            lines.append(b"x-request-id: " + request.request_id)
+        self._parser = httptools.HttpRequestParser(self)
+        self.phase = IDLE
+        return b"\r\n".join([*lines, b"", b""])
 
     def _check_raw(self) -> None:
         """Bound what the parser keeps out of our sight, and what chunked framing may cost."""

@@ -1,0 +1,1 @@
+"""The live data plane on real sockets."""
