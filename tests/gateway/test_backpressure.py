@@ -3,12 +3,14 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
 from baseload.config.fleet import Inbound
+from baseload.gateway.server import Client
+from baseload.gateway.upstream import Connection
 from tests.gateway.harness import (
     Caller,
     chat,
@@ -34,19 +36,37 @@ from tests.gateway.provider import (
 
 MB = 1 << 20
 EVENT = token("x" * 16_000)
-EVENTS = 1500
-"""Twenty-four megabytes: several times what the kernel's socket buffers take of them."""
-HELD_BYTES_MAX = 14 * MB
-"""Two hops of socket buffers that the kernel lets grow, and the gateway's own half megabyte."""
-RSS_BYTES_MAX = 8 * MB
+EVENTS = 1000
+"""Sixteen megabytes: several times what all buffers on the way can take."""
+HELD_BYTES_MAX = 8 * MB
+"""About five are seen, four of them in the provider's own socket."""
+RSS_BYTES_MAX = 6 * MB
+SOCKET_BYTES = 128 << 10
 QUIET_S = 0.1
+
+
+@pytest.fixture(autouse=True)
+def _small_sockets(monkeypatch):
+    """Keep the kernel from growing the gateway's sockets: it may by more than these answers."""
+
+    def made_small(made: Callable) -> Callable:
+        def connection_made(self: asyncio.Protocol, transport: asyncio.Transport) -> None:
+            pipe = transport.get_extra_info("socket")
+            for which in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                pipe.setsockopt(socket.SOL_SOCKET, which, SOCKET_BYTES)
+            made(self, transport)
+
+        return connection_made
+
+    for side in (Connection, Client):
+        monkeypatch.setattr(side, "connection_made", made_small(side.connection_made))
 
 
 @asynccontextmanager
 async def _slow_caller(port: int) -> AsyncIterator[Caller]:
     """A caller whose own socket holds little."""
     pipe = socket.socket()
-    pipe.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+    pipe.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BYTES)
     pipe.setblocking(False)
     await asyncio.get_running_loop().sock_connect(pipe, ("127.0.0.1", port))
     reader, writer = await asyncio.open_connection(sock=pipe, limit=16 << 10)
