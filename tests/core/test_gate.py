@@ -250,3 +250,25 @@ def test_time_does_not_run_backwards():
 
     with pytest.raises(AssertionError, match="backwards"):
         desk.tick(4.0)
+
+
+def test_a_backend_may_say_itself_when_to_come_back():
+    """What a backend asked for is passed on, within the bound, as the least over all backends."""
+    desk, ids = gate({"a": 1}, {"b": 1}), calls()
+    call = next(ids)
+    desk.offer(call, 1.0)
+    desk.heard(call, Told(Fact.BUSY, 1.0, retry_after_s=7.0))
+    desk.again(call, Told(Fact.BUSY, 1.0))
+    one_of_two = desk.retry_after_s(call, Fact.BUSY)
+    desk.heard(call, Told(Fact.BUSY, 1.0, retry_after_s=900.0))
+
+    assert (1.0, 7.0) == (one_of_two, desk.retry_after_s(call, Fact.BUSY))
+
+
+def test_what_no_backend_offers_is_not_worth_coming_back_for():
+    """A path that is nowhere to be had gets no time at all."""
+    desk, ids = gate({"a": 1}), calls()
+    call = next(ids)
+    desk.offer(call, 1.0)
+
+    assert 0.0 == desk.retry_after_s(call, Fact.ABSENT)

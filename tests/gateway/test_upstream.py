@@ -363,3 +363,16 @@ async def test_what_is_no_answer_anywhere_is_explained():
 
         assert answer.status == 502
         assert "b0: it does not speak HTTP" in answer.json()["error"]["message"]
+
+
+@on_uvloop
+async def test_a_trailer_without_end_is_cut_off():
+    """What the parser keeps to itself is bounded too; the caller has an error, not a wait."""
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nx: "
+    async with (
+        Provider(head, *[b"y" * 16384] * 64) as provider,
+        start_gateway(provider) as gateway,
+    ):
+        answer = await ask(gateway)
+
+    assert (502, "backend_lost") == (answer.status, answer.json()["error"]["code"])

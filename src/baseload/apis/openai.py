@@ -106,6 +106,7 @@ class Usage(msgspec.Struct, gc=False):
 class _Answer(msgspec.Struct, gc=False):
     usage: msgspec.Raw = msgspec.Raw(b"null")
     error: Any = None
+    object: Any = None  # `error`, in what older model servers send with a status of 200
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -144,6 +145,7 @@ class _Chunk(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     usage: msgspec.Raw = msgspec.Raw(b"null")
     error: Any = None
+    object: Any = None
 
 
 class Event(Enum):
@@ -187,7 +189,7 @@ def read_event(event: bytes) -> tuple[Event, Usage | None]:
         chunk = _decode_chunk(data)
     except _UNREADABLE:
         return GARBAGE, None
-    if chunk.error:
+    if chunk.error or chunk.object == "error":
         return ERROR, None
     kind = NOTHING
     for choice in chunk.choices or ():
@@ -204,7 +206,7 @@ def read_answer(body: bytes) -> tuple[bool, Usage | None]:
         answer = _decode_answer(body)
     except _UNREADABLE:
         return False, None
-    return not answer.error, _usage(answer.usage)
+    return not answer.error and answer.object != "error", _usage(answer.usage)
 
 
 def _usage(raw: msgspec.Raw) -> Usage | None:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from baseload.config.fleet import Model, Queue, Target
 from baseload.core.breaker import OPEN
 from baseload.core.facts import (
+    ABSENT,
     ADMITTED,
     DONE,
     EXPIRED,
@@ -129,6 +130,7 @@ class Gate:
             seat.limit.learn(fact.lesson, seat.in_flight, told.now)
             if fact.is_retryable:
                 stay.tried |= {seat.name}
+                seat.busy_until = told.now + told.retry_after_s
             self._release(stay)
         if self.line.waiting:
             self._grant()
@@ -180,13 +182,13 @@ class Gate:
         """Say when it is worth coming back, in whole seconds; 0 where the fact gives no reason.
 
         A full line empties at the pace at which permits have come back lately; a backend that
-        cannot be asked is worth asking when its breaker starts to probe.
+        cannot be asked is worth asking when its breaker starts to probe, or when it said itself.
         """
         if fact is DONE:
             return 0.0
         if fact is SHED or fact is EXPIRED:
             wait_s = len(self.line) * self._drain_gap_s
-        elif fact is UNAVAILABLE or fact.is_retryable:
+        elif fact is UNAVAILABLE or (fact.is_retryable and fact is not ABSENT):
             tiers = self._plans[call.model].tiers
             wait_s = min(self._mends_in_s(seat) for tier in tiers for _, seat in tier.places)
         else:
@@ -198,7 +200,8 @@ class Gate:
     def _mends_in_s(self, seat: Seat) -> float:
         if not seat.is_up:
             return DOWN_RETRY_S
-        return seat.breaker.deadline - self.now if seat.breaker.phase is OPEN else 0.0
+        probe_s = seat.breaker.deadline - self.now if seat.breaker.phase is OPEN else 0.0
+        return max(probe_s, seat.busy_until - self.now)
 
     def _wait(self, stay: Stay, otherwise: Fact) -> Fact:
         """Find a place in the line; `otherwise` if no backend could be waited for."""

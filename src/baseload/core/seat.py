@@ -7,13 +7,15 @@ from baseload.core.limits import Limit
 class Seat:
     """A backend's permits and its breaker. The gate alone changes it."""
 
-    __slots__ = ("breaker", "in_flight", "is_up", "limit", "name")
+    __slots__ = ("breaker", "busy_until", "in_flight", "is_up", "limit", "name")
 
     def __init__(self, name: str, limit: Limit) -> None:
         self.name = name
         self.limit = limit
         self.breaker = Breaker()
         self.in_flight = 0
+        self.busy_until = 0.0
+        """Until when the backend has asked to be left alone, as callers are told."""
         self.is_up = True
 
     def is_usable(self) -> bool:

@@ -373,6 +373,7 @@ class Exchange:
         self._held = []
         self._head = self._last = b""
         self._is_sse = self._is_finished = self._has_error = False
+        self._usage, self.events = None, 0
 
     def _fail(self, fact: Fact, reason: str, retry_after_s: float = 0.0) -> None:
         self._reason = reason

@@ -147,19 +147,8 @@ class Connection(asyncio.Protocol):
             self._transport.abort()  # An idle backend has nothing to say.
             return
         self.request = b""  # An answer has begun: it will not be sent again, and may be large.
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if not self.is_complete:
-                if self.status and self._parts:  # What came before the mistake still counts.
-                    listener.on_answer(self, b"".join(self._parts), False)
-                self._fail(f"it does not speak HTTP: {error}")
-                return
-            self._has_extra = True  # Behind a whole answer it is nobody's.
-        if not self.status:
-            self._head_bytes += len(data)
-        if self._head_bytes > HEAD_BYTES_MAX:
-            self._fail("its answer's head is too large")
+        if (reason := self._parse(data)) is not None:
+            self._fail(reason)
             return
         parts = self._parts
         body = parts[0] if len(parts) == 1 else b"".join(parts)
@@ -173,6 +162,26 @@ class Connection(asyncio.Protocol):
             listener.on_answer(self, body, True)
         elif self.status:
             listener.on_answer(self, body, False)
+
+    def _parse(self, data: bytes) -> str | None:
+        """Feed the parser; give what is wrong with the backend's bytes, if anything is."""
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self.is_complete:
+                if self.status and self._parts and self.listener is not None:
+                    # What came before the mistake still counts.
+                    self.listener.on_answer(self, b"".join(self._parts), False)
+                return f"it does not speak HTTP: {error}"
+            self._has_extra = True  # Behind a whole answer it is nobody's.
+        if not self._parts and not self.is_complete:
+            # What `on_header` does not see: half a header, framing without a body.
+            self._head_bytes += len(data)
+        if self._head_bytes > HEAD_BYTES_MAX:
+            return "its answer's head is too large, or its framing comes to no end"
+        if self._parts:
+            self._head_bytes = 0
+        return None
 
     def eof_received(self) -> bool:
         """Let the transport close."""
