@@ -157,7 +157,7 @@ BAD: list[tuple[str, str, list[str]]] = [
             "f:3:15: queue.size: must be at least 0, found -1 (Calls that may wait at once, all models)",
             "f:3:27: queue.wait_s: must be more than 0, found 0 (Longest wait before a refusal)",
             "f:4:20: inbound.body_mb: must be at most 1024, found 1025 (Largest request body)",
-            "f:4:39: inbound.connections: too long a number (for example 16384)",
+            "f:4:39: inbound.connections: too long a number (for example 8192)",
             "f:5:24: overload.error_rate: must be at most 1, found 1.5 (Red above this share)",
         ],
     ),

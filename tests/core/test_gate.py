@@ -31,7 +31,7 @@ def test_a_permit_that_comes_back_goes_to_who_waits():
         desk.offer(call, 1.0)
     desk.heard(first, Told(Fact.DONE, 2.0))
 
-    assert [(second, Fact.ADMITTED)] == desk.notices
+    assert [(second, Fact.ADMITTED)] == list(desk.notices)
     assert "a" == desk.route(second).backend
 
 
@@ -44,7 +44,7 @@ def test_a_newcomer_does_not_overtake():
     desk.leave(first, 2.0)
 
     assert Fact.QUEUED is desk.offer(next(ids), 2.0)
-    assert [(second, Fact.ADMITTED)] == desk.notices
+    assert [(second, Fact.ADMITTED)] == list(desk.notices)
 
 
 def test_waiting_ends_at_its_bound():
@@ -59,7 +59,7 @@ def test_waiting_ends_at_its_bound():
     desk.tick(6.0)
 
     assert (6.0, []) == (due, before)
-    assert [(second, Fact.EXPIRED)] == desk.notices
+    assert [(second, Fact.EXPIRED)] == list(desk.notices)
     assert desk.deadline() is None
 
 
@@ -109,7 +109,7 @@ def test_a_retry_may_have_to_wait():
     desk.heard(second, Told(Fact.DONE, 3.0))
 
     assert Fact.QUEUED is fact
-    assert [(first, Fact.ADMITTED)] == desk.notices
+    assert [(first, Fact.ADMITTED)] == list(desk.notices)
     assert "b" == desk.route(first).backend
 
 
@@ -172,7 +172,7 @@ def test_who_waits_is_admitted_when_a_backend_comes_up():
     desk.offer(waiting, 1.0)
     desk.announce("b", True, 2.0)
 
-    assert [(waiting, Fact.ADMITTED)] == desk.notices
+    assert [(waiting, Fact.ADMITTED)] == list(desk.notices)
 
 
 @pytest.mark.parametrize("fact", [Fact.GONE, Fact.REJECTED, Fact.OVERDUE])

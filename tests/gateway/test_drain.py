@@ -201,19 +201,23 @@ async def test_a_request_that_comes_too_late_is_refused():
 
 
 @on_both_loops
-async def test_a_request_that_never_ends_does_not_hold_the_drain():
-    """Half a request holds the drain for no more than the moment that written answers have."""
+async def test_a_request_that_never_ends_is_told_so():
+    """Half a request is waited for as long as a drain may take, and then it is refused."""
     async with (
         Backend() as backend,
-        start_gateway(backend, drain_s=30) as gateway,
+        start_gateway(backend, drain_s=0.3) as gateway,
         call_up(gateway.address[1]) as caller,
     ):
         await half_asked(caller)
         start = monotonic()
 
         assert await gateway.drain() == 0
-        assert monotonic() - start < 5
-        assert await caller.rest() == b""
+        assert 0.3 < monotonic() - start < 5
+        answer = await caller.answer()
+        assert (503, "The gateway is stopping.") == (
+            answer.status,
+            answer.json()["error"]["message"],
+        )
 
 
 @on_both_loops

@@ -147,6 +147,7 @@ async def test_when_all_fail_the_caller_has_one_clear_error(name, caplog):
     caplog.set_level(logging.DEBUG)
     cookie = "authorization: Bearer sk-caller\r\ncookie: chocolate\r\n"
     prompt = {"model": "m", "messages": [{"role": "user", "content": "a secret plan"}]}
+    prompt["stream"] = name == "slow"  # Only a stream has a first token to wait for.
     async with Provider(*steps) as first, Provider(*steps) as second:
         places = backends(first, second, api_key="sk-backend")
         fields = {"first_token_s": 0.1}

@@ -52,7 +52,7 @@ def test_nothing_leaks_and_all_are_answered_once(seed: int, per_s: float):
     replies = Counter(ask.call.id for _, ask in driver.journal if isinstance(ask, Reply))
 
     assert {0} == {seat.in_flight for seat in gate.seats.values()}
-    assert (0, [], {}) == (len(gate.line), gate.notices, gate._stays)
+    assert (0, 0, {}) == (len(gate.line), len(gate.notices), gate._stays)
     assert Counter(range(1, 121)) == replies
 
 

@@ -21,6 +21,9 @@ MODEL_PATHS = (b"/chat/completions", b"/completions", b"/embeddings")
 """Paths below the base URL that ask a model."""
 
 
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no JSON, or none that can be read."""
+
 # -- requests ----------------------------------------------------------------------------------
 
 
@@ -29,6 +32,8 @@ class Request(msgspec.Struct, gc=False):
 
     model: str
     stream: bool | None = None
+    n: Any = None
+    """How many answers are wanted; whether it is a sound number is the backend's business."""
 
 
 class BadRequestError(ValueError):
@@ -87,7 +92,7 @@ def rename_model(body: bytes, old: str, new: str) -> bytes:
         return body[: match.start()] + b'"model"' + between + quoted + body[match.end() :]
     try:
         fields = _decode_fields(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         return body
     fields["model"] = msgspec.Raw(quoted)
     return msgspec.json.encode(fields)
@@ -161,7 +166,6 @@ class Event(Enum):
 
 NOTHING, TOKEN, FINISH, END, ERROR, GARBAGE = Event  # Bare names: see `core.facts`.
 
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 _decode_usage = msgspec.json.Decoder(Usage | None).decode
@@ -174,6 +178,8 @@ def count_plain(whole: bytes) -> int:
     comments and the terminator do not, so the two counts differ and the events must be read. Inside
     a JSON string quotes are escaped: an answer's text cannot fool this.
     """
+    if b'"content":""' in whole or b'"content":null' in whole or b'"delta":{}' in whole:
+        return -1  # Perhaps only a role, or nothing at all, which is no life.
     ends = whole.count(b"\n\n")  # None if lines end with CR or CRLF: such events are read, too.
     return ends if ends and whole.count(b'"finish_reason":null') == ends else -1
 
@@ -242,6 +248,23 @@ def error_event(message: str, kind: str, code: str, request_id: str) -> bytes:
     whole one.
     """
     return b"data: " + error_body(message, kind, code, None, request_id) + b"\n\n"
+
+
+def shaped_error(body: bytes, status: int, request_id: str) -> bytes | None:
+    """Give a backend's refusal in OpenAI's shape, or None if it has that shape already.
+
+    Some servers answer `{"detail": …}`, proxies in front of them a page of HTML.
+    """
+    try:
+        found = msgspec.json.decode(body)
+    except _UNREADABLE:
+        found = None
+    fields = found if isinstance(found, dict) else {}
+    if isinstance(fields.get("error"), dict):
+        return None
+    said = fields.get("message") or fields.get("detail") or fields.get("error")
+    message = said if isinstance(said, str) else f"The backend refused the request: HTTP {status}."
+    return error_body(message, "invalid_request_error", None, None, request_id)
 
 
 def models_body(names: list[str], created: int) -> bytes:

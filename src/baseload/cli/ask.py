@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from baseload.apis.sse import Splitter, data_of, events
-from baseload.cli.common import Config, base_url, fail, load_fleet
+from baseload.cli.common import Config, base_url, fail, load_fleet_to_ask
 
 WAIT_S_MAX = 600.0
 READ_BYTES = 64 * 1024
@@ -33,7 +33,7 @@ def ask(
 
     Example: baseload ask "Why is the sky blue?" -m deepseek-chat
     """
-    fleet, _ = load_fleet(config)
+    fleet = load_fleet_to_ask(config)
     url = url or base_url(fleet.listen, is_tls=fleet.tls is not None)
     tls = None
     if url.startswith("https:"):

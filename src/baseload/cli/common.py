@@ -1,6 +1,7 @@
 """What several verbs share: which fleet is meant, and how to end with one clear sentence."""
 
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -32,13 +33,31 @@ def fail(text: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def load_fleet(config: Path | None) -> tuple[Fleet, str]:
+class _AnyVariable(Mapping[str, str]):
+    """The environment, with something in place of each variable that is not set."""
+
+    def __getitem__(self, name: str) -> str:
+        return os.environ.get(name) or "unset"
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(os.environ)
+
+    def __len__(self) -> int:
+        return len(os.environ)
+
+
+def load_fleet_to_ask(config: Path | None) -> Fleet:
+    """Give the fleet for a verb that only asks a running gateway: its secrets are not needed."""
+    return load_fleet(config, _AnyVariable())[0]
+
+
+def load_fleet(config: Path | None, env: Mapping[str, str] = os.environ) -> tuple[Fleet, str]:
     """Give the fleet that is meant and where it came from; exits with its mistakes."""
     path = config or (USUAL if USUAL.exists() else None)
     try:
         if path is None:
-            return default_fleet(os.environ), "the built-in fleet"
-        return read_fleet(path, os.environ), str(path)
+            return default_fleet(env), "the built-in fleet"
+        return read_fleet(path, env), str(path)
     except FleetFileError as error:
         fail(str(error))
 

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from baseload.cli.common import Config, base_url, fail, load_fleet
+from baseload.cli.common import Config, base_url, fail, load_fleet_to_ask
 
 WAIT_S_MAX = 10.0
 _COLOURS = {"up": "green", "probing": "yellow", "open": "red", "down": "red"}
@@ -28,9 +29,11 @@ def status(
 
     Example: baseload status --json
     """
-    url = (url or base_url(load_fleet(config)[0].admin)).rstrip("/") + "/status"
+    url = (url or base_url(load_fleet_to_ask(config).admin)).rstrip("/") + "/status"
     try:
-        with urllib.request.urlopen(url, timeout=WAIT_S_MAX) as answer:  # noqa: S310 - as told
+        # A proxy from the environment has no business between this machine and itself.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=WAIT_S_MAX) as answer:
             body = answer.read()
     except urllib.error.HTTPError as error:
         fail(f"{url}: HTTP {error.code}: {error.read().decode('utf-8', 'replace')[:200]}")
@@ -48,7 +51,7 @@ def status(
 def _draw(now: dict[str, Any]) -> None:
     console = Console()
     console.print(
-        f"[bold]{now['state']}[/] at {now['listen']}, {now['uptime_s']:.0f} s up, "
+        f"[bold]{now['state']}[/] at {escape(now['listen'])}, {now['uptime_s']:.0f} s up, "
         f"{now['in_flight']} calls in flight, {now['waiting']} waiting, "
         f"{now['connections']} connections (baseload {now['version']})",
         highlight=False,
@@ -60,8 +63,8 @@ def _draw(now: dict[str, Any]) -> None:
             item["name"],
             f"[{_COLOURS[item['state']]}]{item['state']}[/]",
             f"{item['in_flight']}/{item['limit']}",
-            item["where"],
-            item["engine"] if item["state"] == "down" else failure.get("reason", ""),
+            escape(item["where"]),
+            escape(item["engine"] or "" if item["state"] == "down" else failure.get("reason", "")),
         )
     console.print(backends)
     models = Table("model", "served", "tiers", box=None, pad_edge=False)

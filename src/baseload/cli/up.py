@@ -36,6 +36,8 @@ try:
 except ImportError:  # A platform without uvloop: asyncio's own loop does the same, slower.
     from asyncio import run as run_loop  # type: ignore[assignment]
 
+logger = logging.getLogger("baseload.cli")
+
 GARBAGE_THRESHOLD = 20_000
 """Objects between two looks for cycles: calls leave none behind, so looking often is waste."""
 FILES_SPARE = 256
@@ -161,7 +163,8 @@ class _Station:
         url = base_url(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", is_tls=is_tls)
         host, port = self._operator.address
         admin = base_url(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-        say(f"[bold]baseload {__version__}[/] serves {escape(self._source)} at [bold]{url}/v1[/]")
+        where = f"[bold]{escape(url)}/v1[/]"
+        say(f"[bold]baseload {__version__}[/] serves {escape(self._source)} at {where}")
         for name, model in fleet.models.items():
             tiers = " → ".join(
                 " | ".join(f"{target.model} at {place}" for place, target in tier.items())
@@ -179,7 +182,7 @@ class _Station:
             f"  curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
             highlight=False,
         )
-        say(f"Operators: {admin} (/healthz /readyz /metrics /status), or `baseload status`")
+        say(f"Operators: {escape(admin)} (/healthz /readyz /metrics /status), or `baseload status`")
 
 
 def _cannot_listen(field: str, address: str, error: OSError) -> str:
@@ -194,3 +197,10 @@ def _raise_open_files(wanted: int) -> None:
     if most > soft:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if (allowed := resource.getrlimit(resource.RLIMIT_NOFILE)[0]) < wanted:
+        logger.warning(
+            "only %d files may be open at once, and inbound.connections would need %d: "
+            "raise the limit (ulimit -n), or lower inbound.connections",
+            allowed,
+            wanted,
+        )

@@ -77,7 +77,7 @@ models:                         # what callers may write as `model`
 #   body_s: 30.0                # longest silence while a request body is being sent
 #   idle_s: 75.0                # longest idle time of a kept connection
 #   unread_s: 60.0              # longest time that a caller may leave its answer unread
-#   connections: 16384          # open connections at once
+#   connections: 8192           # open connections at once
 
 # tls:                          # serve callers over https
 #   cert: fullchain.pem         # PEM file, the chain included

@@ -126,7 +126,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ),
     ]
     first_token_s: Annotated[
-        Seconds, Meta(description="Longest wait for an attempt's first token.")
+        Seconds, Meta(description="Longest wait for a stream's first token, for each attempt.")
     ] = 30.0
     stall_s: Annotated[Seconds, Meta(description="Longest silence between two tokens.")] = 30.0
     total_s: Annotated[Seconds, Meta(description="Longest a call may take, queue included.")] = (
@@ -162,7 +162,7 @@ class Inbound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     unread_s: Annotated[
         Seconds, Meta(description="Longest time a caller may leave its answer unread.")
     ] = 60.0
-    connections: Annotated[int, Meta(ge=1, description="Open connections at once.")] = 16384
+    connections: Annotated[int, Meta(ge=1, description="Open connections at once.")] = 8192
 
 
 class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,7 +11,7 @@ Deliberately not here: error rates over a window, and giving traffic back in ste
 from enum import Enum
 from math import inf
 
-from baseload.core.facts import DROPPED, IGNORE, SUCCESS, Lesson
+from baseload.core.facts import ALIVE, DROPPED, IGNORE, SUCCESS, Lesson
 
 FAILURES_MAX = 5
 """Failures in a row that open the breaker: one is noise, a dead backend reaches five at once."""
@@ -37,7 +37,7 @@ class Breaker:
     `can_take` says whether a call may be sent, `deadline` when that changes by itself, or infinity.
     """
 
-    __slots__ = ("can_take", "deadline", "failures", "open_s", "phase", "probe")
+    __slots__ = ("can_take", "deadline", "failures", "open_s", "opened_at", "phase", "probe")
 
     phase: Phase
     failures: int
@@ -47,6 +47,7 @@ class Breaker:
     deadline: float
 
     def __init__(self) -> None:
+        self.opened_at = -inf
         self.reset()
 
     def settle(self, now: float) -> None:
@@ -61,10 +62,15 @@ class Breaker:
         if self.phase is PROBING:
             self.probe, self.can_take = call_id, False
 
-    def learn(self, call_id: int, lesson: Lesson, now: float) -> None:
-        """Take the lesson of a call's attempt. While open, and from bystanders, none is taken."""
+    def learn(self, call_id: int, lesson: Lesson, taken_at: float, now: float) -> None:
+        """Take the lesson of an attempt that was sent at `taken_at`.
+
+        What was sent before the breaker last opened tells of the past, and teaches nothing.
+        """
+        if taken_at < self.opened_at:
+            return
         if self.phase is CLOSED:
-            if lesson is SUCCESS:
+            if lesson is SUCCESS or lesson is ALIVE:
                 self.failures = 0
             elif lesson is DROPPED:
                 self.failures += 1
@@ -90,4 +96,5 @@ class Breaker:
 
     def _open(self, now: float) -> None:
         self.phase, self.failures, self.probe = OPEN, 0, None
+        self.opened_at = now
         self.can_take, self.deadline = False, now + self.open_s

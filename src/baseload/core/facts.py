@@ -66,6 +66,7 @@ class Fact(Enum):
     DENIED = "denied", DROPPED, True  # 401, 402, 403: our key there, not the caller's
     ABSENT = "absent", IGNORE, True  # 404: this backend lacks it, another may have it
     FAILED = "failed", DROPPED, True  # 5xx, or an answer that is none
+    STARVED = "starved", IGNORE, True  # the gateway itself has no file or port left
     LOST = "lost", DROPPED, True  # the connection ended before an answer
     SLOW = "slow", DROPPED, True  # the first-token clock ran out
     BROKEN = "broken", DROPPED, False  # ended or stalled after the first token
@@ -75,20 +76,22 @@ class Fact(Enum):
 
 (
     ADMITTED, QUEUED, SHED, EXPIRED, UNAVAILABLE,
-    FIRST_TOKEN, DONE, REJECTED, UNREACHABLE, BUSY, DENIED, ABSENT, FAILED, LOST, SLOW, BROKEN,
-    OVERDUE, GONE,
+    FIRST_TOKEN, DONE, REJECTED, UNREACHABLE, BUSY, DENIED, ABSENT, FAILED, STARVED, LOST, SLOW,
+    BROKEN, OVERDUE, GONE,
 ) = Fact  # fmt: skip
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
     """One request for a model, reduced to what decisions need.
 
-    `model` is the fleet's name for it, `deadline` a point on the driver's clock in seconds.
+    `model` is the fleet's name for it, `deadline` a point on the driver's clock in seconds. Of an
+    answer that is not streamed nothing is heard until it is whole, so it has no first token.
     """
 
     id: int
     model: str
     deadline: float
+    is_stream: bool = True
 
 
 class Told(msgspec.Struct, frozen=True, gc=False):

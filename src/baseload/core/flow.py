@@ -38,7 +38,8 @@ def carry(call: Call, gate: Gate, now: float) -> Flow:
         if fact is not ADMITTED:
             break
         target = gate.route(call)  # 2 route
-        told = yield Send(call, target, model.first_token_s)  # 3 attempt, until the first token
+        first_s = model.first_token_s if call.is_stream else model.total_s
+        told = yield Send(call, target, first_s)  # 3 attempt, until the first token
         gate.heard(call, told)
         if told.fact is FIRST_TOKEN:
             told = yield Relay(call, target, model.stall_s)  # 4 relay: from here nothing is retried

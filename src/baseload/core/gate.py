@@ -10,6 +10,7 @@ What the desk tells by itself (a waiting call was admitted, or expired) is left 
 the driver to fetch; when it will next have something to tell is `deadline()`.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from math import ceil, inf
 from typing import NamedTuple
@@ -58,6 +59,8 @@ class Stay:
 
     # Defaults stand on the class: one object is made for every call, and most need no more.
     attempts = 0
+    taken_at = 0.0
+    """When the permit was given."""
     tried: frozenset[str] = frozenset()
     place: Place | None = None
     """Where the call holds a permit."""
@@ -76,7 +79,7 @@ class Gate:
     ) -> None:
         self.seats = {name: Seat(name, FixedLimit(most)) for name, most in concurrency.items()}
         self.line = Line(queue.size)
-        self.notices: list[tuple[Call, Fact]] = []
+        self.notices: deque[tuple[Call, Fact]] = deque()
         self.now = -inf
         self._plans = {
             name: Plan(
@@ -123,7 +126,7 @@ class Gate:
         stay = self._stays[call.id]
         assert stay.place is not None
         seat, fact = stay.place[1], told.fact
-        seat.breaker.learn(call.id, fact.lesson, told.now)
+        seat.breaker.learn(call.id, fact.lesson, stay.taken_at, told.now)
         if seat.breaker.deadline < self.due:  # noqa: PLR1730 - a call to min() costs more
             self.due = seat.breaker.deadline
         if fact is not FIRST_TOKEN:
@@ -143,7 +146,7 @@ class Gate:
         if stay is None:
             return
         if stay.place is not None:
-            stay.place[1].breaker.learn(call.id, GONE.lesson, now)
+            stay.place[1].breaker.learn(call.id, GONE.lesson, stay.taken_at, now)
             self._release(stay)
         if self.line.waiting:
             self.line.leave(call.id)
@@ -227,6 +230,7 @@ class Gate:
             if (place := tier.pick(stay.tried)) is not None:
                 stay.place = place
                 stay.attempts += 1
+                stay.taken_at = self.now
                 place[1].take(stay.call.id)
                 return True
         return False

@@ -18,8 +18,8 @@ LINES_KEPT = 64
 LINE_MAX_CHARS = 500
 
 _CRASH = re.compile(
-    r"^\S+\.(?:c|cc|cpp|cu|h|hpp|m):\d+: "  # GGML's assertions and aborts: file and line first.
-    r"|^terminate called|^Fatal Python error|failed to allocate|out of memory"
+    r"^\S+/\S+\.(?:c|cc|cpp|cu|h|hpp|m):\d+: (?:GGML_ASSERT|CUDA error|fatal error)"
+    r"|^terminate called|^Fatal Python error|^\w+: failed to allocate"
 )
 _ERROR = re.compile(r"^[\d.]+ E ")  # llama.cpp's time since start, then the level.
 

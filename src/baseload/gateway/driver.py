@@ -10,6 +10,7 @@ a clock is noticed up to `SWEEP_S` late.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from math import inf
 from time import monotonic
@@ -20,6 +21,10 @@ from baseload.core.flow import Flow, carry
 from baseload.core.gate import Gate
 
 SWEEP_S = 0.05
+FAILED_CLOCK_S = 1.0
+"""When a clock is looked at again after a defect of ours kept it from being minded."""
+
+logger = logging.getLogger("baseload.gateway")
 
 
 class Hands(Protocol):
@@ -63,6 +68,7 @@ class Driver:
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = inf
         self._sweep: asyncio.TimerHandle | None = None
+        self._is_handing_out = False
 
     def __len__(self) -> int:
         return len(self._live)
@@ -113,11 +119,22 @@ class Driver:
             self._after_step()
 
     def _after_step(self) -> None:
+        """Hand out what the gate has to say, and set the timer anew.
+
+        Telling one call can make the gate say more, so this is reached again from within; only the
+        outermost goes on, else a thousand notices at once would be a thousand frames deep.
+        """
+        if self._is_handing_out:
+            return
         gate = self.gate
-        while gate.notices:
-            call, fact = gate.notices.pop(0)
-            if (hands := self._live.get(call.id)) is not None:
-                self.tell(hands, Told(fact, self.clock()))
+        self._is_handing_out = True
+        try:
+            while gate.notices:
+                call, fact = gate.notices.popleft()
+                if (hands := self._live.get(call.id)) is not None:
+                    self.tell(hands, Told(fact, self.clock()))
+        finally:
+            self._is_handing_out = False
         due = gate.due
         if due != self._alarm_at:
             if self._alarm is not None:
@@ -134,7 +151,12 @@ class Driver:
         self._after_step()
 
     def _look(self) -> None:
+        """Look at the clocks of all calls. One that fails must not stop those of the others."""
+        self._sweep = self._loop.call_later(SWEEP_S, self._look) if self._live else None
         now = self.clock()
         for hands in [hands for hands in self._live.values() if hands.due <= now]:
-            hands.overdue(now)
-        self._sweep = self._loop.call_later(SWEEP_S, self._look) if self._live else None
+            try:
+                hands.overdue(now)
+            except Exception:
+                logger.exception("call %d: its clock could not be minded", hands.call.id)
+                hands.due = now + FAILED_CLOCK_S

@@ -26,7 +26,6 @@ from baseload.core.facts import (
     OVERDUE,
     REJECTED,
     SLOW,
-    UNREACHABLE,
     Call,
     Fact,
     Relay,
@@ -73,6 +72,8 @@ class Exchange:
     """What is known and held of one call while it is in flight."""
 
     flow: Flow
+    has_choices = False
+    """Several answers in one stream: then one finish reason is not the end of all."""
     lease: Lease | None = None
     due = inf
     events = 0
@@ -231,7 +232,7 @@ class Exchange:
         else:
             self._hold_until_whole(connection, body, is_complete)
 
-    def on_lost(self, reason: str, is_unreachable: bool) -> None:
+    def on_lost(self, reason: str, fact: Fact) -> None:
         """Hear that the answer will not come to its end."""
         self.lease = None
         if self._is_relaying:
@@ -240,7 +241,7 @@ class Exchange:
             else:
                 self._fail(BROKEN, reason)
         else:
-            self._fail(UNREACHABLE if is_unreachable else LOST, reason)
+            self._fail(fact, reason)
 
     def _read_head(self, connection: Connection) -> None:
         self._status = connection.status
@@ -275,6 +276,11 @@ class Exchange:
             else:
                 self._fail(FAILED, "its answer is not a JSON object without an error")
         elif fact is REJECTED:
+            shaped = openai.shaped_error(body, self._status, self.request_id.decode())
+            if shaped is not None:
+                self._held = [shaped]
+                self._head = self._head.partition(b"\r\n")[2]
+                self._head = _JSON + self._head
             self._tell(REJECTED)
         else:
             self._fail(fact, f"HTTP {self._status}", connection.retry_after_s)
@@ -342,7 +348,7 @@ class Exchange:
     def _advances(self, whole: bytes) -> bool:
         """Count whole events and say whether the model said something in them."""
         self._last = whole
-        if (plain := openai.count_plain(whole)) >= 0:
+        if not self.has_choices and (plain := openai.count_plain(whole)) >= 0:
             self.events += plain
             return plain > 0
         return bool(self._read_events(whole) & {TOKEN, FINISH})
@@ -357,8 +363,10 @@ class Exchange:
                 self.events += 1
         if ERROR in says:
             self._has_error = True
-        if END in says or FINISH in says or self._has_error:
-            self._is_finished = not self._has_error  # Nothing makes a stream with an error whole.
+        if END in says or (FINISH in says and not self.has_choices):
+            self._is_finished = True
+        if self._has_error:
+            self._is_finished = False  # Nothing makes a stream with an error whole.
         return says
 
     # -- within ------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from baseload.config.fleet import Fleet
 from baseload.core.breaker import Phase
 from baseload.core.facts import Call, Fact
 from baseload.core.gate import Gate
+from baseload.errors import BaseloadError
 from baseload.gateway.driver import Driver
 from baseload.gateway.exchange import Exchange
 from baseload.gateway.requests import Request
@@ -35,6 +36,8 @@ URL_CONCURRENCY = 256
 POOL_AGE_S = 25.0
 """Connections to backends idle for one to two of these are closed, before the usual 60 s of load
 balancers makes traps of them."""
+FAREWELL_S = 1.0
+"""How long the last words of a drain may take to be written."""
 DRAIN_LOOK_S = 0.02
 FAILURE_LOG_GAP_S = 1.0
 """A failing backend is logged at most this often; every failure is counted."""
@@ -58,7 +61,7 @@ class Gateway:
     """One data plane. Make it inside a running event loop."""
 
     def __init__(self, fleet: Fleet, concurrency: dict[str, int] | None = None) -> None:
-        """`concurrency` gives the calls at once where the fleet file is silent, by backend."""
+        """`concurrency` gives the calls at once of backends that know it better than the file."""
         self.loop = asyncio.get_running_loop()
         self.fleet = fleet
         self.inbound = fleet.inbound
@@ -66,7 +69,7 @@ class Gateway:
         self.gate = Gate(
             fleet.models,
             {
-                name: backend.concurrency or known.get(name, URL_CONCURRENCY)
+                name: known.get(name) or backend.concurrency or URL_CONCURRENCY
                 for name, backend in fleet.backends.items()
             },
             fleet.queue,
@@ -112,10 +115,13 @@ class Gateway:
         for client in list(self.clients):
             client.close_if_idle()
         self._drain_until = self.driver.clock() + self.fleet.drain_s
-        while len(self.driver) and self.driver.clock() < self._drain_until:  # noqa: ASYNC110
-            await asyncio.sleep(DRAIN_LOOK_S)
+        await self._wait_for_clients()
         left = len(self.driver)
         self.driver.end_all(Fact.GONE)
+        for client in list(self.clients):
+            client.give_up()
+        self._drain_until = self.driver.clock() + FAREWELL_S
+        await self._wait_for_clients()
         await self._close()
         return left
 
@@ -123,13 +129,14 @@ class Gateway:
         """Let a drain wait no longer."""
         self._drain_until = 0.0
 
-    async def _close(self) -> None:
-        """Let written answers reach their readers for a moment, then close everything."""
-        until = self.driver.clock() + 1.0
-        while self.clients and self.driver.clock() < until:
+    async def _wait_for_clients(self) -> None:
+        """Wait, bounded, until all that was asked is answered and all answers are on their way."""
+        while self.clients and self.driver.clock() < self._drain_until:
             for client in list(self.clients):
                 client.close_if_idle()
             await asyncio.sleep(DRAIN_LOOK_S)
+
+    async def _close(self) -> None:
         for client in list(self.clients):
             client.abort()
         for pool in self.pools.values():
@@ -173,8 +180,9 @@ class Gateway:
             self._refuse(client, request_id, 503, "The gateway is stopping.", "gateway_stopping")
             return
         now = self.driver.clock()
-        call = Call(number, asked.model, now + model.total_s)
+        call = Call(number, asked.model, now + model.total_s, asked.stream is True)
         exchange = Exchange(self, client, call, upstream_path, request.body, request_id, now)
+        exchange.has_choices = asked.n not in (None, 1) or upstream_path == b"/completions"
         client.busy = exchange
         self.driver.start(exchange, now)
 
@@ -234,6 +242,7 @@ class Gateway:
 
     def _look(self) -> None:
         """Once a second: clocks of connections, warm and old connections of pools."""
+        self._sweep = self.loop.call_later(SWEEP_S, self._look)
         self.coarse_now = now = monotonic()
         for client in [client for client in self.clients if client.due <= now]:
             client.overdue()
@@ -246,11 +255,15 @@ class Gateway:
             seat = self.gate.seats[name]
             if seat.is_up and seat.breaker.phase is Phase.CLOSED:
                 pool.warm()
-        self._sweep = self.loop.call_later(SWEEP_S, self._look)
 
     def _tls(self) -> ssl.SSLContext | None:
         if self.fleet.tls is None:
             return None
+        cert, key = self.fleet.tls.cert, self.fleet.tls.key
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(self.fleet.tls.cert, self.fleet.tls.key)
+        try:
+            context.load_cert_chain(cert, key, password="")  # Never ask on the terminal.
+        except OSError as error:
+            reason = error.strerror or error
+            raise BaseloadError(f"tls: {cert} and {key} cannot be used: {reason}") from error
         return context

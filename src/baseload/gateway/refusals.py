@@ -49,6 +49,10 @@ REFUSALS = {
     Fact.FAILED: Refusal(
         502, "backend_error", "backend_failed", "Every backend for {model} failed{last}."
     ),
+    Fact.STARVED: Refusal(
+        503, "unavailable_error", "gateway_starved",
+        "The gateway has no open files or ports left to reach a backend for {model}{last}.",
+    ),
     Fact.LOST: Refusal(
         502, "backend_error", "backend_lost",
         "The connection to the backend for {model} ended before an answer{last}.",

@@ -1,9 +1,12 @@
 """Connections of callers: when to read, in which order to answer, and when to give up.
 
 Requests are answered one at a time and in the order in which they came; while one is being
-answered, no more than one read's worth of others is taken in. Nobody may hold a connection for
-nothing: idle ones, slow heads, silent bodies and unread answers each have a clock. The clocks are
-timestamps that a sweep looks at once in a second, so they cost nothing while traffic flows.
+answered, no more than one read's worth of others is taken in. Then the reading stops, and with it
+the sight of that caller's leaving: whoever sends ahead is found to be gone at the next write.
+
+Nobody may hold a connection for nothing: idle ones, slow heads, silent bodies and unread answers
+each have a clock. The clocks are timestamps that a sweep looks at once in a second, so they cost
+nothing while traffic flows.
 
 A refusal that leaves part of a request unread is written, and then the connection *lingers*: what
 still comes is thrown away for a moment, because closing upon unread bytes would make the kernel
@@ -112,7 +115,7 @@ class Client(asyncio.Protocol):
         was = reader.phase
         reader.feed(data)
         if self.busy is not None or self._is_full:
-            if reader.items and not self._is_paused:
+            if reader.phase is not IDLE or (reader.items and not self._is_paused):
                 self._is_paused = True
                 self._transport.pause_reading()
             return
@@ -169,6 +172,11 @@ class Client(asyncio.Protocol):
         """For a drain: close unless a request is being read or answered."""
         if self.busy is None and self._reader.phase is IDLE and not self._is_closing:
             self._close()
+
+    def give_up(self) -> None:
+        """For the end of a drain: tell a caller that is still sending a request."""
+        if self.busy is None and self._reader.phase is not IDLE and not self._is_closing:
+            self._refuse(Refused(503, "The gateway is stopping."))
 
     def _watch(self, was: Phase) -> None:
         """Set the clock for what is awaited next; the head's runs from its first byte."""
@@ -250,8 +258,12 @@ class Client(asyncio.Protocol):
             return
         if not self._is_full:
             self.due = self._shared.coarse_now + self._shared.inbound.idle_s
-        if (self._reader.items or self._is_paused) and not self._is_serving:
+        if self._is_serving:
+            return
+        if self._reader.items or self._is_paused:
             self._serve()
+        if self._reader.phase is not IDLE:
+            self._watch(IDLE)  # A request whose beginning came before or during the answer.
 
     def _serve(self) -> None:
         """Handle requests until an answer is unfinished or unread, or none is left."""

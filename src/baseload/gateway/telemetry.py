@@ -80,7 +80,6 @@ class Telemetry:
         self.refused: Counter[int] = Counter()
         """Requests that never became a call, by HTTP status."""
         self.connections = 0
-        self.started = 0
         self._gate = gate
         self._series: dict[tuple[str, str], Series] = {}
 

@@ -14,8 +14,10 @@ that of connecting.
 """
 
 import asyncio
+import errno
 import ssl
 from collections.abc import Callable
+from time import monotonic
 from typing import Protocol, cast
 
 import httptools
@@ -23,10 +25,16 @@ import httptools
 from baseload import __version__
 from baseload.config.addresses import BaseUrl, parse_url
 from baseload.config.fleet import Backend
+from baseload.core.facts import LOST, STARVED, UNREACHABLE, Fact
+from baseload.errors import BaseloadError
 
 HEAD_BYTES_MAX = 64 * 1024
 """The largest answer head, as in nginx's and Envoy's order of size."""
 WRITE_BUFFER_BYTES = 256 * 1024
+RESEND_S_MAX = 1.0
+"""A kept connection that dies later than this after it was lent was not closed before it."""
+_OURS = frozenset((errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS))
+"""Reasons for no connection that are the gateway's own, and must not be held against a backend."""
 
 _UNFORWARDED = frozenset(
     b"connection keep-alive proxy-authenticate proxy-connection te trailer transfer-encoding"
@@ -51,7 +59,7 @@ class Listener(Protocol):
     def on_answer(self, connection: "Connection", body: bytes, is_complete: bool) -> None:
         """Hear more of the answer; the head is on the connection until its answer is complete."""
 
-    def on_lost(self, reason: str, is_unreachable: bool) -> None:
+    def on_lost(self, reason: str, fact: Fact) -> None:
         """Hear that no more will come: the connection failed, or there never was one."""
 
 
@@ -82,6 +90,7 @@ class Connection(asyncio.Protocol):
         "is_old",
         "is_reused",
         "length",
+        "lent_at",
         "listener",
         "pool",
         "request",
@@ -102,6 +111,7 @@ class Connection(asyncio.Protocol):
     def lend(self, listener: Listener, request: bytes, is_reused: bool) -> None:
         """Send a request and from now on tell the listener what comes."""
         self.listener, self.request, self.is_reused = listener, request, is_reused
+        self.lent_at = monotonic()
         listener.lease = self
         self.is_complete = self._has_extra = self._can_be_kept = False
         self._clear_head()
@@ -196,17 +206,17 @@ class Connection(asyncio.Protocol):
         if self.status and self.length < 0 and not self.is_chunked and exc is None:
             self.is_complete = True  # Delimited by the close, as HTTP/1.0 has it.
             listener.on_answer(self, b"", True)
-        elif self.is_reused and self.request:
+        elif self.is_reused and self.request and monotonic() - self.lent_at < RESEND_S_MAX:
             self.pool.dial(listener, self.request)
         else:
             reason = "it closed the connection" if exc is None else f"the connection broke: {exc}"
-            listener.on_lost(reason, False)
+            listener.on_lost(reason, LOST)
 
     def _fail(self, reason: str) -> None:
         listener, self.listener = self.listener, None
         self._transport.abort()
         if listener is not None:
-            listener.on_lost(reason, False)
+            listener.on_lost(reason, LOST)
 
     # -- the parser --------------------------------------------------------------------------
 
@@ -275,7 +285,11 @@ class Pool:
     def point_at(self, url: str) -> None:
         """Learn where the backend is. An engine's address is known only once it has started."""
         self._url = parsed = parse_url(url)
-        self._tls = ssl.create_default_context(cafile=self.backend.ca) if parsed.tls else None
+        try:
+            self._tls = ssl.create_default_context(cafile=self.backend.ca) if parsed.tls else None
+        except OSError as error:
+            where = f"backends.{self.backend.name}.ca: {self.backend.ca}"
+            raise BaseloadError(f"{where}: {error.strerror or error}") from error
         lines = [f"Host: {parsed.authority}", f"User-Agent: baseload/{__version__}"]
         if self.backend.api_key:
             lines.append(f"Authorization: Bearer {self.backend.api_key}")
@@ -304,12 +318,12 @@ class Pool:
         def use(connection: Connection) -> None:
             connection.lend(listener, request, is_reused=False)
 
-        listener.lease = self._spawn(use, lambda reason: listener.on_lost(reason, True))
+        listener.lease = self._spawn(use, listener.on_lost)
 
     def warm(self) -> None:
         """Have one idle connection ready, if the pool knows where to; a failure is kept quiet."""
         if self._url is not None and not self._idle and not self._dials:
-            self._spawn(self.keep, lambda _reason: None)
+            self._spawn(self.keep, lambda _reason, _fact: None)
 
     def keep(self, connection: Connection) -> None:
         """Take back a connection whose answer is complete."""
@@ -339,14 +353,16 @@ class Pool:
             connection.cancel()
 
     def _spawn(
-        self, use: Callable[[Connection], None], fail: Callable[[str], None]
+        self, use: Callable[[Connection], None], fail: Callable[[str, Fact], None]
     ) -> asyncio.Task[None]:
         task = self._loop.create_task(self._dial(use, fail))
         self._dials.add(task)
         task.add_done_callback(self._dials.discard)
         return task
 
-    async def _dial(self, use: Callable[[Connection], None], fail: Callable[[str], None]) -> None:
+    async def _dial(
+        self, use: Callable[[Connection], None], fail: Callable[[str, Fact], None]
+    ) -> None:
         connection = Connection(self)
         assert self._url is not None
         try:
@@ -355,9 +371,12 @@ class Pool:
                     lambda: connection, self._url.host, self._url.port, ssl=self._tls
                 )
         except TimeoutError:
-            fail(f"no connection within {self.backend.connect_s:g} s")
+            fail(f"no connection within {self.backend.connect_s:g} s", UNREACHABLE)
         except OSError as error:
-            fail(f"no connection: {error.strerror or error}")
+            fact = STARVED if error.errno in _OURS else UNREACHABLE
+            fail(f"no connection: {error.strerror or error}", fact)
+        except ValueError as error:  # A name that cannot be encoded for DNS.
+            fail(f"no connection: {error}", UNREACHABLE)
         except asyncio.CancelledError:
             connection.cancel()
             raise

@@ -77,7 +77,7 @@ class Driver:
     def _after_step(self) -> None:
         """Hand out what the gate has to say, and set the one alarm anew."""
         while self.gate.notices:
-            call, fact = self.gate.notices.pop(0)
+            call, fact = self.gate.notices.popleft()
             if isinstance(self._asks.get(call.id), Wait):
                 self._tell(call, fact)
         due = self.gate.deadline()
