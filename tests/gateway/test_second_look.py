@@ -134,7 +134,7 @@ async def test_a_name_that_dns_cannot_carry_is_unreachable():
     """An odd host is a failure like any other, at once, and not an error that nobody hears."""
     odd = FleetBackend(name="odd", url="http://a..b/v1")
     pool, listener = upstream.Pool(asyncio.get_running_loop(), odd), _Listener()
-    pool.dial(listener, b"")
+    pool.dial(listener, (b"", b""))
     await listener.lease
     await pool.close()
 

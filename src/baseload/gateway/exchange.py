@@ -121,11 +121,10 @@ class Exchange:
         due, deadline = self._gateway.gate.now + ask.first_token_s, self.call.deadline
         self.due = min(deadline, due)
         self._send = ask
-        pool.send(
-            self,
-            b"%bX-Request-Id: %b\r\nContent-Length: %d\r\n\r\n%b"
-            % (pool.head(self._path), self.request_id, len(body), body),
-        )
+        head = b"%bX-Request-Id: %b\r\nContent-Length: %d\r\n\r\n" % (
+            pool.head(self._path), self.request_id, len(body),
+        )  # fmt: skip
+        pool.send(self, (head, body))
 
     def relay(self, ask: Relay) -> None:
         """Commit: from here on the caller sees what comes."""

@@ -33,6 +33,8 @@ HEAD_BYTES_MAX = 64 * 1024
 WRITE_BUFFER_BYTES = 256 * 1024
 RESEND_S_MAX = 1.0
 """A kept connection that dies later than this after it was lent was not closed before it."""
+COPY_BYTES_MAX = 16 * 1024
+"""Up to here copying a body behind its head is cheaper than handing over two pieces."""
 _OURS = frozenset((errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS))
 """Reasons for no connection that are the gateway's own, and must not be held against a backend."""
 
@@ -42,6 +44,10 @@ _UNFORWARDED = frozenset(
     b" x-baseload-backend strict-transport-security".split()
 )
 """Headers that speak of the connection to the backend, or that the gateway says itself."""
+
+
+Wire = tuple[bytes, bytes]
+"""A request's head and body, as they are sent."""
 
 
 class Lease(Protocol):
@@ -108,14 +114,19 @@ class Connection(asyncio.Protocol):
 
     # -- lending -----------------------------------------------------------------------------
 
-    def lend(self, listener: Listener, request: bytes, is_reused: bool) -> None:
+    def lend(self, listener: Listener, request: Wire, is_reused: bool) -> None:
         """Send a request and from now on tell the listener what comes."""
-        self.listener, self.request, self.is_reused = listener, request, is_reused
+        self.listener, self.is_reused = listener, is_reused
+        self.request: Wire | None = request
         self.lent_at = monotonic()
         listener.lease = self
         self.is_complete = self._has_extra = self._can_be_kept = False
         self._clear_head()
-        self._transport.write(request)
+        head, body = request
+        if len(body) > COPY_BYTES_MAX:
+            self._transport.writelines((head, body))
+        else:
+            self._transport.write(head + body)
 
     def cancel(self) -> None:
         """Close at once: the listener wants no more of this answer."""
@@ -156,7 +167,7 @@ class Connection(asyncio.Protocol):
         if listener is None:
             self._transport.abort()  # An idle backend has nothing to say.
             return
-        self.request = b""  # An answer has begun: it will not be sent again, and may be large.
+        self.request = None  # An answer has begun: it will not be sent again, and may be large.
         if (reason := self._parse(data)) is not None:
             self._fail(reason)
             return
@@ -304,7 +315,7 @@ class Pool:
             found = self._heads[path] = b"POST %b%b HTTP/1.1\r\n" % (prefix, path) + self._static
         return found
 
-    def send(self, listener: Listener, request: bytes) -> None:
+    def send(self, listener: Listener, request: Wire) -> None:
         """Send a request on a warm connection, or on a new one."""
         if self._idle:
             # One that is closing just now is found out like any other that the backend has closed.
@@ -312,7 +323,7 @@ class Pool:
         else:
             self.dial(listener, request)
 
-    def dial(self, listener: Listener, request: bytes) -> None:
+    def dial(self, listener: Listener, request: Wire) -> None:
         """Send a request on a new connection."""
 
         def use(connection: Connection) -> None:
