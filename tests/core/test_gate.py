@@ -32,7 +32,7 @@ def test_a_permit_that_comes_back_goes_to_who_waits():
     desk.heard(first, Told(Fact.DONE, 2.0))
 
     assert [(second, Fact.ADMITTED)] == list(desk.notices)
-    assert "a" == desk.route(second).backend
+    assert "a" == desk.route(second)[0].backend
 
 
 def test_a_newcomer_does_not_overtake():
@@ -77,12 +77,12 @@ def test_a_failure_is_retried_elsewhere_and_only_elsewhere():
     desk, ids = gate({"a": 1, "b": 1}, {"c": 1}), calls()
     call = next(ids)
     desk.offer(call, 1.0)
-    visited = [desk.route(call).backend]
+    visited = [desk.route(call)[0].backend]
     facts = []
     for now in (2.0, 3.0, 4.0):
         facts.append(_fail(desk, call, Fact.FAILED, now))
         if facts[-1] is Fact.ADMITTED:
-            visited.append(desk.route(call).backend)
+            visited.append(desk.route(call)[0].backend)
 
     assert [Fact.ADMITTED, Fact.ADMITTED, Fact.FAILED] == facts
     assert ["a", "b", "c"] == visited
@@ -110,7 +110,7 @@ def test_a_retry_may_have_to_wait():
 
     assert Fact.QUEUED is fact
     assert [(first, Fact.ADMITTED)] == list(desk.notices)
-    assert "b" == desk.route(first).backend
+    assert "b" == desk.route(first)[0].backend
 
 
 def test_a_waiting_retry_does_not_block_others():
@@ -122,7 +122,7 @@ def test_a_waiting_retry_does_not_block_others():
     _fail(desk, first, Fact.FAILED, 2.0)
 
     assert Fact.ADMITTED is desk.offer(third, 2.0)
-    assert "a" == desk.route(third).backend
+    assert "a" == desk.route(third)[0].backend
 
 
 def test_no_time_for_another_attempt():

@@ -12,6 +12,7 @@ from collections.abc import Generator
 
 from baseload.core.facts import (
     ADMITTED,
+    DONE,
     FIRST_TOKEN,
     QUEUED,
     Ask,
@@ -29,7 +30,6 @@ Flow = Generator[Ask, Told, Reply]
 
 def carry(call: Call, gate: Gate, now: float) -> Flow:
     """Tell the story of one call; every `yield` asks the world and is told what happened."""
-    model = gate.model_of(call)
     fact = gate.offer(call, now)  # 1 admit: a permit at once, a place in the line, or a refusal
     while True:
         if fact is QUEUED:
@@ -37,7 +37,7 @@ def carry(call: Call, gate: Gate, now: float) -> Flow:
             fact, now = told.fact, told.now
         if fact is not ADMITTED:
             break
-        target = gate.route(call)  # 2 route
+        target, model = gate.route(call)  # 2 route
         first_s = model.first_token_s if call.is_stream else model.total_s
         told = yield Send(call, target, first_s)  # 3 attempt, until the first token
         gate.heard(call, told)
@@ -48,6 +48,6 @@ def carry(call: Call, gate: Gate, now: float) -> Flow:
         if not fact.is_retryable:
             break
         fact = gate.again(call, told)
-    retry_after_s = gate.retry_after_s(call, fact)
+    retry_after_s = 0.0 if fact is DONE else gate.retry_after_s(call, fact)
     gate.leave(call, now)  # 5 settle
     return Reply(call, fact, retry_after_s)

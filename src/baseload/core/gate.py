@@ -20,7 +20,6 @@ from baseload.core.breaker import OPEN
 from baseload.core.facts import (
     ABSENT,
     ADMITTED,
-    DONE,
     EXPIRED,
     FIRST_TOKEN,
     GONE,
@@ -167,15 +166,11 @@ class Gate:
 
     # -- queries -----------------------------------------------------------------------------
 
-    def route(self, call: Call) -> Target:
-        """Give the target for which the call holds a permit."""
-        place = self._stays[call.id].place
-        assert place is not None
-        return place[0]
-
-    def model_of(self, call: Call) -> Model:
-        """Give the fleet's model that the call asks for."""
-        return self._plans[call.model].model
+    def route(self, call: Call) -> tuple[Target, Model]:
+        """Give the target for which the call holds a permit, and the fleet's model behind it."""
+        stay = self._stays[call.id]
+        assert stay.place is not None
+        return stay.place[0], stay.plan.model
 
     def deadline(self) -> float | None:
         """Give the time at which the gate changes by itself, or None."""
@@ -187,8 +182,6 @@ class Gate:
         A full line empties at the pace at which permits have come back lately; a backend that
         cannot be asked is worth asking when its breaker starts to probe, or when it said itself.
         """
-        if fact is DONE:
-            return 0.0
         if fact is SHED or fact is EXPIRED:
             wait_s = len(self.line) * self._drain_gap_s
         elif fact is UNAVAILABLE or (fact.is_retryable and fact is not ABSENT):

@@ -271,7 +271,8 @@ class Exchange:
         if fact is DONE:
             is_answer, self._usage = openai.read_answer(body)
             if is_answer:
-                self._tell(DONE)
+                driver = self._gateway.driver
+                driver.tell(self, Told(DONE, driver.clock()))
             else:
                 self._fail(FAILED, "its answer is not a JSON object without an error")
         elif fact is REJECTED:

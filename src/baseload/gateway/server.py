@@ -29,7 +29,7 @@ LINGER_S = 2.0
 SWEEP_S = 1.0
 """How often the clocks are looked at; each may be noticed this much late."""
 
-REASONS = {
+_REASONS = {
     200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 402: b"Payment Required",
     403: b"Forbidden", 404: b"Not Found", 405: b"Method Not Allowed", 408: b"Request Timeout",
     413: b"Content Too Large", 417: b"Expectation Failed", 422: b"Unprocessable Content",
@@ -37,6 +37,9 @@ REASONS = {
     500: b"Internal Server Error", 501: b"Not Implemented", 502: b"Bad Gateway",
     503: b"Service Unavailable", 504: b"Gateway Timeout", 505: b"HTTP Version Not Supported",
 }  # fmt: skip
+_STATUS_LINES = {
+    status: b"HTTP/1.1 %d %b\r\n" % (status, reason) for status, reason in _REASONS.items()
+}
 
 
 class Busy(Protocol):
@@ -199,9 +202,10 @@ class Client(asyncio.Protocol):
         """Give a whole answer. `head` is lines that end with CRLF."""
         request = self._request
         self._transport.write(
-            b"HTTP/1.1 %d %b\r\n%bcontent-length: %d\r\n%b\r\n%b"
+            b"%b%bcontent-length: %d\r\n%b\r\n%b"
             % (
-                status, REASONS.get(status, b"Unknown"), head, len(body), self._connection(),
+                _STATUS_LINES.get(status) or _status_line(status), head, len(body),
+                self._connection(),
                 b"" if request.method == b"HEAD" else body,
             )
         )  # fmt: skip
@@ -210,15 +214,13 @@ class Client(asyncio.Protocol):
     def begin(self, status: int, head: bytes, first: bytes) -> None:
         """Begin an answer of unknown length; HTTP/1.0 knows it by the connection's end."""
         request = self._request
-        reason = REASONS.get(status, b"Unknown")
         if request.is_http_1_0:
             request.keep_alive = False
             framing = b""
         else:
             framing, first = b"transfer-encoding: chunked\r\n", _chunk(first)
         self._transport.write(
-            b"HTTP/1.1 %d %b\r\n%b%b%b\r\n%b"
-            % (status, reason, head, framing, self._connection(), first)
+            b"%b%b%b%b\r\n%b" % (_status_line(status), head, framing, self._connection(), first)
         )
 
     def write(self, body: bytes) -> None:
@@ -290,8 +292,8 @@ class Client(asyncio.Protocol):
         body = error_body(refused.message, kind, None, None, request_id.decode())
         head = b"content-type: application/json\r\nx-request-id: %b\r\nconnection: close\r\n"
         self._transport.write(
-            b"HTTP/1.1 %d %b\r\n%bcontent-length: %d\r\n\r\n%b"
-            % (refused.status, REASONS[refused.status], head % request_id, len(body), body)
+            b"%b%bcontent-length: %d\r\n\r\n%b"
+            % (_status_line(refused.status), head % request_id, len(body), body)
         )
         self._is_closing = True
         self.due = self._shared.coarse_now + LINGER_S
@@ -303,6 +305,10 @@ class Client(asyncio.Protocol):
         self._is_closing = True
         self.due = self._shared.coarse_now + self._shared.inbound.unread_s
         self._transport.close()
+
+
+def _status_line(status: int) -> bytes:
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
 
 
 def _chunk(body: bytes) -> bytes:
