@@ -176,7 +176,8 @@ class _Station:
         for name in self._engines:
             say(f"[yellow]○[/] engine {escape(name)} is starting; until then it answers 503")
         model_name = next(iter(fleet.models))
-        body = f'{{"model":"{model_name}","messages":[{{"role":"user","content":"Say hello."}}]}}'
+        question = '"messages":[{"role":"user","content":"Say hello."}]'
+        body = f'{{"model":"{model_name}","max_tokens":64,{question}}}'
         say("Try it:")
         self._console.out(
             f"  curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
