@@ -25,7 +25,7 @@ BANNED_IN_PURE = {
     r"\bos\.environ\b": "the environment is read elsewhere",
     r"\basync def\b": "deciding is synchronous",
 }
-SESSION_WORDS = re.compile(r"\b(issue #?\d+|TODO|FIXME|XXX)\b")
+LEFTOVERS = re.compile(r"\b(issue #?\d+|TODO|FIXME|XXX)\b")
 
 
 def _python() -> list[Path]:
@@ -125,7 +125,7 @@ def test_nothing_is_left_for_later_in_the_code():
     """No file holds a note to oneself; what is left to do is not kept in comments."""
     others = [path for path in _python() if path != Path(__file__)]
 
-    assert [] == [_name(path) for path in others if SESSION_WORDS.search(path.read_text())]
+    assert [] == [_name(path) for path in others if LEFTOVERS.search(path.read_text())]
 
 
 def test_the_readmes_are_in_step():

@@ -48,7 +48,7 @@ models:                         # what callers may write as `model`
           model: smollm2-135m-instruct  # the model's name at this backend
           # share: 100          # part of the tier's calls, against other backends in the tier
           # weights: smollm2    # backends with equal `weights` hold the very same model
-    first_token_s: 60           # longest wait for an attempt's first token; 30 when absent
+    first_token_s: 60           # longest wait for a stream's first token; 30 when absent
     # stall_s: 30.0             # longest silence between two tokens
     # total_s: 600.0            # longest a call may take, queue included
     # resume: same_weights      # where a broken answer may be continued: or any, off (not used yet)
