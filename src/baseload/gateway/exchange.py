@@ -318,9 +318,7 @@ class Exchange:
                 return
         if body:
             if not self._is_sse or self._advances(body):
-                due = self._gateway.driver.clock() + self._stall_s
-                deadline = self.call.deadline
-                self.due = due if due < deadline else deadline
+                self.due = min(self._gateway.driver.clock() + self._stall_s, self.call.deadline)
             if is_complete:
                 self._held = [body]  # Goes out together with the end.
             elif self.caller is not None:
