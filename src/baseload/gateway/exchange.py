@@ -11,7 +11,7 @@ An answer that is not streamed is held until it is whole, unless it outgrows `HE
 
 import logging
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from baseload.apis import openai
 from baseload.apis.openai import END, ERROR, FINISH, GARBAGE, TOKEN, Event, Usage
@@ -35,11 +35,12 @@ from baseload.core.facts import (
     fact_of_status,
 )
 from baseload.core.flow import Flow
+from baseload.core.gate import Gate
+from baseload.gateway.driver import Driver
 from baseload.gateway.refusals import REFUSALS
+from baseload.gateway.server import Client
+from baseload.gateway.telemetry import Telemetry
 from baseload.gateway.upstream import Connection, Lease, Pool
-
-if TYPE_CHECKING:
-    from baseload.gateway.gateway import Gateway
 
 HELD_BYTES_MAX = 1 << 20
 """What may be held back of an answer before it is committed or given up."""
@@ -49,23 +50,16 @@ _EVENT_STREAM = b"text/event-stream"
 logger = logging.getLogger("baseload.gateway")
 
 
-class Caller(Protocol):
-    """The connection on which an answer is awaited. Heads are lines that end with CRLF."""
+class Plane(Protocol):
+    """What all calls share, as far as one of them needs it."""
 
-    def answer(self, status: int, head: bytes, body: bytes) -> None:
-        """Give a whole answer."""
+    gate: Gate
+    driver: Driver
+    telemetry: Telemetry
+    pools: dict[str, Pool]
 
-    def begin(self, status: int, head: bytes, first: bytes) -> None:
-        """Begin an answer whose length is unknown."""
-
-    def write(self, body: bytes) -> None:
-        """Give more of a begun answer."""
-
-    def end(self, last: bytes) -> None:
-        """End a begun answer."""
-
-    def abort(self) -> None:
-        """Close the connection: the one way left to say that a begun answer is not whole."""
+    def note_failure(self, backend: str, fact: Fact, reason: str, request_id: bytes) -> None:
+        """Keep and log what went wrong at a backend."""
 
 
 class Exchange:
@@ -91,11 +85,11 @@ class Exchange:
     _usage: Usage | None = None
 
     def __init__(
-        self, gateway: "Gateway", caller: Caller, call: Call, path: bytes, body: bytes,
+        self, gateway: Plane, caller: Client, call: Call, path: bytes, body: bytes,
         request_id: bytes, now: float,
     ) -> None:  # fmt: skip
         self.call = call
-        self.caller: Caller | None = caller
+        self.caller: Client | None = caller
         self.request_id = request_id
         self._gateway = gateway
         self._path, self._body = path, body
@@ -161,7 +155,7 @@ class Exchange:
         else:
             self._refuse(caller, reply)
 
-    def _refuse(self, caller: Caller, reply: Reply) -> None:
+    def _refuse(self, caller: Client, reply: Reply) -> None:
         refusal = REFUSALS[reply.fact]
         last = f"; last tried was {self._backend}: {self._reason}" if self._reason else ""
         message = refusal.message.format(
