@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from baseload.config.addresses import parse_address
+from baseload.config.addresses import parse_address, show_address
 from baseload.config.default import default_fleet
 from baseload.config.fleet import Fleet
 from baseload.config.reading import read_fleet
@@ -67,5 +67,4 @@ def base_url(address: str, *, is_tls: bool = False) -> str:
     host, port = parse_address(address)
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104
-    shown = f"[{host}]" if ":" in host else host
-    return f"{'https' if is_tls else 'http'}://{shown}:{port}"
+    return f"{'https' if is_tls else 'http'}://{show_address(host, port)}"

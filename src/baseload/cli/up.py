@@ -22,7 +22,7 @@ from rich.markup import escape
 
 from baseload import __version__
 from baseload.cli.common import Config, base_url, fail, load_fleet
-from baseload.config.addresses import parse_address
+from baseload.config.addresses import parse_address, show_address
 from baseload.config.fleet import Fleet
 from baseload.config.notes import notes
 from baseload.engines.supervisor import Engine, EngineState
@@ -128,8 +128,7 @@ class _Station:
 
     def _engine_changed(self, state: EngineState) -> None:
         if state.phase == "ready" and state.address is not None:
-            host, port = state.address
-            self._gateway.announce(state.name, f"http://{host}:{port}/v1")
+            self._gateway.announce(state.name, f"http://{show_address(*state.address)}/v1")
             self._console.print(f"[green]●[/] engine {escape(state.name)} is ready")
         else:
             self._gateway.announce(state.name, None)
@@ -159,10 +158,8 @@ class _Station:
         """Say what is served, from where, how to try it, and where operators look."""
         fleet, say = self._fleet, partial(self._console.print, soft_wrap=True)
         is_tls = fleet.tls is not None
-        host, port = self._gateway.address
-        url = base_url(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", is_tls=is_tls)
-        host, port = self._operator.address
-        admin = base_url(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        url = base_url(show_address(*self._gateway.address), is_tls=is_tls)
+        admin = base_url(show_address(*self._operator.address))
         where = f"[bold]{escape(url)}/v1[/]"
         say(f"[bold]baseload {__version__}[/] serves {escape(self._source)} at {where}")
         for name, model in fleet.models.items():

@@ -34,9 +34,18 @@ class BaseUrl(msgspec.Struct, frozen=True):
     @property
     def authority(self) -> str:
         """What the `Host` header says: brackets for IPv6, the port unless it is the scheme's."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
         usual = _PORTS["https" if self.tls else "http"]
-        return host if self.port == usual else f"{host}:{self.port}"
+        return bracketed(self.host) if self.port == usual else show_address(self.host, self.port)
+
+
+def bracketed(host: str) -> str:
+    """Write a host as it stands before a port: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def show_address(host: str, port: int) -> str:
+    """Write `host:port`; what `parse_address` reads."""
+    return f"{bracketed(host)}:{port}"
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -112,8 +112,7 @@ class Exchange:
         body = self._body
         if target.model != self.call.model:
             body = openai.rename_model(body, self.call.model, target.model)
-        due, deadline = self._gateway.gate.now + ask.first_token_s, self.call.deadline
-        self.due = min(deadline, due)
+        self.due = min(self._gateway.gate.now + ask.first_token_s, self.call.deadline)
         self._send = ask
         head = b"%bX-Request-Id: %b\r\nContent-Length: %d\r\n\r\n" % (
             pool.head(self._path), self.request_id, len(body),
@@ -265,8 +264,7 @@ class Exchange:
         if fact is DONE:
             is_answer, self._usage = openai.read_answer(body)
             if is_answer:
-                driver = self._gateway.driver
-                driver.tell(self, Told(DONE, driver.clock()))
+                self._tell(DONE)
             else:
                 self._fail(FAILED, "its answer is not a JSON object without an error")
         elif fact is REJECTED:

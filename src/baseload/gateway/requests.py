@@ -76,7 +76,7 @@ class Reader:
         "items",
         "phase",
         "wants_continue",
-    )  # fmt: skip
+    )
 
     def __init__(self, inbound: Inbound) -> None:
         self.items: deque[Request | Refused] = deque()

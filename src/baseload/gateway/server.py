@@ -85,7 +85,7 @@ class Client(asyncio.Protocol):
         "_transport",
         "busy",
         "due",
-    )  # fmt: skip
+    )
 
     def __init__(self, shared: Shared) -> None:
         self.busy: Busy | None = None
@@ -204,7 +204,7 @@ class Client(asyncio.Protocol):
         self._transport.write(
             b"%b%bcontent-length: %d\r\n%b\r\n%b"
             % (
-                _STATUS_LINES.get(status) or _status_line(status), head, len(body),
+                _status_line(status), head, len(body),
                 self._connection(),
                 b"" if request.method == b"HEAD" else body,
             )

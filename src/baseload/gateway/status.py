@@ -9,6 +9,7 @@ import time
 import msgspec
 
 from baseload import __version__
+from baseload.config.addresses import show_address
 from baseload.config.fleet import Fleet
 from baseload.core.breaker import Phase
 from baseload.core.seat import Seat
@@ -75,12 +76,11 @@ def take(gateway: Gateway, engines: dict[str, str] | None = None) -> Status:
         state = "draining"
     else:
         state = "serving" if any(model.is_served for model in models) else "starting"
-    host, port = gateway.address
     return Status(
         state=state,
         version=__version__,
         uptime_s=round(time.time() - gateway.started_at, 1),
-        listen=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        listen=show_address(*gateway.address),
         connections=len(gateway.clients),
         in_flight=len(gateway.driver),
         waiting=len(gateway.gate.line),

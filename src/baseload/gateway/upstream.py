@@ -102,7 +102,7 @@ class Connection(asyncio.Protocol):
         "request",
         "retry_after_s",
         "status",
-    )  # fmt: skip
+    )
 
     def __init__(self, pool: "Pool") -> None:
         self.pool = pool
@@ -280,8 +280,6 @@ class Pool:
         self.backend = backend
         self.identity = b"x-baseload-backend: %b\r\n" % backend.name.encode()
         """The line of an answer's head that says where it came from."""
-        self.dialled = 0
-        """Connections ever opened: a pool that works opens few."""
         self._loop = loop
         self._idle: dict[Connection, None] = {}
         self._open: set[Connection] = set()
@@ -392,6 +390,5 @@ class Pool:
             connection.cancel()
             raise
         else:
-            self.dialled += 1
             self._open.add(connection)
             use(connection)
