@@ -213,7 +213,7 @@ def test_a_killed_engine_comes_back_while_the_gateway_answers(up: Up):
         time.sleep(0.02)
 
     assert 200 == seen[-1][0]
-    assert {(503, "2")} <= set(seen)
+    assert {(503, "2"), (503, "3")} & set(seen)  # About two seconds, with jitter.
     assert {200, 502, 503} >= {status for status, _ in seen}
     assert "killed by SIGKILL" in "".join(up.lines)
 

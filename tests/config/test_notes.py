@@ -25,7 +25,7 @@ backends:
   spare: {{engine: llama.cpp, model: m, api_key: s3cret}}
 models:
   m: {{tiers: [{{far: {{model: m}}, near: {{model: m}}}}, {{safe: {{model: m}}}}], resume: any}}
-  n: {{tiers: [{{far: {{model: m}}}}], resume: off}}
+  n: {{tiers: [{{far: {{model: m}}}}], resume: off, hedge: 0.1}}
 overload: {{latency_s: 1}}
 store: {{counters: redis://r}}
 """
@@ -36,9 +36,8 @@ store: {{counters: redis://r}}
         "backends.spare: no model uses it",
         "backends.far.ca: has no effect without an https `url`",
         "backends.spare.api_key: has no effect with `engine`",
-        "overload: read, but this version does not act on it",
         "store: read, but this version does not act on it",
-        "models.m.resume: read, but this version does not act on it",
+        "models.n.hedge: has no effect with one backend",
     ]
 
     assert expected == notes(parse_fleet(text, "f", {}))

@@ -2,14 +2,16 @@
 
 import pytest
 
-from baseload.core.breaker import FAILURES_MAX
+from baseload.core.breaker import FAILURES_MAX, OPEN_S_MAX
 from baseload.core.facts import Fact, Told
-from baseload.core.gate import ATTEMPTS_MAX, DOWN_RETRY_S, RETRY_AFTER_S_MAX
+from baseload.core.gate import ATTEMPTS_MAX, DOWN_RETRY_S
+from baseload.core.patience import RETRY_AFTER_S_MAX, RETRY_JITTER
+from baseload.core.resting import PAUSE_S_MAX, PAUSE_S_MIN
 from tests.core.worlds import calls, gate, permits_out
 
 
-def _fail(of, call, fact: Fact, now: float) -> Fact:
-    told = Told(fact, now)
+def _fail(of, call, fact: Fact, now: float, **fields) -> Fact:
+    told = Told(fact, now, **fields)
     of.heard(call, told)
     return of.again(call, told)
 
@@ -32,7 +34,7 @@ def test_a_permit_that_comes_back_goes_to_who_waits():
     desk.heard(first, Told(Fact.DONE, 2.0))
 
     assert [(second, Fact.ADMITTED)] == list(desk.notices)
-    assert "a" == desk.route(second)[0].backend
+    assert "a" == desk.attempt(second).target.backend
 
 
 def test_a_newcomer_does_not_overtake():
@@ -72,21 +74,25 @@ def test_a_call_waits_no_longer_than_its_own_deadline():
     assert 2.5 == desk.deadline()
 
 
-def test_a_failure_is_retried_elsewhere_and_only_elsewhere():
-    """Each backend is tried once; when none is left the failure itself is the answer."""
+def test_a_failure_is_retried_elsewhere_at_once_and_then_here_after_a_pause():
+    """Each backend is tried once without delay; when none is left the call pauses."""
     desk, ids = gate({"a": 1, "b": 1}, {"c": 1}), calls()
     call = next(ids)
     desk.offer(call, 1.0)
-    visited = [desk.route(call)[0].backend]
+    visited = [desk.attempt(call).target.backend]
     facts = []
     for now in (2.0, 3.0, 4.0):
         facts.append(_fail(desk, call, Fact.FAILED, now))
         if facts[-1] is Fact.ADMITTED:
-            visited.append(desk.route(call)[0].backend)
+            visited.append(desk.attempt(call).target.backend)
 
-    assert [Fact.ADMITTED, Fact.ADMITTED, Fact.FAILED] == facts
-    assert ["a", "b", "c"] == visited
+    assert [Fact.ADMITTED, Fact.ADMITTED, Fact.QUEUED] == facts
+    assert {"a", "b"} == set(visited[:2])
+    assert "c" == visited[2]
     assert {"a": 0, "b": 0, "c": 0} == permits_out(desk)
+    assert 4.0 + PAUSE_S_MIN / 2 <= desk.deadline() <= 4.0 + PAUSE_S_MIN
+    desk.tick(desk.deadline())
+    assert [(call, Fact.ADMITTED)] == list(desk.notices)
 
 
 def test_attempts_are_bounded():
@@ -110,7 +116,7 @@ def test_a_retry_may_have_to_wait():
 
     assert Fact.QUEUED is fact
     assert [(first, Fact.ADMITTED)] == list(desk.notices)
-    assert "b" == desk.route(first)[0].backend
+    assert "b" == desk.attempt(first).target.backend
 
 
 def test_a_waiting_retry_does_not_block_others():
@@ -122,7 +128,7 @@ def test_a_waiting_retry_does_not_block_others():
     _fail(desk, first, Fact.FAILED, 2.0)
 
     assert Fact.ADMITTED is desk.offer(third, 2.0)
-    assert "a" == desk.route(third)[0].backend
+    assert "a" == desk.attempt(third).target.backend
 
 
 def test_no_time_for_another_attempt():
@@ -135,19 +141,46 @@ def test_no_time_for_another_attempt():
 
 
 def test_open_breakers_leave_nobody_to_ask():
-    """With every breaker open a call is refused at once, and told when a probe will be made."""
+    """After probes have failed, too, a call is refused at once and told when to come back."""
     desk, ids = gate({"a": 1}, limit=100), calls()
-    for _ in range(FAILURES_MAX):
-        call = next(ids)
-        desk.offer(call, 10.0)
-        desk.heard(call, Told(Fact.LOST, 10.0))
-        desk.leave(call, 10.0)
+    _open(desk, ids, 10.0)
+    now = 10.0
+    for _ in range(4):
+        now = desk.deadline()
+        _lose(desk, next(ids), now)
     refused = next(ids)
 
-    assert Fact.UNAVAILABLE is desk.offer(refused, 10.2)
-    assert 11.0 == desk.deadline()
-    assert 1.0 == desk.retry_after_s(refused, Fact.UNAVAILABLE)
-    assert Fact.ADMITTED is desk.offer(next(ids), 11.0)
+    assert Fact.UNAVAILABLE is desk.offer(refused, now)
+    probes_at = desk.seats["a"].breaker.deadline
+    assert now + OPEN_S_MAX == probes_at
+    after_s = desk.retry_after_s(refused, Fact.UNAVAILABLE)
+    assert OPEN_S_MAX <= after_s <= OPEN_S_MAX * (1 + RETRY_JITTER)
+    desk.leave(refused, now)
+    assert Fact.ADMITTED is desk.offer(next(ids), probes_at)
+
+
+def test_who_comes_early_in_an_outage_waits_for_the_probe():
+    """A breaker that opened a moment ago will be probed soon: waiting beats refusing."""
+    desk, ids = gate({"a": 1}, limit=100), calls()
+    _open(desk, ids, 10.0)
+    call = next(ids)
+    fact = desk.offer(call, 10.1)
+    desk.tick(10.5)
+
+    assert Fact.QUEUED is fact
+    assert [(call, Fact.ADMITTED)] == list(desk.notices)
+
+
+def _open(desk, ids, now: float) -> None:
+    """Have a backend fail until its breaker opens."""
+    for _ in range(FAILURES_MAX):
+        _lose(desk, next(ids), now)
+
+
+def _lose(desk, call, now: float) -> None:
+    desk.offer(call, now)
+    desk.heard(call, Told(Fact.LOST, now))
+    desk.leave(call, now)
 
 
 def test_a_backend_that_is_down_is_not_asked():
@@ -159,7 +192,8 @@ def test_a_backend_that_is_down_is_not_asked():
     after_s = desk.retry_after_s(refused, while_down)
     desk.announce("a", True, 3.0)
 
-    assert (Fact.UNAVAILABLE, DOWN_RETRY_S) == (while_down, after_s)
+    assert Fact.UNAVAILABLE is while_down
+    assert DOWN_RETRY_S <= after_s <= DOWN_RETRY_S * (1 + RETRY_JITTER)
     assert Fact.ADMITTED is desk.offer(next(ids), 3.0)
 
 
@@ -209,20 +243,20 @@ def test_leaving_is_legal_from_every_state(state: str):
 
 
 def test_retry_after_follows_the_pace_of_the_line():
-    """A line that gets a permit every two seconds tells newcomers to wait for all before them."""
+    """A line that gets a permit every two seconds has newcomers wait for all before them."""
     desk, ids = gate({"a": 1}, limit=1, size=3, wait_s=500.0), calls()
     for _ in range(4):
         desk.offer(next(ids), 0.0)
-    now, running = 0.0, 1
+    now, running = 0.0, _call(1)
     for _ in range(60):
         now += 2.0
-        desk.leave(_call(running), now)
-        running += 1
+        desk.leave(running, now)
+        running, _ = desk.notices.popleft()
         desk.offer(next(ids), now)
     shed = next(ids)
 
     assert Fact.SHED is desk.offer(shed, now)
-    assert 6.0 == desk.retry_after_s(shed, Fact.SHED)
+    assert 6.0 <= desk.retry_after_s(shed, Fact.SHED) <= 6.0 * (1 + RETRY_JITTER)
 
 
 def _call(number: int):
@@ -230,7 +264,7 @@ def _call(number: int):
 
 
 def test_retry_after_is_bounded():
-    """However slow the line, nobody is sent away for longer than the bound."""
+    """However slow the line, nobody is sent away for longer than the bound and its jitter."""
     desk, ids = gate({"a": 1}, limit=1, size=3, wait_s=1e6), calls(deadline=1e9)
     for _ in range(4):
         desk.offer(next(ids), 0.0)
@@ -240,7 +274,8 @@ def test_retry_after_is_bounded():
     shed = next(ids)
     desk.offer(shed, 30_000.0)
 
-    assert RETRY_AFTER_S_MAX == desk.retry_after_s(shed, Fact.SHED)
+    after_s = desk.retry_after_s(shed, Fact.SHED)
+    assert RETRY_AFTER_S_MAX <= after_s <= RETRY_AFTER_S_MAX * (1 + RETRY_JITTER)
 
 
 def test_time_does_not_run_backwards():
@@ -253,16 +288,67 @@ def test_time_does_not_run_backwards():
 
 
 def test_a_backend_may_say_itself_when_to_come_back():
-    """What a backend asked for is passed on, within the bound, as the least over all backends."""
+    """What a backend asked for is passed on, as the least over all backends."""
     desk, ids = gate({"a": 1}, {"b": 1}), calls()
     call = next(ids)
     desk.offer(call, 1.0)
-    desk.heard(call, Told(Fact.BUSY, 1.0, retry_after_s=7.0))
-    desk.again(call, Told(Fact.BUSY, 1.0))
+    _fail(desk, call, Fact.BUSY, 1.0, retry_after_s=7.0)
     one_of_two = desk.retry_after_s(call, Fact.BUSY)
-    desk.heard(call, Told(Fact.BUSY, 1.0, retry_after_s=900.0))
+    desk.heard(call, Told(Fact.BUSY, 1.0, retry_after_s=20.0))
+    both = desk.retry_after_s(call, Fact.BUSY)
 
-    assert (1.0, 7.0) == (one_of_two, desk.retry_after_s(call, Fact.BUSY))
+    assert 1.0 <= one_of_two <= 2.0
+    assert 7.0 <= both <= 11.0
+
+
+def test_a_backends_wish_is_honoured_before_it_is_asked_again():
+    """With nobody else to ask, the call rests for as long as the backend said."""
+    desk, ids = gate({"a": 1}), calls()
+    call = next(ids)
+    desk.offer(call, 1.0)
+
+    assert Fact.QUEUED is _fail(desk, call, Fact.BUSY, 1.0, retry_after_s=3.0)
+    assert 4.0 <= desk.deadline() <= 4.4
+
+
+def test_a_wish_beyond_the_calls_patience_is_passed_on():
+    """A backend that wants to be left alone for longer than a call may wait is not waited for."""
+    desk, ids = gate({"a": 1}, wait_s=5.0), calls()
+    call = next(ids)
+    desk.offer(call, 1.0)
+
+    assert Fact.BUSY is _fail(desk, call, Fact.BUSY, 1.0, retry_after_s=30.0)
+
+
+def test_pauses_grow_and_are_bounded_in_number():
+    """A call alone with a failing backend pauses longer each time, and then gives up."""
+    desk, ids = gate({"a": 1}, limit=9), calls()
+    call, now, pauses = next(ids), 1.0, []
+    desk.offer(call, now)
+    while _fail(desk, call, Fact.FAILED, now) is Fact.QUEUED:
+        pauses.append(desk.deadline() - now)
+        now = desk.deadline()
+        desk.tick(now)
+        desk.notices.clear()
+
+    assert ATTEMPTS_MAX - 1 == len(pauses)
+    for number, pause in enumerate(pauses):
+        assert PAUSE_S_MIN * 2**number / 2 <= pause <= min(PAUSE_S_MIN * 2**number, PAUSE_S_MAX)
+
+
+def test_retries_are_a_share_of_live_calls():
+    """When many calls fail together, only some may ask the same backend again."""
+    desk, ids = gate({"a": 1}, limit=30, size=100), calls()
+    live = [next(ids) for _ in range(30)]
+    for call in live:
+        desk.offer(call, 1.0)
+    told = [Told(Fact.BUSY, 2.0) for _ in live]
+    for call, each in zip(live, told, strict=True):
+        desk.heard(call, each)
+    facts = [desk.again(call, each) for call, each in zip(live, told, strict=True)]
+
+    assert 6 == facts.count(Fact.QUEUED)
+    assert 24 == facts.count(Fact.BUSY)
 
 
 def test_what_no_backend_offers_is_not_worth_coming_back_for():

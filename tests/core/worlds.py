@@ -2,19 +2,24 @@
 
 from collections.abc import Iterator
 from itertools import count
+from random import Random
 
 from baseload.config.fleet import Model, Queue, Target
 from baseload.core.facts import Call
 from baseload.core.gate import Gate
+from baseload.core.setup import Setup
 
 
-def model(*tiers: dict[str, int], **fields) -> Model:
+def model(*tiers: dict[str, int], weights: dict[str, str] | None = None, **fields) -> Model:
     """Give a model named `m`; each tier says its backends and their shares."""
+    known = weights or {}
     return Model(
         name="m",
         tiers=tuple(
             {
-                name: Target(backend=name, model=f"m-at-{name}", share=share)
+                name: Target(
+                    backend=name, model=f"m-at-{name}", share=share, weights=known.get(name)
+                )
                 for name, share in tier.items()
             }
             for tier in tiers
@@ -23,10 +28,19 @@ def model(*tiers: dict[str, int], **fields) -> Model:
     )
 
 
-def gate(*tiers: dict[str, int], limit: int = 2, size: int = 4, wait_s: float = 5.0) -> Gate:
+def gate(
+    *tiers: dict[str, int], limit: int = 2, size: int = 4, wait_s: float = 5.0, **fields
+) -> Gate:
     """Give a gate for one model whose backends all have the same limit."""
     names = {name for tier in tiers for name in tier}
-    return Gate({"m": model(*tiers)}, dict.fromkeys(names, limit), Queue(size=size, wait_s=wait_s))
+    return Gate(
+        Setup(
+            models={"m": model(*tiers, **fields)},
+            concurrency=dict.fromkeys(sorted(names), limit),
+            queue=Queue(size=size, wait_s=wait_s),
+        ),
+        Random(7),
+    )
 
 
 def calls(deadline: float = 1000.0) -> Iterator[Call]:

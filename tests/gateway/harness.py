@@ -28,9 +28,6 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 }
 
 
-# -- loops ---------------------------------------------------------------------------------------
-
-
 def run(main: Coroutine[Any, Any, Any], loop: str = "uvloop") -> Any:
     """Run to the end on one of `LOOPS`; an exception in any callback fails it too."""
     unhandled: list[dict[str, Any]] = []
@@ -338,6 +335,9 @@ class Backend:
         try:
             while True:
                 asked, wire = await self._read(reader), Wire(reader, writer)
+                if asked.method == "GET":  # The gateway looks whether anybody is there.
+                    writer.write(b"HTTP/1.1 404 X\r\ncontent-length: 0\r\n\r\n")
+                    continue
                 self.asked.append(asked)
                 await self.script(asked, wire)
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
@@ -354,21 +354,25 @@ class Backend:
         return Asked(method, path, headers, body)
 
 
-# -- a gateway -----------------------------------------------------------------------------------
+PLAIN = {"assemble": False, "resume": "off"}
+"""What is asked is passed on as it is, and what breaks stays broken."""
 
 
 def fleet_of(*backends: Backend, model: dict[str, Any] | None = None, **overrides: Any) -> Fleet:
     """Give a fleet whose model `m` has one tier a backend, called `b0`, `b1`, and so on.
 
-    `model` overrides fields of the model, `overrides` those of the fleet.
+    `model` overrides fields of the model, `overrides` those of the fleet. Unless told otherwise
+    answers are plainly relayed and nobody looks at backends, so a backend sees what callers send.
     """
     named = {f"b{number}": backend for number, backend in enumerate(backends)}
     tiers = tuple({name: Target(backend=name, model="m")} for name in named)
     whole: dict[str, Any] = {
         "listen": "127.0.0.1:0",
         "drain_s": 2.0,
-        "backends": {name: fleet.Backend(name=name, url=b.url) for name, b in named.items()},
-        "models": {"m": Model(**({"name": "m", "tiers": tiers} | (model or {})))},
+        "backends": {
+            name: fleet.Backend(name=name, url=b.url, probe_s=0.0) for name, b in named.items()
+        },
+        "models": {"m": Model(**({"name": "m", "tiers": tiers} | PLAIN | (model or {})))},
     }
     return Fleet(**(whole | overrides))
 

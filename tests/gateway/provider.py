@@ -11,19 +11,25 @@ its own, it misbehaves only in ways that somebody thought of, and loopback loses
 
 import asyncio
 import json
+import os
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 from pathlib import Path
 from resource import getpagesize
 from time import monotonic
 from types import SimpleNamespace
 from typing import Any, Self, cast
 
+import pytest
+
 from baseload.config import fleet
+from baseload.core import gate
 from baseload.gateway.gateway import Gateway
 from tests.gateway.harness import COMPLETION, DONE, Answer, chat, raw, token, until
 
@@ -71,9 +77,10 @@ class Cut(Enum):
 
     CLOSE = "close"  # in good order, after everything written
     RESET = "reset"  # at once, as a crashed process or a firewall does
+    HALF = "half"  # nothing more is said, below TLS if there is TLS, but this side still listens
 
 
-CLOSE, RESET = Cut.CLOSE, Cut.RESET
+CLOSE, RESET, HALF = Cut
 Step = bytes | float | asyncio.Event | Cut
 Script = Iterable[Step]
 
@@ -87,7 +94,11 @@ def drip(data: bytes, size: int = 1, pause_s: float = 0.0) -> Iterator[Step]:
 
 @dataclass
 class Asked:
-    """One request as the provider read it; `turn` counts those on its connection from 0."""
+    """One request as the provider read it; `turn` counts those on its connection from 0.
+
+    `at` is when it was whole and `over_at` when its script ended or the gateway left, on the
+    monotonic clock.
+    """
 
     method: str
     path: str
@@ -95,6 +106,8 @@ class Asked:
     body: bytes
     number: int
     turn: int
+    at: float
+    over_at: float = inf
 
     def json(self) -> Any:
         """Give the body as JSON."""
@@ -117,8 +130,14 @@ def in_turn(*scripts: Script) -> Callable[[Asked], Script]:
 class Provider:
     """A scripted model server. Give it steps for every request, or a function that chooses."""
 
-    def __init__(self, *steps: Step, play: Callable[[Asked], Script] = healthy) -> None:
+    def __init__(
+        self,
+        *steps: Step,
+        play: Callable[[Asked], Script] = healthy,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.play = (lambda _asked: steps) if steps else play
+        self.tls = tls
         self.greeting: Cut | None = None
         """Set it to have every new connection cut before a request."""
         self.asked: list[Asked] = []
@@ -131,7 +150,7 @@ class Provider:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Line(self), "127.0.0.1", 0)
+        self._server = await loop.create_server(lambda: _Line(self), "127.0.0.1", 0, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -150,7 +169,7 @@ class Provider:
     @property
     def url(self) -> str:
         """The base URL for a fleet."""
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}/v1"
 
     @property
     def bytes_written(self) -> int:
@@ -210,11 +229,15 @@ class _Line(asyncio.Protocol):
 
     def cut(self, how: Cut) -> None:
         """End the connection from this side."""
+        pipe = self.transport.get_extra_info("socket")
+        if how is HALF:
+            with socket.socket(fileno=os.dup(pipe.fileno())) as twin:
+                twin.shutdown(socket.SHUT_WR)
+            return
         self._is_cut = True
         if how is CLOSE:
             self.transport.close()
         else:
-            pipe = self.transport.get_extra_info("socket")
             pipe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.transport.abort()
 
@@ -238,7 +261,8 @@ class _Line(asyncio.Protocol):
             return
         provider = self.provider
         self._unread = bytearray(rest[length:])
-        asked = Asked(method, path, headers, rest[:length], len(provider.asked), self._turns)
+        number, body = len(provider.asked), rest[:length]
+        asked = Asked(method, path, headers, body, number, self._turns, monotonic())
         provider.asked.append(asked)
         self._turns += 1
         provider.in_flight += 1
@@ -254,6 +278,7 @@ class _Line(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - a script's mistake must fail its test
             self.provider.errors.append(error)
         finally:
+            asked.over_at = monotonic()
             self.provider.in_flight -= 1
             self.task = None
         if not self._is_cut:
@@ -280,8 +305,9 @@ class _Line(asyncio.Protocol):
 
 def backends(*providers: Any, **fields: Any) -> dict[str, fleet.Backend]:
     """Give the fleet's backends `b0`, `b1` and so on, all with the same fields."""
+    plain = {"probe_s": 0.0} | fields
     return {
-        f"b{number}": fleet.Backend(name=f"b{number}", url=provider.url, **fields)
+        f"b{number}": fleet.Backend(**(plain | {"name": f"b{number}", "url": provider.url}))
         for number, provider in enumerate(providers)
     }
 
@@ -304,6 +330,12 @@ async def black_hole() -> AsyncIterator[Any]:
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
         yield SimpleNamespace(url=f"http://127.0.0.1:{full.getsockname()[1]}/v1")
+
+
+def ask_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let gates that are made from now on try no backend twice for one call."""
+    monkeypatch.setattr(gate, "RETRY_SHARE", 0.0)
+    monkeypatch.setattr(gate, "RETRIES_MIN", 0)
 
 
 async def ask(gateway: Gateway, data: bytes | None = None) -> Answer:

@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from baseload.config.fleet import Inbound
+from baseload.gateway.connection import Connection
 from baseload.gateway.server import Client
-from baseload.gateway.upstream import Connection
 from tests.gateway.harness import (
+    DONE,
     Caller,
     chat,
     on_both_loops,
@@ -113,7 +114,7 @@ async def test_a_stream_that_nobody_reads_stops_its_backend():
             assert provider.bytes_written == held
             body = await _body(caller)
 
-        assert body == EVENT * EVENTS + FINISH
+        assert body == EVENT * EVENTS + FINISH + DONE
         assert ended(gateway) == {"b0": "done"}
 
 
@@ -167,7 +168,7 @@ async def test_who_leaves_an_answer_unread_and_asks_again_is_held_back_too():
                 assert (await caller.answer()).status == 200
             body = await _body(caller)
 
-        assert body == EVENT * EVENTS + FINISH
+        assert body == EVENT * EVENTS + FINISH + DONE
 
 
 @on_uvloop

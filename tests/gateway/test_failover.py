@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from baseload.config.fleet import Target
+from baseload.config.fleet import Overload, Target
 from baseload.core import breaker
 from baseload.core.gate import ATTEMPTS_MAX
 from tests.gateway.harness import (
@@ -23,6 +23,7 @@ from tests.gateway.provider import (
     RESET,
     Provider,
     ask,
+    ask_each_once,
     backends,
     begin,
     black_hole,
@@ -80,8 +81,8 @@ async def test_a_connection_that_takes_too_long_is_given_up():
 # -- statuses ------------------------------------------------------------------------------------
 
 STATUSES = {
-    401: "denied", 402: "denied", 403: "denied", 404: "absent", 405: "absent", 408: "failed",
-    429: "busy", 500: "failed", 501: "absent", 502: "failed", 503: "failed", 504: "failed",
+    401: "denied", 402: "denied", 403: "forbidden", 404: "absent", 405: "absent", 408: "failed",
+    429: "busy", 500: "failed", 501: "absent", 502: "failed", 503: "overloaded", 504: "failed",
     529: "busy", 600: "failed", 999: "failed",
 }  # fmt: skip
 
@@ -141,9 +142,10 @@ SECRETS = ("sk-backend", "sk-caller", "a secret plan", "chocolate")
 
 @on_uvloop
 @pytest.mark.parametrize("name", ALL_FAIL)
-async def test_when_all_fail_the_caller_has_one_clear_error(name, caplog):
+async def test_when_all_fail_the_caller_has_one_clear_error(name, caplog, monkeypatch):
     """The error names the last backend and the reason; no key and no prompt is repeated."""
     steps, status, code = ALL_FAIL[name]
+    ask_each_once(monkeypatch)
     caplog.set_level(logging.DEBUG)
     cookie = "authorization: Bearer sk-caller\r\ncookie: chocolate\r\n"
     prompt = {"model": "m", "messages": [{"role": "user", "content": "a secret plan"}]}
@@ -160,20 +162,24 @@ async def test_when_all_fail_the_caller_has_one_clear_error(name, caplog):
             assert "last tried was b1: " in error["message"]
             assert answer.headers["x-request-id"] == error["request_id"]
             assert (name == "absent") is ("retry-after" not in answer.headers)
-            assert 1 <= int(answer.headers.get("retry-after", 1)) <= 60
+            assert (
+                1 <= int(answer.headers.get("retry-after", 1)) <= 90
+            )  # a minute, and up to half of it more
             assert {len(first.asked), len(second.asked)} <= {1, 2}  # a warm connection may be stale
     said = answer.body.decode() + str(answer.headers) + caplog.text
     assert [secret for secret in SECRETS if secret in said] == []
 
 
 @on_uvloop
-async def test_when_nobody_listens_the_caller_is_told_so():
+async def test_when_nobody_listens_the_caller_is_told_so(monkeypatch):
     """Unreachable everywhere is its own error, and once the breakers open, another."""
+    ask_each_once(monkeypatch)
     async with nowhere() as gone, start_gateway(gone, gone) as gateway:
-        answers = [await ask(gateway) for _ in range(breaker.FAILURES_MAX + 1)]
+        answers = [await ask(gateway) for _ in range(2 * breaker.FAILURES_MAX + 1)]
 
         codes = [answer.json()["error"]["code"] for answer in answers]
-        assert codes == ["backend_unreachable"] * breaker.FAILURES_MAX + ["no_backend"]
+        assert set(codes[: breaker.FAILURES_MAX]) == {"backend_unreachable"}
+        assert codes[-1] == "no_backend"
         assert answers[-1].status == 503
         assert int(answers[-1].headers["retry-after"]) >= 1
 
@@ -202,8 +208,8 @@ NO_TOKEN = {
     "role_then_close": ((begin(), chunk(ROLE), CLOSE), "lost"),
     "role_then_end": ((begin(), chunk(ROLE) + b"0\r\n\r\n"), "lost"),
     "role_then_error": ((begin(), chunk(ROLE), chunk(b'data: {"error":{"a":1}}\n\n')), "failed"),
-    "error_first": ((begin(), chunk(b'data: {"error":{"message":"busy"}}\n\n')), "failed"),
-    "error_as_text": ((begin(), chunk(b'event: error\ndata: {"error":"busy"}\n\n')), "failed"),
+    "error_first": ((begin(), chunk(b'data: {"error":{"message":"busy"}}\n\n')), "overloaded"),
+    "error_as_text": ((begin(), chunk(b'event: error\ndata: {"error":"busy"}\n\n')), "overloaded"),
     "no_json": ((begin(), chunk(b"data: <html>\n\n")), "failed"),
     "done_only": ((begin() + chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n",), "lost"),
     "done_then_silence": ((begin(), chunk(b"data: [DONE]\n\n"), 5.0), "slow"),
@@ -308,12 +314,12 @@ async def test_a_probe_that_fails_opens_the_breaker_for_longer(monkeypatch):
 
 @on_uvloop
 async def test_a_success_in_between_forgives():
-    """Failures that are not in a row never open the breaker."""
-    play = lambda asked: healthy(asked) if asked.number % 5 == 4 else [refusal(500)]  # noqa: E731
+    """Failures that are neither in a row nor half of all never open the breaker."""
+    play = lambda asked: healthy(asked) if asked.number % 3 else [refusal(500)]  # noqa: E731
     async with (
         Provider(play=play) as first,
         Provider() as second,
-        start_gateway(first, second) as gateway,
+        start_gateway(first, second, overload=Overload(error_rate=1.0)) as gateway,
     ):
         for _ in range(30):
             await ask(gateway)
@@ -350,10 +356,10 @@ async def test_a_share_spills_over_to_the_sibling():
     async with (
         Provider(refusal(500)) as first,
         Provider() as second,
-        start_gateway(first, second, model=_shares(50, 50)) as gateway,
+        start_gateway(first, second, model=_shares(60, 40)) as gateway,
     ):
         answers = [await ask(gateway, chat(stream=n % 2 > 0)) for n in range(20)]
 
         assert {answer.status for answer in answers} == {200}
-        assert len(first.asked) == breaker.FAILURES_MAX
+        assert 1 <= len(first.asked) <= breaker.FAILURES_MAX
         assert len(second.asked) == 20

@@ -10,13 +10,14 @@ from baseload.config.fleet import Backend as FleetBackend
 from baseload.config.fleet import Tls
 from baseload.core.facts import Fact
 from baseload.errors import BaseloadError
-from baseload.gateway import upstream
+from baseload.gateway import connection, upstream
 from baseload.gateway.gateway import Gateway
 from tests.gateway.harness import call_up, fleet_of, on_uvloop, request, start_gateway
 from tests.gateway.provider import (
     CLOSE,
     Provider,
     ask,
+    ask_each_once,
     backends,
     begin,
     chunk,
@@ -106,7 +107,8 @@ async def test_deep_nesting_is_answered_and_harms_nobody():
 @on_uvloop
 async def test_a_kept_connection_that_dies_late_is_not_asked_again(monkeypatch):
     """Only a connection that was closed before it was lent is excused; a crash is a failure."""
-    monkeypatch.setattr(upstream, "RESEND_S_MAX", 0.05)
+    monkeypatch.setattr(connection, "RESEND_S_MAX", 0.05)
+    ask_each_once(monkeypatch)
     async with Provider(play=in_turn([whole()], [0.2, CLOSE], [whole()])) as provider:
         async with start_gateway(provider) as gateway:
             first = await ask(gateway, request(WHOLE))

@@ -13,7 +13,7 @@ from random import Random
 
 import pytest
 
-from baseload.core import breaker
+from baseload.core import breaker, resting
 from baseload.gateway.gateway import Gateway
 from tests.gateway.harness import (
     DONE,
@@ -187,5 +187,9 @@ def test_everything_comes_back_to_rest(seed, loop, monkeypatch):
     """After a storm of faults no permit is out, each answer was its caller's, and calls succeed."""
     monkeypatch.setattr(breaker, "OPEN_S_MIN", 0.01)
     monkeypatch.setattr(breaker, "OPEN_S_MAX", 0.05)
+    monkeypatch.setattr(breaker, "KEY_OPEN_S_MIN", 0.05)
+    monkeypatch.setattr(breaker, "KEY_OPEN_S_MAX", 0.05)
+    monkeypatch.setattr(resting, "PAUSE_S_MIN", 0.01)
+    monkeypatch.setattr(resting, "PAUSE_S_MAX", 0.05)
 
     run(_soak(seed), loop)

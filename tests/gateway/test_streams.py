@@ -68,7 +68,6 @@ WHOLE = {
     "usage_that_is_none": TWO + FINISH[:-3] + b',"usage":{"prompt_tokens":null}}\n\n',
     "choices_that_are_none": b'data: {"choices":null}\n\n' + TWO + FINISH + DONE,
     "usage_without_done": TWO + FINISH + USAGE,
-    "done_without_finish": TWO + DONE,
     "finish_with_the_only_token": token("hello", "stop") + DONE,
     "finish_with_no_token": _event({"delta": {}, "finish_reason": "content_filter"}) + DONE,
     "several_choices": _event({"delta": {"content": "a"}})
@@ -85,7 +84,7 @@ WHOLE = {
 @pytest.mark.parametrize("size", [7, 1000, MB], ids=["torn", "in_parts", "at_once"])
 @pytest.mark.parametrize("name", WHOLE)
 async def test_a_whole_stream_arrives_unchanged(name, size):
-    """Every byte arrives in its place, wherever the chunks and reads happen to cut the stream."""
+    """Every byte arrives in its place, wherever chunks and reads cut; a terminator is added."""
     sent = WHOLE[name]
     size = max(size, len(sent) // 200)
     chunks = [chunk(sent[start : start + size]) for start in range(0, len(sent), size)]
@@ -93,14 +92,14 @@ async def test_a_whole_stream_arrives_unchanged(name, size):
     async with Provider(begin(), *steps, END) as provider, start_gateway(provider) as gateway:
         answer = await ask(gateway, chat(stream=True))
 
-        assert answer.body == sent
+        assert answer.body == sent + (b"" if b"[DONE]" in sent else DONE)
         assert answer.headers["content-type"] == "text/event-stream"
         assert ended(gateway) == {"b0": "done"}
 
 
 @on_uvloop
 @pytest.mark.parametrize("missing", [1, 2])
-@pytest.mark.parametrize("event", [DONE, FINISH], ids=["done", "finish"])
+@pytest.mark.parametrize("event", [FINISH + DONE, FINISH], ids=["done", "finish"])
 async def test_a_last_event_without_its_empty_line_is_whole(event, missing):
     """A backend that forgets the last line end has said everything; the caller's event ends."""
     last = event[:-missing]
@@ -110,7 +109,7 @@ async def test_a_last_event_without_its_empty_line_is_whole(event, missing):
     ):
         answer = await ask(gateway, chat(stream=True))
 
-        assert answer.body == TWO + last + b"\n\n"
+        assert answer.body == TWO + last + b"\n\n" + (b"" if event is not FINISH else DONE)
         assert ended(gateway) == {"b0": "done"}
 
 
@@ -127,7 +126,7 @@ async def test_nothing_that_comes_after_the_finish_can_break_a_stream(farewell):
     ):
         answer = await ask(gateway, chat(stream=True))
 
-        assert answer.body == TWO + FINISH
+        assert answer.body == TWO + FINISH + DONE
         assert ended(gateway) == {"b0": "done"}
 
 

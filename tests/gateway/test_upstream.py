@@ -22,6 +22,7 @@ from tests.gateway.provider import (
     RESET,
     Provider,
     ask,
+    ask_each_once,
     backends,
     begin,
     chunk,
@@ -120,8 +121,9 @@ async def test_a_backend_that_hangs_up_as_a_request_comes_is_no_failure():
 
 
 @on_uvloop
-async def test_a_request_is_sent_again_only_once():
+async def test_a_request_is_sent_again_only_once(monkeypatch):
     """If the fresh connection dies too, the backend is at fault: it was asked twice, not more."""
+    ask_each_once(monkeypatch)
     provider = Provider(play=in_turn([whole()], [CLOSE]))
     async with provider, start_gateway(provider) as gateway:
         assert (await ask(gateway)).status == 200

@@ -6,11 +6,11 @@ from math import inf
 
 import pytest
 
-from baseload.core.facts import Call, Fact, Relay, Reply, Send, Told
+from baseload.core.facts import Call, Fact, Hedge, Relay, Reply, Send, Told
 from baseload.gateway import driver as live
 from baseload.sim import driver as simulated
 from baseload.sim.kernel import Kernel
-from tests.sim.worlds import World, announcements, arrivals, make_gate
+from tests.sim.worlds import World, announcements, arrivals, make_gate, script, sights
 
 NUMBER = 3000
 
@@ -40,39 +40,62 @@ class _Unwaiting(selectors.DefaultSelector):
 class ScriptedHands:
     """A double of an exchange: performs asks by the scripted world, on the loop's timers."""
 
-    def __init__(self, call: Call, driver: live.Driver, loop: JumpingLoop, world: World) -> None:
+    def __init__(self, call: Call, driver: live.Driver, loop: JumpingLoop, seed: int) -> None:
         self.call, self.due = call, inf
-        self._driver, self._loop, self._world = driver, loop, world
-        self._timer: asyncio.TimerHandle | None = None
+        self._driver, self._loop, self._seed = driver, loop, seed
+        self._timers: dict[str, list[asyncio.TimerHandle]] = {}
 
     def wait(self) -> None:
-        self._timer = None
+        self._cancel()
 
     def send(self, ask: Send) -> None:
+        self._cancel()
         self._perform(ask)
 
+    def hedge(self, ask: Hedge) -> None:
+        self._perform(ask.send)
+
+    def watch(self) -> None:
+        pass
+
     def relay(self, ask: Relay) -> None:
+        self._cancel()
         self._perform(ask)
 
     def reply(self, reply: Reply) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._cancel()
 
     def overdue(self, now: float) -> None:
         raise AssertionError("scripted hands set no clock")
 
-    def tell(self, fact: Fact) -> None:
-        self._driver.tell(self, Told(fact, self._loop.time()))
+    def gone(self) -> None:
+        self._driver.tell(self, Told(Fact.GONE, self._loop.time()))
+
+    def _tell(self, told: Told) -> None:
+        if told.fact is Fact.FIRST_TOKEN:
+            self._cancel()
+        elif told.fact not in (Fact.PARKED, Fact.LATE):
+            self._cancel(told.backend)
+        self._driver.tell(self, told)
+
+    def _cancel(self, backend: str | None = None) -> None:
+        for name in [backend] if backend else list(self._timers):
+            for timer in self._timers.pop(name, []):
+                timer.cancel()
 
     def _perform(self, ask: Send | Relay) -> None:
-        now = self._loop.time()
-        delay_s, fact = self._world(ask, now)
-        self._timer = self._loop.call_at(now + delay_s, self.tell, fact)
+        now, backend = self._loop.time(), ask.target.backend
+        self._timers[backend] = [
+            self._loop.call_at(
+                now + after_s, self._tell, Told(fact, now + after_s, wish_s, backend)
+            )
+            for after_s, fact, wish_s in script(self._seed, ask)
+        ]
 
 
 def _simulated(seed: int, per_s: float):
     kernel = Kernel()
-    driver = simulated.Driver(kernel, make_gate(), World(seed))
+    driver = simulated.Driver(kernel, make_gate(), World(seed, kernel))
     plan = arrivals(seed, NUMBER, per_s)
     for when, call, leaves in plan:
         kernel.at(when, lambda call=call: driver.start(call))
@@ -80,6 +103,8 @@ def _simulated(seed: int, per_s: float):
             kernel.at(leaves, lambda call=call: driver.cancel(call))
     for when, backend, is_up in announcements(seed, plan[-1][0]):
         kernel.at(when, lambda b=backend, u=is_up: driver.announce(b, is_up=u))
+    for backend, sight in sights(seed, plan[-1][0]):
+        kernel.at(sight.at, lambda b=backend, s=sight: driver.observe(b, s))
     kernel.run(NUMBER * 100)
     return driver.journal
 
@@ -91,15 +116,17 @@ def _live(seed: int, per_s: float):
     plan, hands = arrivals(seed, NUMBER, per_s), {}
 
     def start(call: Call) -> None:
-        hands[call.id] = ScriptedHands(call, driver, loop, World(seed))
+        hands[call.id] = ScriptedHands(call, driver, loop, seed)
         driver.start(hands[call.id], loop.time())
 
     for when, call, leaves in plan:
         loop.call_at(when, start, call)
         if leaves is not None:
-            loop.call_at(leaves, lambda call=call: hands[call.id].tell(Fact.GONE))
+            loop.call_at(leaves, lambda call=call: hands[call.id].gone())
     for when, backend, is_up in announcements(seed, plan[-1][0]):
         loop.call_at(when, lambda b=backend, u=is_up: driver.announce(b, is_up=u))
+    for backend, sight in sights(seed, plan[-1][0]):
+        loop.call_at(sight.at, lambda b=backend, s=sight: driver.observe(b, s))
     loop.call_at(plan[-1][0] + 200, loop.stop)
     loop.run_forever()
     loop.close()

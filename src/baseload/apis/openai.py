@@ -1,9 +1,9 @@
 """OpenAI's wire format, as far as a gateway must understand it.
 
-The gateway reads two fields of a request (`model`, `stream`), looks for a few in an answer, and
-leaves everything else alone: unknown fields pass through untouched because nothing here builds or
-rebuilds them. Where a tier knows the model under another name, that one value is replaced in the
-caller's own bytes.
+The gateway reads a few fields of a request (`model`, `stream`, its bounds), looks for a few in an
+answer, and leaves everything else alone: unknown fields pass through untouched because nothing here
+builds or rebuilds them. Where a tier knows the model under another name, that one value is replaced
+in the caller's own bytes.
 
 The format: platform.openai.com/docs/api-reference. DeepSeek's additions (`reasoning_content`,
 `prompt_cache_hit_tokens`) are read here too, because they are fields of the same objects.
@@ -19,6 +19,8 @@ from baseload.apis.sse import data_of
 
 MODEL_PATHS = (b"/chat/completions", b"/completions", b"/embeddings")
 """Paths below the base URL that ask a model."""
+ANSWER_TOKENS = 256
+"""What an answer is expected to take if the request does not bound it."""
 
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -34,6 +36,13 @@ class Request(msgspec.Struct, gc=False):
     stream: bool | None = None
     n: Any = None
     """How many answers are wanted; whether it is a sound number is the backend's business."""
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+
+    def answer_tokens(self) -> int:
+        """Give how long the answer may become, or what is usual where that is not said."""
+        most = self.max_completion_tokens or self.max_tokens
+        return most if type(most) is int and most > 0 else ANSWER_TOKENS
 
 
 class BadRequestError(ValueError):
@@ -169,6 +178,7 @@ NOTHING, TOKEN, FINISH, END, ERROR, GARBAGE = Event  # Bare names: see `core.fac
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 _decode_usage = msgspec.json.Decoder(Usage | None).decode
+_decode_any = msgspec.json.Decoder().decode
 
 
 def count_plain(whole: bytes) -> int:
@@ -204,6 +214,26 @@ def read_event(event: bytes) -> tuple[Event, Usage | None]:
         elif kind is NOTHING and choice.says_something():
             kind = TOKEN
     return kind, _usage(chunk.usage)
+
+
+def read_finish(event: bytes) -> tuple[str, bool]:
+    """Give the finish reason in an event, and whether the model also says something in it."""
+    try:
+        chunk = _decode_chunk((data_of(event) or b"").strip())
+    except _UNREADABLE:
+        return "", False
+    choices = chunk.choices or []
+    reasons = [choice.finish_reason for choice in choices if choice.finish_reason]
+    return str(reasons[0]) if reasons else "", any(choice.says_something() for choice in choices)
+
+
+def is_json(event: bytes) -> bool:
+    """Say whether an event's data is JSON at all, of whatever form."""
+    try:
+        _decode_any(data_of(event) or b"")
+    except _UNREADABLE:
+        return False
+    return True
 
 
 def read_answer(body: bytes) -> tuple[bool, Usage | None]:
@@ -248,6 +278,13 @@ def error_event(message: str, kind: str, code: str, request_id: str) -> bytes:
     whole one.
     """
     return b"data: " + error_body(message, kind, code, None, request_id) + b"\n\n"
+
+
+def as_event(body: bytes, request_id: str) -> bytes:
+    """Give an error in OpenAI's shape as an event of a stream, with the request's id added."""
+    found = msgspec.json.decode(body)
+    found["error"].setdefault("request_id", request_id)
+    return b"data: " + msgspec.json.encode(found) + b"\n\n"
 
 
 def shaped_error(body: bytes, status: int, request_id: str) -> bytes | None:

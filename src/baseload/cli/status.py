@@ -13,7 +13,10 @@ from rich.table import Table
 from baseload.cli.common import Config, base_url, fail, load_fleet_to_ask
 
 WAIT_S_MAX = 10.0
-_COLOURS = {"up": "green", "probing": "yellow", "open": "red", "down": "red"}
+_COLOURS = {
+    "up": "green", "probing": "yellow", "open": "red", "down": "red",
+    "green": "green", "yellow": "yellow", "red": "red",
+}  # fmt: skip
 
 
 def status(
@@ -56,13 +59,20 @@ def _draw(now: dict[str, Any]) -> None:
         f"{now['connections']} connections (baseload {now['version']})",
         highlight=False,
     )
-    backends = Table("backend", "state", "calls", "where", "last failure", box=None, pad_edge=False)
+    backends = Table(
+        "backend", "state", "load", "calls", "share", "where", "last failure",
+        box=None, pad_edge=False,
+    )  # fmt: skip
     for item in now["backends"]:
         failure = item["failure"] or {}
         backends.add_row(
             item["name"],
             f"[{_COLOURS[item['state']]}]{item['state']}[/]",
-            f"{item['in_flight']}/{item['limit']}",
+            f"[{_COLOURS[item['level']]}]{item['level']}[/]"
+            + (f" ({item['why']})" if item["why"] else ""),
+            f"{item['in_flight']}/{item['limit']}"
+            + (f", {item['parked']} queued there" if item["parked"] else ""),
+            f"{item['portion']:.0%}",
             escape(item["where"]),
             escape(item["engine"] or "" if item["state"] == "down" else failure.get("reason", "")),
         )

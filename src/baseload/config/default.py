@@ -40,6 +40,10 @@ backends:                       # places where models run, by a name of your cho
   #   url: https://gpu-1.example:8000/v1
   #   connect_s: 3.0            # longest wait for a connection
   #   ca: private-ca.pem        # PEM file of a private CA, for https
+  #   account: lab              # backends with equal `account` share one limit on calls at once
+  #   probe_s: 5.0              # seconds between looks at its health and load; 0: none
+  #   prefill: auto             # how it can be asked to go on with a text that broke off: prefix,
+  #                             # continue_final_message, assistant; or off
 
 models:                         # what callers may write as `model`
   smollm2-135m-instruct:
@@ -48,10 +52,18 @@ models:                         # what callers may write as `model`
           model: smollm2-135m-instruct  # the model's name at this backend
           # share: 100          # part of the tier's calls, against other backends in the tier
           # weights: smollm2    # backends with equal `weights` hold the very same model
-    first_token_s: 60           # longest wait for a stream's first token; 30 when absent
+          # cost_usd_mtok: 0.4  # price of a million tokens; calls spill to cheap siblings
+    first_token_s: 60           # longest wait for the first token; 30 when absent. The last backend
+    #                             that could be asked gets twice as long
+    # headers_s: 10.0           # longest wait for an answer's head; as first_token_s when absent
+    # first_byte_s: 10.0        # longest wait for a first byte of any kind; the same
     # stall_s: 30.0             # longest silence between two tokens
     # total_s: 600.0            # longest a call may take, queue included
-    # resume: same_weights      # where a broken answer may be continued: or any, off (not used yet)
+    # resume: same_weights      # where an answer that broke may be continued: or any, off
+    # keepalive_s: 15.0         # silence after which a waiting stream is sent a comment; 0: never
+    # hedge: 0.05               # share of live calls that may have a second attempt; 0 when absent
+    # assemble: true            # ask for a stream where the caller does not, and put it together
+    # share_identical: false    # let identical calls in flight share one answer
   deepseek-chat:
     tiers:
       @with - deepseek: {model: deepseek-chat}
@@ -83,11 +95,12 @@ models:                         # what callers may write as `model`
 #   cert: fullchain.pem         # PEM file, the chain included
 #   key: privkey.pem            # PEM file of the private key
 
-# What follows is read but not used by this version.
-
-# overload:                     # when a backend counts as overloaded
+# overload:                     # when a backend counts as overloaded, and others are asked first
 #   error_rate: 0.05            # above this share of failed calls
 #   latency_s: 0.2              # above this time for a health ping
+#   queued_s: 5.0               # above this time in the provider's own queue
+
+# What follows is read but not used by this version.
 
 # store:                        # where what must outlive a process is kept
 #   ledger: sqlite:///baseload.db  # who used what

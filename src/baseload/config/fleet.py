@@ -88,6 +88,23 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ) = None
     connect_s: Annotated[Seconds, Meta(description="Longest wait for a connection.")] = 3.0
     ca: Annotated[str, Meta(description="PEM file of a private CA for an https URL.")] | None = None
+    account: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                description="Backends with equal `account` share one limit on calls at once.",
+            ),
+        ]
+        | None
+    ) = None
+    prefill: Annotated[
+        Literal["auto", "prefix", "continue_final_message", "assistant", "off"],
+        Meta(description="How the backend can be asked to continue a text that broke off."),
+    ] = "auto"
+    probe_s: Annotated[
+        float, Meta(ge=0, le=3600, description="Seconds between looks at its health; 0: none.")
+    ] = 5.0
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -110,6 +127,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Annotated[str, Meta(description="Backends with equal `weights` hold the very same model.")]
         | None
     ) = None
+    cost_usd_mtok: (
+        Annotated[
+            float,
+            Meta(gt=0, description="Price of a million tokens; calls spill to cheap siblings."),
+        ]
+        | None
+    ) = None
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -125,8 +149,14 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             examples=[[{"deepseek": {"model": "deepseek-chat"}}]],
         ),
     ]
+    headers_s: (
+        Annotated[Seconds, Meta(description="Longest wait for an answer's head.")] | None
+    ) = None
+    first_byte_s: (
+        Annotated[Seconds, Meta(description="Longest wait for a first byte of any kind.")] | None
+    ) = None
     first_token_s: Annotated[
-        Seconds, Meta(description="Longest wait for a stream's first token, for each attempt.")
+        Seconds, Meta(description="Longest wait for the first token, for each attempt.")
     ] = 30.0
     stall_s: Annotated[Seconds, Meta(description="Longest silence between two tokens.")] = 30.0
     total_s: Annotated[Seconds, Meta(description="Longest a call may take, queue included.")] = (
@@ -136,6 +166,21 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Literal["same_weights", "any", "off"],
         Meta(description="Where an answer that broke half way may be continued."),
     ] = "same_weights"
+    keepalive_s: Annotated[
+        float,
+        Meta(ge=0, le=3600, description="Silence after which a waiting stream is sent a comment."),
+    ] = 15.0
+    hedge: Annotated[
+        float,
+        Meta(ge=0, le=0.5, description="Share of live calls that may have a second attempt."),
+    ] = 0.0
+    assemble: Annotated[
+        bool,
+        Meta(description="Ask for a stream where the caller does not, and put it together."),
+    ] = True
+    share_identical: Annotated[
+        bool, Meta(description="Let identical calls in flight share one answer.")
+    ] = False
 
 
 class Queue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -177,6 +222,9 @@ class Overload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     error_rate: Annotated[float, Meta(gt=0, le=1, description="Red above this share.")] = 0.05
     latency_s: Annotated[Seconds, Meta(description="Red above this, for a health ping.")] = 0.2
+    queued_s: Annotated[
+        Seconds, Meta(description="Red above this time in a provider's own queue.")
+    ] = 5.0
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -240,7 +288,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Inbound, Meta(description="What a caller's connection may cost the gateway.")
     ] = Inbound()
     overload: Annotated[
-        Overload, Meta(description="When a backend counts as overloaded. Not used yet.")
+        Overload, Meta(description="When a backend counts as overloaded.")
     ] = Overload()
     keys: Annotated[
         tuple[Key, ...], Meta(description="Callers' keys. Not enforced yet, so it must be empty.")

@@ -5,7 +5,7 @@ of the file that this version reads but does not act on, which would otherwise l
 """
 
 from baseload.config.addresses import is_loopback, parse_address, parse_url
-from baseload.config.fleet import Fleet, Overload, Store
+from baseload.config.fleet import Fleet, Store
 
 
 def notes(fleet: Fleet) -> list[str]:
@@ -48,13 +48,10 @@ def _unused(fleet: Fleet) -> list[str]:
 
 
 def _not_acted_on(fleet: Fleet) -> list[str]:
-    parts = {"overload": fleet.overload != Overload(), "store": fleet.store != Store()}
-    # Nothing is resumed yet, so `off` is obeyed.
-    parts |= {
-        f"models.{name}.resume": model.resume == "any" for name, model in fleet.models.items()
-    }
-    return [
-        f"{path}: read, but this version does not act on it"
-        for path, is_changed in parts.items()
-        if is_changed
-    ]
+    found = []
+    if fleet.store != Store():
+        found.append("store: read, but this version does not act on it")
+    for name, model in fleet.models.items():
+        if model.hedge and sum(len(tier) for tier in model.tiers) < 2:
+            found.append(f"models.{name}.hedge: has no effect with one backend")
+    return found

@@ -17,9 +17,7 @@ from baseload.core.facts import (
     QUEUED,
     Ask,
     Call,
-    Relay,
     Reply,
-    Send,
     Told,
     Wait,
 )
@@ -37,12 +35,12 @@ def carry(call: Call, gate: Gate, now: float) -> Flow:
             fact, now = told.fact, told.now
         if fact is not ADMITTED:
             break
-        target, model = gate.route(call)  # 2 route
-        first_s = model.first_token_s if call.is_stream else model.total_s
-        told = yield Send(call, target, first_s)  # 3 attempt, until the first token
-        gate.heard(call, told)
+        ask: Ask | None = gate.attempt(call)  # 2 route
+        while ask is not None:
+            told = yield ask  # 3 attempt: until a first token, or nobody is left who might say one
+            ask = gate.heard(call, told)
         if told.fact is FIRST_TOKEN:
-            told = yield Relay(call, target, model.stall_s)  # 4 relay: from here nothing is retried
+            told = yield gate.relay(call)  # 4 relay: what breaks now can only be continued
             gate.heard(call, told)
         fact, now = told.fact, told.now
         if not fact.is_retryable:

@@ -1,38 +1,223 @@
-"""One backend as the gate sees it: is it up, how many permits are out, how many there are."""
+"""A backend as the gate sees it: its account's permits, and everything that is known of it.
 
-from baseload.core.breaker import CLOSED, Breaker
-from baseload.core.limits import Limit
+Several backends may belong to one *account* at a provider, whose limit on calls at once binds them
+together; so permits are the account's, and breaker, detector and share are the backend's own. The
+gate alone changes any of it.
+"""
+
+from math import ceil, inf
+
+from baseload.config.fleet import Overload, Target
+from baseload.core.bending import Bend, pressure
+from baseload.core.breaker import CLOSED, OPEN_S_MAX, Breaker
+from baseload.core.facts import DENIED, DROPPED, IGNORE, INTERACTIVE, SLOW, Call, Fact, Sight, Told
+from baseload.core.limits import AdaptiveLimit
+from baseload.core.overload import RED, Detector
+from baseload.core.pace import Pace
+
+RESERVED_SHARE = 0.1
+"""Part of an account's limit that others than interactive calls leave free."""
+RESERVED_S = 30.0
+"""For how long after an interactive call it is left free: nothing is kept for nobody."""
+STRAIN_MIN = 1.5
+"""Below it, first tokens come about as fast as usual and the limit is not asked to yield."""
+
+
+class Account:
+    """Permits for calls at once, shared by a provider account's backends."""
+
+    __slots__ = ("held_by_others", "in_flight", "limit", "reserved_until")
+
+    def __init__(self, limit: AdaptiveLimit) -> None:
+        self.limit = limit
+        self.in_flight = 0
+        self.held_by_others = 0
+        """Permits of calls that are not interactive."""
+        self.reserved_until = -inf
+        """Until when a part is kept free for interactive calls; minus infinity: none is."""
+
+    def can_take(self, priority: int) -> bool:
+        """Say whether there is a permit for a call of this class."""
+        limit = self.limit.limit
+        if self.in_flight >= limit:
+            return False
+        if priority == INTERACTIVE or self.reserved_until == -inf:
+            return True
+        return self.held_by_others < max(1, limit - ceil(limit * RESERVED_SHARE))
+
+
+class Permit:
+    """One attempt's leave to be at a backend, held by one call."""
+
+    __slots__ = ("is_parked", "seat", "taken_at", "target")
+
+    def __init__(self, target: Target, seat: "Seat", taken_at: float) -> None:
+        self.target = target
+        self.seat = seat
+        self.taken_at = taken_at
+        self.is_parked = False
 
 
 class Seat:
-    """A backend's permits and its breaker. The gate alone changes it."""
+    """One backend. `portion` is how much of its share it gets now, from 0 to 1."""
 
-    __slots__ = ("breaker", "busy_until", "in_flight", "is_up", "limit", "name")
+    __slots__ = ("account", "bend", "breaker", "detector", "due", "in_flight", "is_red", "is_up",
+                 "limit", "mends_at", "name", "overload", "pace", "parked", "portion",
+                 "preemptible", "token_at", "tokens")  # fmt: skip
 
-    def __init__(self, name: str, limit: Limit) -> None:
+    def __init__(self, name: str, account: Account, overload: Overload) -> None:
         self.name = name
-        self.limit = limit
+        self.account = account
+        self.limit = account.limit
+        self.overload = overload
         self.breaker = Breaker()
+        self.pace = Pace()
+        self.detector = Detector(overload, self.pace)
+        self.bend = Bend()
         self.in_flight = 0
-        self.busy_until = 0.0
-        """Until when the backend has asked to be left alone, as callers are told."""
+        self.tokens = 0
+        """What the calls in flight are expected to cost."""
+        self.token_at = -inf
+        """When a call last had its first token here."""
+        self.parked = 0
+        """Calls that the provider keeps waiting in a queue of its own."""
+        self.preemptible: dict[int, Permit] = {}
+        """Batch calls without a first token, whose permits an interactive call may take."""
+        self.mends_at = -inf
+        """When the backend said that asking it is worth while again."""
         self.is_up = True
+        self.is_red = False
+        self.portion = 1.0
+        self.due = inf
 
     def is_usable(self) -> bool:
         """Say whether the backend may be asked at all, permits aside."""
         return self.is_up and self.breaker.can_take
 
-    def can_take(self) -> bool:
-        """Say whether a call may be sent here now."""
-        return self.in_flight < self.limit.limit and self.is_up and self.breaker.can_take
+    def mends_soon(self) -> bool:
+        """Say whether it is worth waiting for: it fell only lately, or is being probed."""
+        return self.is_up and (self.breaker.can_take or self.breaker.open_s < OPEN_S_MAX)
 
-    def take(self, call_id: int) -> None:
-        """Give out a permit; the caller has seen that `can_take`."""
+    def can_take(self, priority: int) -> bool:
+        """Say whether a call of this class may be sent here now."""
+        breaker = self.breaker
+        if not (breaker.can_take and self.is_up and self.account.can_take(priority)):
+            return False
+        portion = breaker.portion
+        return portion == 1.0 or self.in_flight < ceil(self.limit.limit * portion)
+
+    def take(self, call: Call, target: Target, now: float) -> Permit:
+        """Give out a permit; the gate has seen that `can_take`."""
+        account = self.account
         self.in_flight += 1
+        account.in_flight += 1
+        if call.priority != INTERACTIVE:
+            account.held_by_others += 1
+        self.tokens += call.tokens
         if self.breaker.phase is not CLOSED:
-            self.breaker.take(call_id)
+            self.breaker.take(call.id, now)
+            self._shape()
+        return Permit(target, self, now)
 
-    def release(self) -> None:
+    def release(self, call: Call, permit: Permit) -> None:
         """Take a permit back."""
+        account = self.account
         assert self.in_flight > 0
+        assert account.in_flight > 0
         self.in_flight -= 1
+        account.in_flight -= 1
+        if call.priority != INTERACTIVE:
+            account.held_by_others -= 1
+        self.tokens -= call.tokens
+        if permit.is_parked:
+            self.parked -= 1
+        if self.preemptible:
+            self.preemptible.pop(call.id, None)
+
+    # -- evidence ----------------------------------------------------------------------------
+
+    def parked_one(self, permit: Permit, now: float) -> None:
+        """Hear that the provider keeps an attempt waiting."""
+        if not permit.is_parked:
+            permit.is_parked = True
+            self.parked += 1
+            self.detector.parked(now)
+            self._weigh(now)
+
+    def began(self, call: Call, permit: Permit, told: Told) -> None:
+        """Hear of a first token."""
+        now = self.token_at = told.now
+        if permit.is_parked:
+            permit.is_parked = False
+            self.parked -= 1
+        if self.preemptible:
+            self.preemptible.pop(call.id, None)
+        self.detector.first_token(call.prompt_tokens, now - permit.taken_at, told.queued_s, now)
+        fact = told.fact
+        if self.breaker.phase is not CLOSED:
+            self.breaker.learn(call.id, fact.breaker, permit.taken_at, now)
+        # A call in the provider's own queue is no sign that the provider can carry it.
+        carried = self.account.in_flight - self.parked
+        self.limit.learn(fact.limit, carried, permit.taken_at, now)
+        pace = self.pace
+        # A token that was late because of a queue which is gone is no reason to yield more.
+        is_news = self.parked or not told.queued_s
+        if (
+            self.detector.level
+            and is_news
+            and (strain := min(pace.strain(), pace.newest)) > STRAIN_MIN
+        ):
+            self.limit.strained(strain, now, carried if self.parked else 0)
+        self._weigh(now)
+
+    def ended(self, call: Call, permit: Permit, fact: Fact, now: float) -> None:
+        """Hear how an attempt ended; its permit is back already."""
+        lesson = fact.breaker
+        if lesson is not IGNORE:
+            self.detector.ended(lesson is DROPPED, now)
+        if fact is SLOW and permit.is_parked and self.token_at > permit.taken_at:
+            lesson = IGNORE  # It gave others tokens meanwhile: it is full, and not broken.
+        self.breaker.learn(call.id, lesson, permit.taken_at, now)
+        if fact is DENIED:
+            self.breaker.kill(now)
+        carried = self.account.in_flight
+        if self.parked and fact.limit is not DROPPED:
+            carried -= self.parked
+        self.limit.learn(fact.limit, carried, permit.taken_at, now)
+        self._weigh(now)
+
+    def saw(self, sight: Sight, now: float) -> None:
+        """Take in what a look at the backend showed."""
+        self.detector.saw(sight, self.in_flight, now)
+        self._weigh(now)
+
+    def start_afresh(self) -> None:
+        """Become a new process, which nobody blames for what the last one did."""
+        self.breaker.reset()
+        self.detector.reset()
+        self.bend = Bend()
+        self._shape()
+
+    def settle(self, now: float) -> None:
+        """Become what time alone makes of it."""
+        self.breaker.settle(now)
+        self.detector.settle(now)
+        self.bend.settle(now)
+        self._shape()
+
+    def _weigh(self, now: float) -> None:
+        """Weigh the backend anew after evidence."""
+        detector, most = self.detector, self.limit.limit
+        is_full = self.in_flight * 5 > most * 4
+        if not is_full and self.due == inf == detector.deadline == self.breaker.deadline:
+            return  # All is well and was well: by far the most common case.
+        if is_full or detector.level or self.portion < 1.0:
+            load = max(detector.saturation(self.in_flight, most), self.account.in_flight / most)
+            red_s = self.overload.queued_s
+            self.bend.press(pressure(detector.level, detector.queued_s, red_s, load), now)
+        self._shape()
+
+    def _shape(self) -> None:
+        self.is_red = self.detector.level is RED
+        self.portion = self.bend.portion * self.breaker.portion
+        self.due = min(self.breaker.deadline, self.detector.deadline, self.bend.deadline)

@@ -1,12 +1,16 @@
 """Performs flows on the event loop: the twin of `sim.driver`.
 
-A flow asks; the *hands* of its call do: they send, relay and reply, and later tell the driver what
-happened. After every step the driver hands out the gate's notices and sets the one timer that the
-gate needs. There is no task per call: everything runs in the callbacks of the transports.
+A flow asks; the *hands* of its call do: they send, hedge, relay and reply, and later tell the
+driver what happened. After every step the driver hands out the gate's notices and sets the one
+timer that the gate needs. There is no task per call: everything runs in the callbacks of the
+transports.
 
 One more timer, the sweep, looks at the clocks of calls in flight (first token, stall, deadline).
 Hands keep these as plain timestamps, which cost nothing to move at every chunk; the price is that
-a clock is noticed up to `SWEEP_S` late.
+a clock is noticed up to `SWEEP_S` late. How late the sweep itself comes is how late everything
+comes here, so it is kept for whoever wants to know.
+
+Everything that the gate and the flows are fed passes through here, in order; a *tape* may have it.
 """
 
 import asyncio
@@ -16,7 +20,18 @@ from math import inf
 from time import monotonic
 from typing import Protocol
 
-from baseload.core.facts import Ask, Call, Fact, Relay, Reply, Send, Told
+from baseload.core.facts import (
+    Ask,
+    Call,
+    Fact,
+    Hedge,
+    Relay,
+    Reply,
+    Send,
+    Sight,
+    Told,
+    Wait,
+)
 from baseload.core.flow import Flow, carry
 from baseload.core.gate import Gate
 
@@ -24,7 +39,32 @@ SWEEP_S = 0.05
 FAILED_CLOCK_S = 1.0
 """When a clock is looked at again after a defect of ours kept it from being minded."""
 
+LAG_DECAY = 0.997
+"""What is left of the longest lag after a sweep: half of it after some twelve seconds."""
+
 logger = logging.getLogger("baseload.gateway")
+
+
+class Tape(Protocol):
+    """Whoever writes down what the gate and the flows are fed, and what comes of it."""
+
+    def began(self, call: Call, now: float) -> None:
+        """A call came."""
+
+    def told(self, call_id: int, told: Told) -> None:
+        """A flow was told something."""
+
+    def announced(self, backend: str, is_up: bool, now: float) -> None:
+        """A backend came up or went down."""
+
+    def saw(self, backend: str, sight: Sight, now: float) -> None:
+        """A look at a backend showed something."""
+
+    def ticked(self, now: float) -> None:
+        """The gate's timer rang."""
+
+    def asked(self, call_id: int, ask: Ask | Reply) -> None:
+        """A flow asked for something, or ended."""
 
 
 class Hands(Protocol):
@@ -35,10 +75,13 @@ class Hands(Protocol):
     due: float
 
     def wait(self) -> None:
-        """Keep the caller until the gate gives notice."""
+        """Keep the caller until the gate gives notice. Attempts are left."""
 
     def send(self, ask: Send) -> None:
-        """Make an attempt; tell of it later, never from within."""
+        """Make an attempt; tell of it later, never from within. Others are left."""
+
+    def hedge(self, ask: Hedge) -> None:
+        """Make a second attempt beside the first."""
 
     def relay(self, ask: Relay) -> None:
         """Commit the answer to the caller and pass it on."""
@@ -63,11 +106,15 @@ class Driver:
         self.clock = clock
         self.journal: list[tuple[float, Ask | Reply]] | None = None
         """Set it to a list to have every ask and reply written down."""
+        self.tape: Tape | None = None
+        self.lag_s = self.lag_max_s = 0.0
+        """How late the last sweep came, and the latest of late; seconds."""
         self._loop = loop
         self._live: dict[int, Hands] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = inf
         self._sweep: asyncio.TimerHandle | None = None
+        self._sweep_at = 0.0
         self._is_handing_out = False
 
     def __len__(self) -> int:
@@ -76,20 +123,36 @@ class Driver:
     def start(self, hands: Hands, now: float) -> None:
         """Begin a call; `hands.flow` is made here."""
         call = hands.call
+        if self.tape is not None:
+            self.tape.began(call, now)
         flow = hands.flow = carry(call, self.gate, now)
         self._live[call.id] = hands
         if self._sweep is None:
+            self._sweep_at = now + SWEEP_S
             self._sweep = self._loop.call_later(SWEEP_S, self._look)
         self._step(hands, flow, None)
 
     def tell(self, hands: Hands, told: Told) -> None:
         """Tell a call's flow what happened. A call that has ended is left alone."""
         if hands.call.id in self._live:
+            if self.tape is not None:
+                self.tape.told(hands.call.id, told)
             self._step(hands, hands.flow, told)
 
     def announce(self, backend: str, *, is_up: bool) -> None:
         """Tell the gate that a backend came up or went down."""
-        self.gate.announce(backend, is_up, self.clock())
+        now = self.clock()
+        if self.tape is not None:
+            self.tape.announced(backend, is_up, now)
+        self.gate.announce(backend, is_up, now)
+        self._after_step()
+
+    def observe(self, backend: str, sight: Sight) -> None:
+        """Tell the gate what a look at a backend showed."""
+        now = self.clock()
+        if self.tape is not None:
+            self.tape.saw(backend, sight, now)
+        self.gate.observe(backend, sight, now)
         self._after_step()
 
     def end_all(self, fact: Fact) -> None:
@@ -106,14 +169,19 @@ class Driver:
             del self._live[hands.call.id]
         if self.journal is not None:
             self.journal.append((self.gate.now, ask))
-        if isinstance(ask, Send):
-            hands.send(ask)
-        elif isinstance(ask, Relay):
-            hands.relay(ask)
-        elif isinstance(ask, Reply):
-            hands.reply(ask)
-        else:
+        if self.tape is not None:
+            self.tape.asked(hands.call.id, ask)
+        kind = type(ask)
+        if kind is Send:
+            hands.send(ask)  # type: ignore[arg-type]
+        elif kind is Relay:
+            hands.relay(ask)  # type: ignore[arg-type]
+        elif kind is Reply:
+            hands.reply(ask)  # type: ignore[arg-type]
+        elif kind is Wait:
             hands.wait()
+        elif kind is Hedge:
+            hands.hedge(ask)  # type: ignore[arg-type]
         gate = self.gate
         if gate.notices or gate.due != self._alarm_at:
             self._after_step()
@@ -147,13 +215,19 @@ class Driver:
     def _ring(self) -> None:
         """Tick the gate. A timer of coarse resolution may ring early: then it is set anew."""
         self._alarm, self._alarm_at = None, inf
-        self.gate.tick(self.clock())
+        now = self.clock()
+        if self.tape is not None:
+            self.tape.ticked(now)
+        self.gate.tick(now)
         self._after_step()
 
     def _look(self) -> None:
         """Look at the clocks of all calls. One that fails must not stop those of the others."""
         self._sweep = self._loop.call_later(SWEEP_S, self._look) if self._live else None
         now = self.clock()
+        self.lag_s = lag_s = max(now - self._sweep_at, 0.0)
+        self.lag_max_s = max(lag_s, self.lag_max_s * LAG_DECAY)
+        self._sweep_at = now + SWEEP_S
         for hands in [hands for hands in self._live.values() if hands.due <= now]:
             try:
                 hands.overdue(now)

@@ -1,179 +1,302 @@
 """One call between its caller and the backends: the hands of its flow.
 
-Until the first token everything a backend says is held back, so that another backend can still be
-asked and the caller never knows. With the first token the answer is committed: what was held goes
-out, and from then on bytes pass through as they came, cut only between events. At the end the
-answer must prove to be whole. A stream without a finish reason, half an event, a silent backend:
-each ends with an error that the caller can see, never as if nothing had happened.
+The flow asks; here it is done. An attempt is made, or two beside each other; the first token of
+either commits the answer, and the other is left at once. What was held goes out and bytes then pass
+as they came. If the answer breaks, what the caller has been given is known, and another backend is
+asked to go on from there; the caller sees one answer, or an error that it cannot overlook.
 
-An answer that is not streamed is held until it is whole, unless it outgrows `HELD_BYTES_MAX`.
+A caller who wanted no stream is answered from one all the same, so that its answer can be watched
+while it grows, and asked for anew until it is whole.
+
+Not here: what one backend says (`attempt`), what the caller is given (`answering`), and what is
+decided about it (`core`).
 """
 
-import logging
 from math import inf
-from typing import Protocol
 
 from baseload.apis import openai
-from baseload.apis.openai import END, ERROR, FINISH, GARBAGE, TOKEN, Event, Usage
-from baseload.apis.sse import EventTooLongError, Splitter, events
+from baseload.apis.assemble import AssemblyError, to_stream
+from baseload.apis.resume import continuation
+from baseload.apis.seam import Seam
 from baseload.core.facts import (
     BROKEN,
     DONE,
-    FAILED,
     FIRST_TOKEN,
     GONE,
-    LOST,
+    LATE,
     OVERDUE,
+    PARKED,
     REJECTED,
-    SLOW,
+    UNPREFILLED,
     Call,
     Fact,
+    Hedge,
     Relay,
     Reply,
     Send,
     Told,
-    fact_of_status,
 )
 from baseload.core.flow import Flow
-from baseload.core.gate import Gate
-from baseload.gateway.driver import Driver
-from baseload.gateway.refusals import REFUSALS
-from baseload.gateway.server import Client
-from baseload.gateway.telemetry import Telemetry
-from baseload.gateway.upstream import Connection, Lease, Pool
-
-HELD_BYTES_MAX = 1 << 20
-"""What may be held back of an answer before it is committed or given up."""
-
-_JSON = b"content-type: application/json\r\n"
-_EVENT_STREAM = b"text/event-stream"
-logger = logging.getLogger("baseload.gateway")
+from baseload.gateway.answering import Answering, Caller, Plane
+from baseload.gateway.attempt import Attempt
+from baseload.gateway.connection import Connection
 
 
-class Plane(Protocol):
-    """What all calls share, as far as one of them needs it."""
-
-    gate: Gate
-    driver: Driver
-    telemetry: Telemetry
-    pools: dict[str, Pool]
-
-    def note_failure(self, backend: str, fact: Fact, reason: str, request_id: bytes) -> None:
-        """Keep and log what went wrong at a backend."""
-
-
-class Exchange:
+class Exchange(Answering):
     """What is known and held of one call while it is in flight."""
 
     flow: Flow
+    due = inf
+    # Defaults stand on the class: most calls need one attempt and few of these.
     has_choices = False
     """Several answers in one stream: then one finish reason is not the end of all."""
-    lease: Lease | None = None
-    due = inf
-    events = 0
-    # One attempt's answer, as far as it has been heard. Defaults stand on the class, because most
-    # calls need one attempt and few of these.
-    _status = _held_bytes = 0
-    _head = _last = b""
-    _is_sse = _is_finished = _is_relaying = _has_error = False
-    _pool: Pool
-    _splitter: Splitter
-    _stall_s: float
-    _send: Send
-    _first_token_at = 0.0
-    _backend = _reason = ""
-    _usage: Usage | None = None
+    _attempt: Attempt | None = None
+    _second: Attempt | None = None
+    _silences = 0
+    _is_relaying = False
+    _stall_s = _quiet_s = inf
 
     def __init__(
-        self, gateway: Plane, caller: Client, call: Call, path: bytes, body: bytes,
+        self, gateway: Plane, caller: Caller, call: Call, path: bytes, body: bytes,
         request_id: bytes, now: float,
     ) -> None:  # fmt: skip
         self.call = call
-        self.caller: Client | None = caller
+        self.caller: Caller | None = caller
         self.request_id = request_id
         self._gateway = gateway
-        self._path, self._body = path, body
-        self._started_at = now
-        self._held: list[bytes] = []
+        self.path, self.body = path, body
+        self._started_at = self._heard_at = now
 
     # -- what the flow asks ------------------------------------------------------------------
 
     def wait(self) -> None:
         """Keep the caller; the gate watches the clock."""
-        self.due = inf
+        self._stop_attempts()
+        self.due = self._next_due()
 
     def send(self, ask: Send) -> None:
-        """Make an attempt with the caller's own bytes."""
-        if self._backend:
-            self._forget_attempt()
-        target = ask.target
-        self._backend = target.backend
-        pool = self._pool = self._gateway.pools[target.backend]
-        body = self._body
-        if target.model != self.call.model:
-            body = openai.rename_model(body, self.call.model, target.model)
-        self.due = min(self._gateway.gate.now + ask.first_token_s, self.call.deadline)
-        self._send = ask
-        head = b"%bX-Request-Id: %b\r\nContent-Length: %d\r\n\r\n" % (
-            pool.head(self._path), self.request_id, len(body),
-        )  # fmt: skip
-        pool.send(self, (head, body))
+        """Make an attempt."""
+        self._stop_attempts()
+        self._backend = ask.target.backend
+        self._attempt = self._make(ask)
+
+    def hedge(self, ask: Hedge) -> None:
+        """Make a second attempt beside the first."""
+        self._gateway.telemetry.hedges += 1
+        self._second = self._make(ask.send)
 
     def relay(self, ask: Relay) -> None:
-        """Commit: from here on the caller sees what comes."""
+        """Commit: from here on what comes is the caller's."""
+        attempt = self._attempt
+        assert attempt is not None
+        held = attempt.relay()
+        now = self._gateway.gate.now
         self._is_relaying = True
-        self._body = b""  # Nobody else will be asked, and a prompt may be large.
+        self._backend = ask.target.backend
         self._stall_s = ask.stall_s
-        self._first_token_at = now = self._gateway.gate.now
-        self.due = min(now + ask.stall_s, self.call.deadline)
-        held, self._held = b"".join(self._held), []
-        if self.caller is not None:
-            self.caller.begin(self._status, self._head, held)
+        self._quiet_s = min(ask.stall_s, self.keepalive_s)
+        self._heard_at = now
+        self.due = min(now + self._quiet_s, self.call.deadline)
+        if not self._first_token_at:
+            self._first_token_at = now
+        if queued_s := attempt.queued_s(now):
+            series = self._gateway.telemetry.series(self.call.model, self._backend)
+            series.queued_s.add(queued_s)
+        self._keep(attempt)
+        if self.is_assembled and attempt.script is not None:
+            self._gather(held)
+        elif self.caller is not None:
+            if self._is_paused and isinstance(attempt.lease, Connection):
+                attempt.lease.pause()
+                self.due = self.call.deadline
+            self._commit(attempt, held)
 
     def reply(self, reply: Reply) -> None:
         """End the call: give back what is lent, answer the caller, count."""
-        fact, self.due = reply.fact, inf
-        if self.lease is not None:
-            self.lease.cancel()
-            self.lease = None
+        fact, attempt = reply.fact, self._attempt
+        is_relaying = self._is_relaying
+        self._stop_attempts()
+        self.due = inf
         now = self._gateway.gate.now
         series = self._gateway.telemetry.series(self.call.model, self._backend)
-        series.ended(fact, now - self._started_at, self._usage)
-        if self._is_relaying:
-            series.events += self.events
+        usage = attempt.usage if attempt is not None else None
+        series.ended(fact, now - self._started_at, usage)
         if self._first_token_at:
             series.first_token_s.add(self._first_token_at - self._started_at)
         caller, self.caller = self.caller, None
         if caller is None:
             return
-        if fact is DONE or fact is REJECTED:
-            if self._is_relaying:
-                caller.end(b"".join(self._held))
-            else:
-                caller.answer(self._status, self._head, self._held[0])
+        if fact is DONE and is_relaying:
+            assert attempt is not None
+            self._finish(caller, attempt)
+        elif fact is DONE or fact is REJECTED:
+            assert attempt is not None
+            self._give_whole(caller, attempt)
         else:
             self._refuse(caller, reply)
 
-    def _refuse(self, caller: Client, reply: Reply) -> None:
-        refusal = REFUSALS[reply.fact]
-        last = f"; last tried was {self._backend}: {self._reason}" if self._reason else ""
-        message = refusal.message.format(
-            model=self.call.model, after=f"{reply.retry_after_s:g}", last=last
-        )
-        request_id = self.request_id.decode()
-        if not self._is_relaying:
-            body = openai.error_body(message, refusal.kind, refusal.code, None, request_id)
-            head = _JSON
-            if reply.retry_after_s:
-                head += b"retry-after: %d\r\n" % reply.retry_after_s
-            head += b"x-request-id: %b\r\n" % self.request_id
-            if self._backend:
-                head += self._pool.identity
-            caller.answer(refusal.status, head, body)
-        elif self._is_sse:
-            caller.end(openai.error_event(message, refusal.kind, refusal.code, request_id))
+    # -- attempts ----------------------------------------------------------------------------
+
+    def _make(self, ask: Send) -> Attempt:
+        """Make an attempt, worded for its backend."""
+        gateway, target, path, body = self._gateway, ask.target, self.path, self.body
+        now = gateway.gate.now
+        attempt = Attempt(self, ask, gateway.pools[target.backend], self.has_choices, now)
+        gateway.telemetry.attempts[target.backend] += 1
+        self._attempts += 1
+        if target.model != self.call.model:
+            body = openai.rename_model(body, self.call.model, target.model)
+        if ask.is_resumed:
+            path, body = self._continue(attempt, path, body)
+        elif self.is_assembled:
+            body = self._begin_anew(attempt, body)
+        elif not self.call.is_stream:
+            attempt.expect_whole()
         else:
-            caller.abort()
+            assert self._kept is None, "a text that was begun cannot begin again"
+        attempt.ask(path, body)
+        due = min(attempt.due, self.call.deadline)
+        if self._second is None and self._attempt is not None and not self._attempt.is_over:
+            due = min(due, self._attempt.due)
+        keepalive_s = self.keepalive_s
+        if keepalive_s < inf:
+            due = min(due, max(self._heard_at, self._kept_alive_at) + keepalive_s)
+        self.due = due
+        return attempt
+
+    def _begin_anew(self, attempt: Attempt, body: bytes) -> bytes:
+        """Ask for a stream that nobody has seen anything of."""
+        self._kept = None
+        self._notes = self._head = b""
+        if not self._gateway.manners.streams(attempt.send.target.backend, attempt.sent_at):
+            attempt.expect_whole()
+            return body
+        attempt.is_made_stream = True
+        return to_stream(body)
+
+    def _continue(self, attempt: Attempt, path: bytes, body: bytes) -> tuple[bytes, bytes]:
+        """Ask for the rest of what was said."""
+        backend = attempt.send.target.backend
+        said = self._kept.said() if self._kept is not None else None
+        found = None
+        if said is not None:
+            way = self._gateway.manners.way(backend, attempt.sent_at)
+            found = continuation(path, body, said, way)
+        if said is None or found is None:
+            assert self.is_assembled, "told that it can be continued, and it cannot"
+            return path, self._begin_anew(attempt, body)
+        attempt.seam = Seam(said, found.way)
+        attempt.is_made_stream = not self.call.is_stream
+        attempt.resumed_at = len(said.reasoning) + len(said.content)
+        return found.path, found.body
+
+    def _stop_attempts(self) -> None:
+        """Leave the attempts that are out; what one has passed on is counted."""
+        attempt, second = self._attempt, self._second
+        if attempt is None:
+            return
+        if self._is_relaying:
+            self._is_relaying = False
+            backend = attempt.send.target.backend
+            self._gateway.telemetry.series(self.call.model, backend).events += attempt.events
+        if not attempt.is_over:
+            attempt.abandon()
+        if second is not None:
+            second.abandon()
+            self._second = None
+
+    # -- what attempts say -------------------------------------------------------------------
+
+    def clock(self) -> float:
+        """Give the time."""
+        return self._gateway.driver.clock()
+
+    def heard(
+        self, attempt: Attempt, fact: Fact, reason: str = "", retry_after_s: float = 0.0
+    ) -> None:
+        """Tell the flow what an attempt has come to."""
+        if attempt.is_over:
+            return
+        backend = attempt.send.target.backend
+        if fact is DONE and self._is_relaying and self.is_assembled:
+            fact, reason = self._assemble(attempt)
+        if reason:
+            self._backend, self._reason = backend, reason
+            self._gateway.note_failure(backend, fact, reason, self.request_id)
+        if self._second is None:
+            backend = ""
+            if fact.is_retryable:
+                attempt.abandon()
+        elif fact is not PARKED and fact is not LATE:
+            self._decide(attempt, fact)
+        driver = self._gateway.driver
+        now = driver.clock()
+        if fact is FIRST_TOKEN:
+            told = Told(fact, now, 0.0, backend, attempt.queued_s(now))
+        elif fact is DONE:
+            told = Told(fact, now, 0.0, backend, 0.0, self._tokens(attempt))
+        else:
+            told = Told(fact, now, retry_after_s, backend)
+        driver.tell(self, told)
+
+    def _decide(self, attempt: Attempt, fact: Fact) -> None:
+        """Of two attempts one has failed, or has decided the call."""
+        other = self._attempt if attempt is self._second else self._second
+        assert other is not None
+        self._second = None
+        if fact.is_retryable:
+            attempt.abandon()
+            self._attempt = other
+        else:
+            other.abandon()
+            self._attempt = attempt
+            self._backend = attempt.send.target.backend
+
+    def _tokens(self, attempt: Attempt) -> int:
+        """Give what the answer took, as reported or as counted."""
+        if (usage := attempt.usage) is not None:
+            return usage.prompt_tokens + usage.completion_tokens
+        return self.call.prompt_tokens + attempt.events if attempt.events else 0
+
+    def give(self, whole: bytes, is_progress: bool) -> None:
+        """Give whole events on, and keep them if they may be needed."""
+        if is_progress:
+            self._heard_at = now = self._gateway.driver.clock()
+            due, deadline = now + self._quiet_s, self.call.deadline
+            self.due = due if due < deadline else deadline  # noqa: FURB136 - min() costs more
+        kept = self._kept
+        if kept is not None:
+            if self.is_assembled:
+                self._gather(whole)
+                return
+            kept.add(whole)
+        if self.caller is not None:
+            self.caller.write(whole)
+
+    def fact_of_refusal(self, attempt: Attempt, body: bytes) -> Fact:
+        """Say whose fault a refusal is; what a backend cannot do is remembered."""
+        manners, backend = self._gateway.manners, attempt.send.target.backend
+        if attempt.seam is not None and not attempt.seam.is_restart:
+            manners.refused_start(backend, self.clock())
+            return UNPREFILLED
+        if attempt.is_made_stream and attempt.status in (400, 422) and b"stream" in body.lower():
+            manners.refused_stream(backend, self.clock())
+            return UNPREFILLED
+        return REJECTED
+
+    def believes_silence(self) -> bool:
+        """Believe the second whole answer without a token: a model may have nothing to say."""
+        self._silences += 1
+        return self._silences > 1
+
+    def _gather(self, whole: bytes) -> None:
+        """Keep what will be given as one piece."""
+        assert self._kept is not None
+        try:
+            self._kept.add(whole)
+        except AssemblyError as error:
+            assert self._attempt is not None
+            self.heard(self._attempt, BROKEN, str(error))
 
     # -- what the caller does ----------------------------------------------------------------
 
@@ -184,205 +307,53 @@ class Exchange:
 
     def pause(self) -> None:
         """The caller reads slower than the backend writes; its silence is then no stall."""
-        if isinstance(self.lease, Connection):
-            self.lease.pause()
+        self._is_paused = True
+        attempt = self._attempt
+        if self._is_relaying and attempt is not None and isinstance(attempt.lease, Connection):
+            attempt.lease.pause()
             self.due = self.call.deadline
 
     def resume(self) -> None:
         """The caller reads again."""
-        if isinstance(self.lease, Connection):
-            self.lease.resume()
-            if self._is_relaying:
-                now = self._gateway.driver.clock()
-                self.due = min(now + self._stall_s, self.call.deadline)
+        self._is_paused = False
+        attempt = self._attempt
+        if self._is_relaying and attempt is not None and isinstance(attempt.lease, Connection):
+            attempt.lease.resume()
+            self._heard_at = self.clock()
+        self.due = self._next_due()
 
     # -- what the clock does -----------------------------------------------------------------
 
     def overdue(self, now: float) -> None:
-        """Say which clock ran out."""
-        if now >= self.call.deadline:
+        """Notice which clock ran out: the call's, an attempt's, or the caller's."""
+        attempt = self._attempt
+        is_out = attempt is not None and not attempt.is_over
+        if is_out and now >= self.call.deadline:
             self._tell(OVERDUE)
-        elif self._is_relaying and self._is_finished:
-            self._tell(DONE)  # All was said; only the farewell is missing.
-        elif self._is_relaying:
-            self._fail(BROKEN, f"silent for {self._stall_s:g} s")
-        else:
-            self._fail(SLOW, f"no first token within {self._send.first_token_s:g} s")
-
-    # -- what the backend does ---------------------------------------------------------------
-
-    def on_answer(self, connection: Connection, body: bytes, is_complete: bool) -> None:
-        """Hear more of an answer."""
-        if not self._status:
-            self._read_head(connection)
-        if is_complete:
-            self.lease = None
-        if self._is_relaying:
-            self._pass_on(body, is_complete)
-        elif self._is_sse:
-            self._hold_until_token(body, is_complete)
-        else:
-            self._hold_until_whole(connection, body, is_complete)
-
-    def on_lost(self, reason: str, fact: Fact) -> None:
-        """Hear that the answer will not come to its end."""
-        self.lease = None
-        if self._is_relaying:
-            if self._is_finished:
-                self._tell(DONE)  # All was said; only the connection's farewell is missing.
-            else:
-                self._fail(BROKEN, reason)
-        else:
-            self._fail(fact, reason)
-
-    def _read_head(self, connection: Connection) -> None:
-        self._status = connection.status
-        kind = connection.content_type
-        self._is_sse = connection.status == 200 and kind.lower().startswith(_EVENT_STREAM)
-        if self._is_sse:
-            self._splitter = Splitter()
-        self._head = b"content-type: " + (kind or b"application/json") + b"\r\nx-request-id: "
-        self._head += self.request_id + b"\r\n" + self._pool.identity
-        if connection.headers:
-            self._head += b"".join(connection.headers)
-
-    def _hold_until_whole(self, connection: Connection, body: bytes, is_complete: bool) -> None:
-        """Hold an answer that is not a stream; too large to hold, it is committed as it is."""
-        fact = fact_of_status(self._status)
-        if not is_complete:
-            self._hold(body)
-            if self._held_bytes <= HELD_BYTES_MAX:
-                return
-            if fact is DONE:
-                self._tell(FIRST_TOKEN)
-            else:
-                self._fail(FAILED, f"HTTP {self._status} with {self._held_bytes} bytes and more")
             return
-        if self._held:
-            body = b"".join([*self._held, body])
-        self._held = [body]
-        if fact is DONE:
-            is_answer, self._usage = openai.read_answer(body)
-            if is_answer:
-                self._tell(DONE)
-            else:
-                self._fail(FAILED, "its answer is not a JSON object without an error")
-        elif fact is REJECTED:
-            shaped = openai.shaped_error(body, self._status, self.request_id.decode())
-            if shaped is not None:
-                self._held = [shaped]
-                self._head = self._head.partition(b"\r\n")[2]
-                self._head = _JSON + self._head
-            self._tell(REJECTED)
+        if attempt is not None and self._is_relaying:
+            if not self._is_paused and now >= self._heard_at + self._stall_s:
+                attempt.stalled(self._stall_s)
         else:
-            self._fail(fact, f"HTTP {self._status}", connection.retry_after_s)
+            for one in (attempt, self._second):
+                if one is not None and not one.is_over and now >= one.due:
+                    one.overdue(now)
+        if now >= self._silent_until():
+            self._say_alive(now)
+        self.due = self._next_due()
 
-    def _hold_until_token(self, body: bytes, is_complete: bool) -> None:
-        """Hold a stream until the model says something, or shows that it never will."""
-        try:
-            whole = self._splitter.feed(body)
-        except EventTooLongError as error:
-            self._fail(FAILED, str(error))
-            return
-        if whole:
-            self._hold(whole)
-            says = self._read_events(whole)
-            if GARBAGE in says or ERROR in says:
-                self._fail(FAILED, "its stream began with an error")
-                return
-            if TOKEN in says or FINISH in says:
-                self._tell(FIRST_TOKEN)
-                if is_complete:
-                    self._end_stream()
-                return
-        if is_complete:
-            self._fail(LOST, "its stream ended without a token")
-        elif self._held_bytes > HELD_BYTES_MAX:
-            self._fail(FAILED, f"{HELD_BYTES_MAX} bytes without a token")
+    def _next_due(self) -> float:
+        """Give the earliest clock of all; while the call waits, the gate minds the others."""
+        due = self._silent_until()
+        attempt, second = self._attempt, self._second
+        if attempt is None or attempt.is_over:
+            return due
+        due = min(due, self.call.deadline)
+        if self._is_relaying:
+            return due if self._is_paused else min(due, self._heard_at + self._stall_s)
+        due = min(due, attempt.due)
+        return due if second is None else min(due, second.due)
 
-    def _pass_on(self, body: bytes, is_complete: bool) -> None:
-        """Give the caller what came, a stream only up to the end of its last event."""
-        if self._is_sse:
-            try:
-                body = self._splitter.feed(body)
-            except EventTooLongError as error:
-                self._fail(BROKEN, str(error))
-                return
-        if body:
-            if not self._is_sse or self._advances(body):
-                self.due = min(self._gateway.driver.clock() + self._stall_s, self.call.deadline)
-            if is_complete:
-                self._held = [body]  # Goes out together with the end.
-            elif self.caller is not None:
-                self.caller.write(body)
-        if is_complete:
-            if self._is_sse:
-                self._end_stream()
-            else:
-                self._tell(DONE)
-
-    def _end_stream(self) -> None:
-        """Decide whether a stream that ended in good order was whole."""
-        rest = self._splitter.rest
-        if rest and {END, FINISH} & self._read_events(rest + b"\n\n"):
-            # Some servers leave out the last empty line: what is whole all the same goes out.
-            self._held.append(rest + b"\n\n")
-        if not self._is_finished and self._last:
-            self._read_events(self._last)  # See count_plain: several choices can hide an end.
-        if self._is_finished:
-            self._tell(DONE)
-        else:
-            if self._held and self.caller is not None:
-                self.caller.write(b"".join(self._held))
-            self._held = []
-            self._fail(BROKEN, "its stream ended without a finish reason")
-
-    def _advances(self, whole: bytes) -> bool:
-        """Count whole events and say whether the model said something in them."""
-        self._last = whole
-        if not self.has_choices and (plain := openai.count_plain(whole)) >= 0:
-            self.events += plain
-            return plain > 0
-        return bool(self._read_events(whole) & {TOKEN, FINISH})
-
-    def _read_events(self, whole: bytes) -> set[Event]:
-        says = set()
-        for event in events(whole) if whole.endswith((b"\n", b"\r")) else (whole,):
-            kind, usage = openai.read_event(event)
-            says.add(kind)
-            self._usage = usage or self._usage
-            if kind is TOKEN or kind is FINISH:
-                self.events += 1
-        if ERROR in says:
-            self._has_error = True
-        if END in says or (FINISH in says and not self.has_choices):
-            self._is_finished = True
-        if self._has_error:
-            self._is_finished = False  # Nothing makes a stream with an error whole.
-        return says
-
-    # -- within ------------------------------------------------------------------------------
-
-    def _hold(self, body: bytes) -> None:
-        if body:
-            self._held.append(body)
-            self._held_bytes += len(body)
-
-    def _forget_attempt(self) -> None:
-        self._status = self._held_bytes = 0
-        self._held = []
-        self._head = self._last = b""
-        self._is_sse = self._is_finished = self._has_error = False
-        self._usage, self.events = None, 0
-
-    def _fail(self, fact: Fact, reason: str, retry_after_s: float = 0.0) -> None:
-        self._reason = reason
-        self._gateway.note_failure(self._backend, fact, reason, self.request_id)
-        self._tell(fact, retry_after_s)
-
-    def _tell(self, fact: Fact, retry_after_s: float = 0.0) -> None:
-        if fact.is_retryable and self.lease is not None:
-            self.lease.cancel()
-            self.lease = None
+    def _tell(self, fact: Fact) -> None:
         driver = self._gateway.driver
-        driver.tell(self, Told(fact, driver.clock(), retry_after_s))
+        driver.tell(self, Told(fact, driver.clock()))

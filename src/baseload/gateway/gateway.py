@@ -11,6 +11,8 @@ import os
 import ssl
 import time
 from itertools import count
+from math import inf
+from random import Random
 from time import monotonic
 
 import msgspec
@@ -21,24 +23,33 @@ from baseload.config.fleet import Fleet
 from baseload.core.breaker import Phase
 from baseload.core.facts import Call, Fact
 from baseload.core.gate import Gate
+from baseload.core.setup import Setup
 from baseload.errors import BaseloadError
+from baseload.gateway.callers import Keys, prefix_of, priority_of
 from baseload.gateway.driver import Driver
 from baseload.gateway.exchange import Exchange
+from baseload.gateway.keeping import Manners
+from baseload.gateway.probes import Probes
 from baseload.gateway.requests import Request
 from baseload.gateway.server import SWEEP_S, Client
+from baseload.gateway.sharing import Crowds
 from baseload.gateway.telemetry import Telemetry
 from baseload.gateway.upstream import Pool
 
 BACKLOG = 4096
 """Connects that the kernel may hold: 128 overflows at a burst of a thousand, for a second."""
 URL_CONCURRENCY = 256
-"""Calls at once to a URL whose `concurrency` is not given."""
+"""Calls at once to a URL whose `concurrency` is not given, to begin with."""
+URL_CONCURRENCY_MAX = 4096
+"""What the limit of such a URL may grow to, if it bears it."""
 POOL_AGE_S = 25.0
 """Connections to backends idle for one to two of these are closed, before the usual 60 s of load
 balancers makes traps of them."""
 FAREWELL_S = 1.0
 """How long the last words of a drain may take to be written."""
 DRAIN_LOOK_S = 0.02
+BYTES_PER_TOKEN = 4
+"""A request's bytes for each token of its prompt: near enough to tell large from small."""
 FAILURE_LOG_GAP_S = 1.0
 """A failing backend is logged at most this often; every failure is counted."""
 
@@ -46,6 +57,28 @@ _JSON = b"content-type: application/json\r\nx-request-id: %b\r\n"
 _MODEL_PATHS = {prefix + path: path for path in openai.MODEL_PATHS for prefix in (b"", b"/v1")}
 """DeepSeek's own documentation gives a base URL without `/v1`; programs written for it keep it."""
 logger = logging.getLogger("baseload.gateway")
+
+
+def setup_of(fleet: Fleet, known: dict[str, int], seed: int) -> Setup:
+    """Reduce a fleet to what decisions need; `known` are limits that an engine told us."""
+    return Setup(
+        models=fleet.models,
+        concurrency={
+            name: known.get(name) or backend.concurrency or URL_CONCURRENCY
+            for name, backend in fleet.backends.items()
+        },
+        ceilings={
+            name: URL_CONCURRENCY_MAX
+            for name, backend in fleet.backends.items()
+            if backend.engine is None and backend.concurrency is None
+        },
+        accounts={
+            name: backend.account for name, backend in fleet.backends.items() if backend.account
+        },
+        queue=fleet.queue,
+        overload=fleet.overload,
+        seed=seed,
+    )
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -65,18 +98,16 @@ class Gateway:
         self.loop = asyncio.get_running_loop()
         self.fleet = fleet
         self.inbound = fleet.inbound
-        known = concurrency or {}
-        self.gate = Gate(
-            fleet.models,
-            {
-                name: known.get(name) or backend.concurrency or URL_CONCURRENCY
-                for name, backend in fleet.backends.items()
-            },
-            fleet.queue,
-        )
+        self.setup = setup_of(fleet, concurrency or {}, int.from_bytes(os.urandom(4)))
+        self.gate = Gate(self.setup, Random(self.setup.seed))  # noqa: S311 - a seed repeats a run
         self.driver = Driver(self.gate, self.loop)
         self.telemetry = Telemetry(self.gate)
         self.pools = {name: Pool(self.loop, item) for name, item in fleet.backends.items()}
+        self.probes = Probes(
+            self.loop, self.pools, fleet.backends, self.driver.clock, self.driver.observe
+        )
+        self.manners = Manners(fleet.backends, self.probes.kinds)
+        self.crowds = Crowds()
         self.failures: dict[str, Failure] = {}
         self.clients: set[Client] = set()
         self.is_draining = False
@@ -84,6 +115,7 @@ class Gateway:
         self.started_at = time.time()
         self.address = parse_address(fleet.listen)
         self._models_body = openai.models_body(list(fleet.models), int(self.started_at))
+        self._keys = Keys()
         self._numbers = count(1)
         self._boot = os.urandom(4).hex().encode()
         self._server: asyncio.Server | None = None
@@ -106,6 +138,7 @@ class Gateway:
         )  # fmt: skip
         self.address = (host, self._server.sockets[0].getsockname()[1])
         self._look()
+        self.probes.start()
 
     async def drain(self) -> int:
         """Stop taking calls, wait for the open ones; give how many had to be told to stop."""
@@ -139,6 +172,7 @@ class Gateway:
     async def _close(self) -> None:
         for client in list(self.clients):
             client.abort()
+        self.probes.close()
         for pool in self.pools.values():
             await pool.close()
         if self._sweep is not None:
@@ -169,22 +203,47 @@ class Gateway:
             return
         try:
             asked = openai.read_request(request.body)
+            priority = priority_of(request.priority)
         except openai.BadRequestError as error:
             self._refuse(client, request_id, 400, str(error), param=error.param)
             return
         model = self.fleet.models.get(asked.model)
         if model is None:
             self._refuse_model(client, request_id, asked.model)
-            return
-        if self.is_draining:
+        elif self.is_draining:
             self._refuse(client, request_id, 503, "The gateway is stopping.", "gateway_stopping")
-            return
-        now = self.driver.clock()
-        call = Call(number, asked.model, now + model.total_s, asked.stream is True)
-        exchange = Exchange(self, client, call, upstream_path, request.body, request_id, now)
-        exchange.has_choices = asked.n not in (None, 1) or upstream_path == b"/completions"
-        client.busy = exchange
-        self.driver.start(exchange, now)
+        else:
+            now, body = self.driver.clock(), request.body
+            call = Call(
+                number, asked.model, now + model.total_s, asked.stream is True,
+                self._keys.name(request.authorization), priority,
+                1 + len(body) // BYTES_PER_TOKEN, asked.answer_tokens(),
+                prefix_of(body) if self.gate.wants_prefix(asked.model) else 0,
+                upstream_path == b"/embeddings",
+            )  # fmt: skip
+            exchange = Exchange(self, client, call, upstream_path, body, request_id, now)
+            exchange.has_choices = asked.n not in (None, 1) or upstream_path == b"/completions"
+            if call.is_stream:
+                exchange.keepalive_s = model.keepalive_s or inf
+            elif model.assemble and not call.is_whole:
+                exchange.is_assembled = True
+            client.busy = exchange
+            if not model.share_identical or not self._share(client, exchange):
+                self.driver.start(exchange, now)
+
+    def _share(self, client: Client, exchange: Exchange) -> bool:
+        """Let the caller join those who ask the same, or be the first; say whether it joined."""
+        call, request_id = exchange.call, exchange.request_id
+        question = (exchange.path, call.key, call.priority, exchange.body)
+        crowd = self.crowds.find(question)
+        if crowd is not None:
+            self.telemetry.shared += 1
+            crowd.join(client, request_id)
+            return True
+        exchange.caller = crowd = self.crowds.open(question, request_id)
+        crowd.exchange = exchange
+        crowd.join(client, request_id)
+        return False
 
     def refused(self, status: int) -> bytes:
         """Count a request that never became one; give a name for it."""
@@ -247,6 +306,7 @@ class Gateway:
         for client in [client for client in self.clients if client.due <= now]:
             client.overdue()
         self.telemetry.connections = len(self.clients)
+        self.telemetry.lag_s, self.telemetry.lag_max_s = self.driver.lag_s, self.driver.lag_max_s
         if now - self._aged_at >= POOL_AGE_S:
             self._aged_at = now
             for pool in self.pools.values():

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from baseload.core.facts import Fact
 
+_BROKE_OFF = "The backend for {model} broke off in the middle of this answer{last}."
+
 
 class Refusal(NamedTuple):
     """An HTTP status, OpenAI's `type` and `code`, and a sentence about the model `{model}`."""
@@ -31,6 +33,10 @@ REFUSALS = {
         503, "unavailable_error", "no_backend",
         "No backend for {model} can be asked right now. Try again in {after} s.",
     ),
+    Fact.PREEMPTED: Refusal(
+        503, "overloaded_error", "preempted",
+        "A more urgent call took the place of this one for {model}. Try again in {after} s.",
+    ),
     Fact.UNREACHABLE: Refusal(
         502, "unavailable_error", "backend_unreachable",
         "No backend for {model} could be reached{last}.",
@@ -38,9 +44,17 @@ REFUSALS = {
     Fact.BUSY: Refusal(
         429, "overloaded_error", "backend_busy", "Every backend for {model} is busy{last}."
     ),
+    Fact.OVERLOADED: Refusal(
+        503, "overloaded_error", "backend_overloaded",
+        "Every backend for {model} is overloaded{last}.",
+    ),
     Fact.DENIED: Refusal(
         502, "backend_error", "backend_denied",
         "A backend for {model} refused the gateway's own credentials{last}.",
+    ),
+    Fact.FORBIDDEN: Refusal(
+        502, "backend_error", "backend_forbidden",
+        "A backend for {model} does not allow the gateway's key to do this{last}.",
     ),
     Fact.ABSENT: Refusal(
         404, "invalid_request_error", "not_offered",
@@ -48,6 +62,10 @@ REFUSALS = {
     ),
     Fact.FAILED: Refusal(
         502, "backend_error", "backend_failed", "Every backend for {model} failed{last}."
+    ),
+    Fact.EMPTY: Refusal(
+        502, "backend_error", "backend_silent",
+        "The backend for {model} gave an answer without a single token{last}.",
     ),
     Fact.STARVED: Refusal(
         503, "unavailable_error", "gateway_starved",
@@ -61,9 +79,12 @@ REFUSALS = {
         504, "timeout_error", "first_token_timeout",
         "No backend for {model} began to answer in time{last}.",
     ),
-    Fact.BROKEN: Refusal(
+    Fact.CUT: Refusal(502, "backend_error", "stream_broken", _BROKE_OFF),
+    Fact.BROKEN: Refusal(502, "backend_error", "stream_broken", _BROKE_OFF),
+    Fact.UNPREFILLED: Refusal(502, "backend_error", "stream_broken", _BROKE_OFF),
+    Fact.UNJOINED: Refusal(
         502, "backend_error", "stream_broken",
-        "The backend for {model} broke off in the middle of this answer{last}.",
+        "An answer for {model} broke off, and what another backend said did not fit to it{last}.",
     ),
     Fact.OVERDUE: Refusal(
         504, "timeout_error", "deadline_exceeded",

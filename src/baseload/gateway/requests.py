@@ -19,7 +19,10 @@ PARTS_MAX = 256
 RAW_OVER_BODY = 8
 """How many bytes on the wire one byte of a chunked body may cost; above this it is an attack."""
 _REQUEST_ID = re.compile(rb"[\w.:/+=-]{1,128}")
-_HEADERS = frozenset((b"host", b"transfer-encoding", b"content-length", b"expect", b"x-request-id"))
+_HEADERS = frozenset(
+    b"host transfer-encoding content-length expect x-request-id authorization"
+    b" x-baseload-priority".split()
+)
 
 
 class Phase(Enum):
@@ -37,7 +40,7 @@ IDLE, HEAD, BODY, BROKEN = Phase  # Bare names: see `core.facts`.
 class Request:
     """A whole request, reduced to what the gateway reads of it."""
 
-    method = path = body = request_id = b""
+    method = path = body = request_id = authorization = priority = b""
     keep_alive = is_http_1_0 = False
 
 
@@ -155,8 +158,18 @@ class Reader:
             if value.lower() != b"100-continue":
                 self._stop(417, "The only expectation supported is `100-continue`.")
             self.wants_continue = True
+        else:
+            self._read_own(name, value)
+
+    def _read_own(self, name: bytes, value: bytes) -> None:
+        """Read what says who calls, and how."""
+        request = self._request
+        if name == b"authorization":
+            request.authorization = value
+        elif name == b"x-baseload-priority":
+            request.priority = value
         elif _REQUEST_ID.fullmatch(value):
-            self._request.request_id = value
+            request.request_id = value
 
     def on_headers_complete(self) -> None:
         """Check what can be said before the body."""
@@ -230,6 +243,10 @@ class Reader:
             lines.append(b"expect: 100-continue")
         if request.request_id:
             lines.append(b"x-request-id: " + request.request_id)
+        if request.authorization:
+            lines.append(b"authorization: " + request.authorization)
+        if request.priority:
+            lines.append(b"x-baseload-priority: " + request.priority)
         self._parser = httptools.HttpRequestParser(self)
         self.phase = IDLE
         return b"\r\n".join([*lines, b"", b""])

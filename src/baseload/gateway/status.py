@@ -17,7 +17,12 @@ from baseload.gateway.gateway import Failure, Gateway
 
 
 class BackendStatus(msgspec.Struct, frozen=True):
-    """One backend. `state` is `up`, `probing`, `open` (left alone by its breaker) or `down`."""
+    """One backend. `state` is `up`, `probing`, `open` (left alone by its breaker) or `down`.
+
+    `level` is `green`, `yellow` or `red`, and `why` says what turned it. `limit` is what has been
+    learnt of its account, `parked` how many calls are queued at the provider, `queued_s` how long
+    that has taken lately, `portion` how much of its share it gets now.
+    """
 
     name: str
     where: str
@@ -25,6 +30,11 @@ class BackendStatus(msgspec.Struct, frozen=True):
     in_flight: int
     limit: int
     failure: Failure | None
+    level: str = "green"
+    why: str = ""
+    parked: int = 0
+    queued_s: float = 0.0
+    portion: float = 1.0
     engine: str | None = None
     """What an engine's supervisor says of it."""
 
@@ -67,6 +77,11 @@ def take(gateway: Gateway, engines: dict[str, str] | None = None) -> Status:
             in_flight=seats[name].in_flight,
             limit=seats[name].limit.limit,
             failure=gateway.failures.get(name),
+            level=seats[name].detector.level.name.lower(),
+            why=seats[name].detector.reason,
+            parked=seats[name].parked,
+            queued_s=round(seats[name].detector.queued_s, 3),
+            portion=seats[name].portion,
             engine=(engines or {}).get(name),
         )
         for name, backend in fleet.backends.items()

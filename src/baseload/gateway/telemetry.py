@@ -52,12 +52,14 @@ class Series:
     """What is counted for one model at one backend; an empty backend means none was reached."""
 
     __slots__ = ("answer_s", "completion_tokens", "events", "first_token_s", "outcomes",
-                 "prompt_tokens")  # fmt: skip
+                 "prompt_tokens", "queued_s")  # fmt: skip
 
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
         self.first_token_s = Histogram()
         self.answer_s = Histogram()
+        self.queued_s = Histogram()
+        """How long answers were waited for in the provider's own queue, where they were at all."""
         self.events = 0
         self.prompt_tokens = 0
         self.completion_tokens = 0
@@ -79,6 +81,13 @@ class Telemetry:
         """Attempts that were no answer, by backend and fact."""
         self.refused: Counter[int] = Counter()
         """Requests that never became a call, by HTTP status."""
+        self.attempts: Counter[str] = Counter()
+        """Requests sent to each backend."""
+        self.hedges = self.resumes = self.shared = self.keepalives = 0
+        """Second attempts beside a first; answers continued elsewhere; calls answered from
+        another's answer; comments sent to waiting callers."""
+        self.lag_s = self.lag_max_s = 0.0
+        """How late the event loop is, as its driver measures it."""
         self.connections = 0
         self._gate = gate
         self._series: dict[tuple[str, str], Series] = {}
@@ -100,6 +109,7 @@ class Telemetry:
         open_ = GaugeMetricFamily("baseload_connections", "Open connections of callers.")
         open_.add_metric([], self.connections)
         yield open_
+        yield from self._efforts()
         refused = CounterMetricFamily(
             "baseload_bad_requests",
             "Requests refused before they became a call.",
@@ -108,6 +118,28 @@ class Telemetry:
         for status, count in list(self.refused.items()):
             refused.add_metric([str(status)], count)
         yield refused
+
+    def _efforts(self) -> Iterator[Metric]:
+        """What was done beyond one attempt for each call, and how late the loop is."""
+        attempts = CounterMetricFamily(
+            "baseload_attempts", "Requests sent to backends.", labels=["backend"]
+        )
+        for backend, count in list(self.attempts.items()):
+            attempts.add_metric([backend], count)
+        yield attempts
+        for name, text, count in (
+            ("hedges", "Second attempts made beside a first.", self.hedges),
+            ("resumes", "Broken answers that another attempt went on with.", self.resumes),
+            ("shared_calls", "Calls answered from an identical call's answer.", self.shared),
+            ("keepalives", "Comments sent to callers who had nothing to read.", self.keepalives),
+        ):
+            yield CounterMetricFamily(f"baseload_{name}", text, value=count)
+        lag = GaugeMetricFamily(
+            "baseload_loop_lag_seconds", "How late the event loop is.", labels=["which"]
+        )
+        lag.add_metric(["last"], self.lag_s)
+        lag.add_metric(["max"], self.lag_max_s)
+        yield lag
 
     def _calls(self) -> Iterator[Metric]:
         labels = ["model", "backend"]
@@ -126,6 +158,11 @@ class Telemetry:
         whole = HistogramMetricFamily(
             "baseload_call_seconds", "From arrival to the end of the answer.", labels=labels
         )
+        queued = HistogramMetricFamily(
+            "baseload_provider_queue_seconds",
+            "From a provider's first sign of life to its first token, where it made callers wait.",
+            labels=labels,
+        )
         for key, series in list(self._series.items()):
             names = list(key)
             for outcome, count in list(series.outcomes.items()):
@@ -133,9 +170,11 @@ class Telemetry:
             events.add_metric(names, series.events)
             tokens.add_metric([*names, "prompt"], series.prompt_tokens)
             tokens.add_metric([*names, "completion"], series.completion_tokens)
-            for family, histogram in ((first, series.first_token_s), (whole, series.answer_s)):
+            for family, histogram in (
+                (first, series.first_token_s), (whole, series.answer_s), (queued, series.queued_s),
+            ):  # fmt: skip
                 family.add_metric(names, histogram.cumulative(), histogram.total_s)
-        yield from (calls, events, tokens, first, whole)
+        yield from (calls, events, tokens, first, whole, queued)
 
     def _backends(self) -> Iterator[Metric]:
         failures = CounterMetricFamily(

@@ -1,0 +1,24 @@
+"""What a gate is made from: all that the fleet file says about deciding, and a seed.
+
+It holds no addresses and no keys, so that it may stand at the head of a tape: a gate made from the
+same setup, with dice from the same seed, takes the same decisions when it is fed the same events.
+"""
+
+import msgspec
+
+from baseload.config.fleet import Model, Overload, Queue
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """The fleet, reduced to what decisions need."""
+
+    models: dict[str, Model]
+    concurrency: dict[str, int]
+    """Each backend's calls at once to begin with."""
+    ceilings: dict[str, int] = {}
+    """What a backend's learnt limit may grow to; where absent, no further than it began."""
+    accounts: dict[str, str] = {}
+    """Which account a backend belongs to; where absent, one of its own."""
+    queue: Queue = Queue()
+    overload: Overload = Overload()
+    seed: int = 0

@@ -1,0 +1,74 @@
+"""One call from its arrival to its leaving: where it has been, and the permits it holds.
+
+Also here: which backends may still be asked, once an answer has begun. What a caller has been
+given can only be continued by the same model, so the choice shrinks to backends with the same
+weights (or any, if the fleet file says so).
+"""
+
+from typing import NamedTuple
+
+from baseload.config.fleet import Model, Target
+from baseload.core.facts import Call
+from baseload.core.routing import Tier
+from baseload.core.seat import Permit
+
+
+class Plan(NamedTuple):
+    """A model with the places where it may be answered, tier by tier."""
+
+    model: Model
+    tiers: tuple[Tier, ...]
+    wants_prefix: bool
+
+
+class Stay:
+    """What the gate knows of one call."""
+
+    # Defaults stand on the class: one object is made for every call, and most need no more.
+    attempts = 0
+    pauses = 0
+    resumes = 0
+    tried: frozenset[str] = frozenset()
+    """Backends that are not asked now."""
+    barred: frozenset[str] = frozenset()
+    """Backends that are never asked again for this call."""
+    first: Permit | None = None
+    second: Permit | None = None
+    """A hedge: the attempt beside the first."""
+    committed: Target | None = None
+    """Whose answer the caller has been given a part of."""
+    is_charged = False
+    is_budgeted = False
+    """A retry or hedge of this call is counted against the budget."""
+    tokens = 0
+    """What the call really took, once that is known."""
+
+    def __init__(self, call: Call, plan: Plan) -> None:
+        self.call = call
+        self.plan = plan
+
+    def permit_of(self, backend: str) -> Permit | None:
+        """Give the permit at a backend; an empty name means the only one."""
+        if backend and self.second is not None and self.second.seat.name == backend:
+            return self.second
+        return self.first
+
+    def continues_at(self, target: Target) -> bool:
+        """Say whether a target may go on with the text that was committed."""
+        begun = self.committed
+        return begun is not None and (
+            self.plan.model.resume == "any"
+            or (target.backend == begun.backend and target.model == begun.model)
+            or (begun.weights is not None and target.weights == begun.weights)
+        )
+
+    def bar_strangers(self) -> None:
+        """After a part was given to the caller: bar whoever could not go on with it."""
+        strangers = {
+            target.backend
+            for tier in self.plan.tiers
+            for target, _ in tier.places
+            if not self.continues_at(target)
+        }
+        self.barred |= strangers
+        self.tried |= strangers

@@ -1,0 +1,102 @@
+"""What is kept of an answer while it is given on, and what is known of how backends take requests.
+
+An answer that may break is kept, so that it can be continued: as references to the bytes that went
+out, read only when it breaks or when many have gathered. An answer that is put together for a
+caller who wanted no stream is kept for that, in the same way.
+
+`Manners` remembers two things that a backend can only teach by refusing: that it will not be given
+the beginning of an answer, and that it will not stream. Both are forgotten after a while, because
+one odd request may have been the reason, and servers are replaced.
+
+Not here: how a continuation is written (`apis.resume`) and joined (`apis.seam`).
+"""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from baseload.apis.assemble import Assembly
+from baseload.apis.resume import RESTART, Said, Way, ways_of
+from baseload.config.fleet import Backend
+
+KEPT_BYTES_MAX = 16 * 1024
+"""So much is kept unread of one answer: reading late is cheap, keeping raw events is not."""
+REFUSED_S = 600.0
+"""How long a backend's refusal is remembered."""
+
+
+class Kept:
+    """What the caller of one call has been given, or will be given as one piece."""
+
+    __slots__ = ("_assembly", "_bytes", "_pieces", "_said")
+
+    def __init__(self, *, is_continuable: bool, is_assembled: bool) -> None:
+        self._said = Said() if is_continuable else None
+        self._assembly = Assembly() if is_assembled else None
+        self._pieces: list[bytes] = []
+        self._bytes = 0
+
+    def add(self, whole: bytes) -> None:
+        """Keep whole events. Raises `AssemblyError` if they can be put together no longer."""
+        self._pieces.append(whole)
+        self._bytes += len(whole)
+        if self._bytes > KEPT_BYTES_MAX:
+            self._read()
+
+    def said(self) -> Said | None:
+        """Give what was said so far, if it can be continued."""
+        self._read()
+        return self._said if self._said is not None and self._said.is_continuable else None
+
+    def answer(self) -> bytes:
+        """Give what was kept as one answer. Raises `AssemblyError` like `add`."""
+        assert self._assembly is not None
+        self._read()
+        return self._assembly.answer()
+
+    def _read(self) -> None:
+        pieces, self._pieces, self._bytes = b"".join(self._pieces), [], 0
+        if not pieces:
+            return
+        if self._said is not None:
+            self._said.feed(pieces)
+        if self._assembly is not None:
+            self._assembly.feed(pieces)
+
+
+class Manners:
+    """How each backend wants to be asked."""
+
+    def __init__(self, backends: Mapping[str, Backend], kinds: Mapping[str, str]) -> None:
+        """`kinds` tells which engine a backend has shown itself to be, as looks find out."""
+        self._words = {name: _word(backend) for name, backend in backends.items()}
+        self._kinds = kinds
+        self._no_start: dict[str, float] = {}
+        self._no_stream: dict[str, float] = {}
+
+    def way(self, backend: str, now: float) -> Way:
+        """Say how a backend is given the beginning of an answer."""
+        if self._no_start.get(backend, 0.0) > now:
+            return RESTART
+        return ways_of(self._words[backend] or self._kinds.get(backend, ""))[0]
+
+    def streams(self, backend: str, now: float) -> bool:
+        """Say whether a backend may be asked for a stream that the caller did not want."""
+        return not self._no_stream or self._no_stream.get(backend, 0.0) <= now
+
+    def refused_start(self, backend: str, now: float) -> None:
+        """Remember that a backend refused to be given a beginning."""
+        self._no_start[backend] = now + REFUSED_S
+
+    def refused_stream(self, backend: str, now: float) -> None:
+        """Remember that a backend refused to stream."""
+        self._no_stream[backend] = now + REFUSED_S
+
+
+def _word(backend: Backend) -> str:
+    """Give what the fleet file says of a backend's kind, in words or by its address."""
+    if backend.prefill != "auto":
+        return backend.prefill
+    if backend.engine is not None:
+        return backend.engine
+    host = urlsplit(backend.url or "").hostname or ""
+    return "deepseek" if host == "deepseek.com" or host.endswith(".deepseek.com") else ""

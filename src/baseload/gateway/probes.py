@@ -1,0 +1,246 @@
+"""How do the backends stand, when nobody has called them for a while?
+
+Every few seconds each backend is looked at. An engine's own metrics say most: how full its cache
+is and how many calls wait inside it. Where there are none, as at any provider's API, the list of
+models is asked for with the backend's key, which costs nothing, and the time until the answer
+begins says how quick the backend is. A look leads to one `Sight`, or to nothing.
+
+A look that fails is counted and proves nothing: that a backend cannot carry calls is learned from
+calls, by the breaker. A page of metrics may be missing where calls do well.
+
+Looks travel on the pool's own kept connections, so that the time they take is the backend's and
+not that of a handshake. It is taken on our side of the wire: a gateway that is late itself sees
+every backend late. Bodies of answers are read and dropped, never logged; slots may hold prompts.
+
+Not here: what a sight is good for (`core`), and whether a supervised engine lives (`engines`).
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from math import inf
+from random import Random
+from time import monotonic
+from typing import NamedTuple
+
+from baseload.apis.enginemetrics import METRICS_BYTES_MAX, Metrics, read_metrics, read_slots
+from baseload.config.fleet import Backend
+from baseload.core.facts import LOST, Fact, Sight
+from baseload.gateway.connection import Connection, Lease
+from baseload.gateway.upstream import Pool
+
+PROBE_TIMEOUT_S = 2.0
+"""How long one look may take, all that it asks together."""
+FIRST_LOOK_S_MAX = 0.5
+"""First looks come within this time of the start, spread over it."""
+JITTER = 0.1
+"""The pause between looks varies by this share, so that gateways do not look in step."""
+GAP_S_MIN = 0.05
+"""There is always so much time between the end of a look and the next one."""
+METRICS_AGAIN_S = 60.0
+"""Where there are no metrics they are asked for again after this time."""
+SLOTS_AGAIN_S = 60.0
+"""The number of an engine's slots is fixed at its start; it may be started anew."""
+ANSWER_BYTES_MAX = METRICS_BYTES_MAX
+
+logger = logging.getLogger("baseload.gateway")
+
+
+class _Step(NamedTuple):
+    """One thing that a look asks for."""
+
+    path: bytes
+    is_from_root: bool
+
+
+_METRICS = _Step(b"/metrics", True)
+_SLOTS = _Step(b"/slots", True)
+_PING = _Step(b"/models", False)
+
+
+class Probes:
+    """Looks at all backends that want it, from `start` to `close`."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        pools: Mapping[str, Pool],
+        backends: Mapping[str, Backend],
+        clock: Callable[[], float],
+        observe: Callable[[str, Sight], None],
+    ) -> None:
+        """`observe` hears a backend's name and what a look showed; `clock` dates it."""
+        self.loop, self.clock, self.observe = loop, clock, observe
+        self.rng = Random()  # noqa: S311 - it only keeps gateways out of step
+        self.failures: Counter[str] = Counter()
+        """Looks that led to nothing, by backend."""
+        self.kinds: dict[str, str] = {}
+        """Which engine a backend has shown itself to be: `vllm`, `sglang` or `llama.cpp`."""
+        self._looks = [
+            _Look(self, name, pools[name], backend.probe_s)
+            for name, backend in backends.items()
+            if backend.probe_s > 0
+        ]
+
+    def start(self) -> None:
+        """Begin to look."""
+        for look in self._looks:
+            look.rest(self.rng.uniform(0.0, FIRST_LOOK_S_MAX))
+
+    def close(self) -> None:
+        """Look no more, and drop what is under way. To be called before the pools are closed."""
+        for look in self._looks:
+            look.close()
+
+
+class _Look:
+    """The looks at one backend, one after the other; the listener of what is being asked."""
+
+    def __init__(self, probes: Probes, name: str, pool: Pool, probe_s: float) -> None:
+        self.lease: Lease | None = None
+        self._probes, self._name, self._pool, self._probe_s = probes, name, pool, probe_s
+        self._timer: asyncio.TimerHandle | None = None
+        """The next look or, while one is under way, its end."""
+        self._due = 0.0
+        self._metrics_from = self._slots_from = -inf
+        self._slots: int | None = None
+        self._metrics: Metrics | None = None
+
+    def rest(self, pause_s: float) -> None:
+        """Wait before the next look."""
+        self._set_timer(pause_s, self._begin)
+
+    def close(self) -> None:
+        """Drop the look under way, and begin no other."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._hang_up()
+
+    # -- one look ----------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        now = self._probes.clock()
+        self._due = now + self._probe_s * self._probes.rng.uniform(1 - JITTER, 1 + JITTER)
+        self._metrics = None
+        self._set_timer(PROBE_TIMEOUT_S, self._overdue)
+        if now >= self._metrics_from:
+            self._ask(_METRICS)
+        else:
+            self._ask(_SLOTS if self._probes.kinds.get(self._name) == "llama.cpp" else _PING)
+
+    def _ask(self, step: _Step) -> None:
+        self._step, self._body, self._is_heard = step, bytearray(), False
+        if head := self._pool.get_head(step.path, is_from_root=step.is_from_root):
+            self._pool.send(self, (head, b""))
+        else:  # An engine that has not started yet: there is nothing to look at.
+            self._end()
+
+    def on_answer(self, connection: Connection, body: bytes, is_complete: bool) -> None:
+        """Gather the answer; the time is taken at its first sign, after any dialling."""
+        if not self._is_heard:
+            self._is_heard, self._took_s = True, monotonic() - connection.lent_at
+        self._body += body
+        if is_complete:
+            self.lease = None  # The pool has it back.
+        if len(self._body) > ANSWER_BYTES_MAX:
+            self._hang_up()
+            self._fail(is_reached=True)
+        elif is_complete:
+            self._take(connection.status, bytes(self._body))
+
+    def on_lost(self, reason: str, fact: Fact) -> None:
+        """Give this look up."""
+        self.lease = None
+        self._fail(is_reached=fact is LOST)
+
+    def _overdue(self) -> None:
+        self._hang_up()
+        self._fail(is_reached=True)
+
+    # -- what came of it ---------------------------------------------------------------------
+
+    def _take(self, status: int, body: bytes) -> None:
+        if self._step is _METRICS:
+            self._take_metrics(status, body)
+        elif self._step is _SLOTS:
+            self._take_slots(status, body)
+        elif status < 500:  # Even a refusal shows that somebody is there, and how quick.
+            self._see(Sight(self._probes.clock(), ping_s=self._took_s))
+        else:
+            self._fail(is_reached=True)
+
+    def _take_metrics(self, status: int, body: bytes) -> None:
+        kind, metrics = read_metrics(body) if status == 200 else ("", None)
+        if kind and metrics:
+            self._metrics = metrics
+            self._know(kind)
+            if kind == "llama.cpp" and self._probes.clock() >= self._slots_from:
+                self._ask(_SLOTS)
+            else:
+                self._see_engine(metrics)
+        elif status == 501:  # llama.cpp's answer, unless its metrics are switched on
+            self._put_off_metrics()
+            self._ask(_SLOTS)
+        elif status >= 500:
+            self._fail(is_reached=True)
+        else:
+            self._put_off_metrics()
+            self._know("")
+            self._ask(_PING)
+
+    def _take_slots(self, status: int, body: bytes) -> None:
+        slots = read_slots(body) if status == 200 else None
+        self._slots_from = self._probes.clock() + SLOTS_AGAIN_S
+        self._slots = slots[0] if slots else None
+        if self._metrics is not None:
+            self._see_engine(self._metrics)
+        elif slots:
+            self._know("llama.cpp")
+            self._see_engine(Metrics(running=slots[1]))
+        else:
+            self._know("")
+            self._ask(_PING)
+
+    def _see_engine(self, seen: Metrics) -> None:
+        at = self._probes.clock()
+        self._see(Sight(at, seen.kv_usage, seen.waiting, seen.running, self._slots))
+
+    def _know(self, kind: str) -> None:
+        """Note which engine it is, or with an empty name that it is none that tells of itself."""
+        if kind == self._probes.kinds.get(self._name, ""):
+            return
+        if kind != "llama.cpp":
+            self._slots, self._slots_from = None, -inf
+        if kind:
+            self._probes.kinds[self._name] = kind
+            logger.info("backend %s shows itself to be %s", self._name, kind)
+        else:
+            del self._probes.kinds[self._name]
+
+    def _put_off_metrics(self) -> None:
+        self._metrics_from = self._probes.clock() + METRICS_AGAIN_S
+
+    def _see(self, sight: Sight) -> None:
+        self._end()
+        self._probes.observe(self._name, sight)
+
+    def _fail(self, *, is_reached: bool) -> None:
+        """Count it. Where metrics were never seen, the next look asks for something else."""
+        self._probes.failures[self._name] += 1
+        if is_reached and self._step is _METRICS and self._name not in self._probes.kinds:
+            self._put_off_metrics()
+        self._end()
+
+    def _end(self) -> None:
+        self.rest(max(self._due - self._probes.clock(), GAP_S_MIN))
+
+    def _hang_up(self) -> None:
+        lease, self.lease = self.lease, None
+        if lease is not None:
+            lease.cancel()
+
+    def _set_timer(self, after_s: float, then: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._probes.loop.call_later(after_s, then)
