@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --require-virtualenv --quiet
 
-.PHONY: help up test lint types layers bench lock weights clean
+.PHONY: help up test lint types layers bench conduct lock weights clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -26,6 +26,10 @@ layers: .venv/dev ## imports run one way
 
 bench: .venv/up ## measure against other gateways; peers are installed into .bench
 	$(BIN)/python bench/run.py
+
+conduct: .venv/up ## measure failover, resuming, refusals, goodput, and a simulated week
+	$(BIN)/python bench/failover.py
+	$(BIN)/python bench/conductor.py
 
 weights: .venv/weights ## fetch the embedded model's weights
 
