@@ -120,7 +120,7 @@ BASELOAD = """\
 listen: 127.0.0.1:{port}
 admin: 127.0.0.1:{admin}
 backends: {{mock: {{url: "http://127.0.0.1:{backend}/v1", concurrency: 8192}}}}
-models: {{{model}: {{tiers: [{{mock: {{model: {model}}}}}]}}}}
+models: {{{model}: {{tiers: [{{mock: {{model: {model}}}}}], assemble: false}}}}
 inbound: {{connections: 16384}}
 """
 

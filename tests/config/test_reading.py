@@ -90,6 +90,21 @@ def test_scalars_of_a_sound_file():
     assert fleet.tls is None
 
 
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [("true", True), ("Yes", True), ("on", True), ("false", False), ("NO", False), ("off", False)],
+)
+def test_switches(written, expected):
+    """YAML's words for yes and no are read; the text `"false"` and numbers are mistakes."""
+    start = "backends: {a: {url: http://127.0.0.1:1}}\nmodels: {m: {tiers: [{a: {model: m}}], "
+    fleet = parse_fleet(start + f"assemble: {written}}}}}\n", "f", {})
+    for wrong in ('"false"', "0", "[]"):
+        with pytest.raises(FleetFileError, match="models.m.assemble: wants true or false"):
+            parse_fleet(start + f"assemble: {wrong}}}}}\n", "f", {})
+
+    assert expected is fleet.models["m"].assemble
+
+
 def test_anchors_and_merges():
     """Aliases repeat a value; `<<` merges mappings, and a mapping's own keys win."""
     text = f"""\

@@ -37,8 +37,11 @@ _WANTED: Final[dict[type[inspect.Type], str]] = {
     inspect.LiteralType: "a word",
     inspect.IntType: "a whole decimal number",
     inspect.FloatType: "a decimal number",
+    inspect.BoolType: "true or false",
 }
 _SCALARS: Final = {"int": "number", "float": "number", "timestamp": "date", "bool": "yes/no value"}
+_YES: Final = ("true", "yes", "on")
+"""YAML 1.1 has three words for it, in any case."""
 _BOUNDS: Final[tuple[tuple[str, Callable[[Any, Any], bool], str], ...]] = (
     ("gt", operator.gt, "more than"),
     ("ge", operator.ge, "at least"),
@@ -61,6 +64,7 @@ class Fitter:
             inspect.LiteralType: self._word,
             inspect.IntType: self._whole,
             inspect.FloatType: self._number,
+            inspect.BoolType: self._switch,
         }
 
     def fleet(self, root: Node) -> Found:
@@ -171,6 +175,11 @@ class Fitter:
         hint = nearest(word, map(str, wanted.type.values))
         self.mistakes.add(*here.place, here.path, f"unknown word `{shown(node.value)}`", hint)
         return UNSOUND
+
+    def _switch(self, node: Node, wanted: Wish, here: Found) -> Any:
+        if _short(node.tag) != "bool":
+            return self._wrong_kind(node, wanted, here)
+        return node.value.lower() in _YES
 
     def _whole(self, node: Node, wanted: Wish, here: Found) -> Any:
         return self._read_number(node, wanted, here, _WHOLE, int)
