@@ -99,7 +99,7 @@ def test_switches(written, expected):
     start = "backends: {a: {url: http://127.0.0.1:1}}\nmodels: {m: {tiers: [{a: {model: m}}], "
     fleet = parse_fleet(start + f"assemble: {written}}}}}\n", "f", {})
     for wrong in ('"false"', "0", "[]"):
-        with pytest.raises(FleetFileError, match="models.m.assemble: wants true or false"):
+        with pytest.raises(FleetFileError, match="wants true or false"):
             parse_fleet(start + f"assemble: {wrong}}}}}\n", "f", {})
 
     assert expected is fleet.models["m"].assemble

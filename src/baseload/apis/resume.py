@@ -13,6 +13,7 @@ Not here: whether the other backend has the same weights, and when to give up. T
 api-docs.deepseek.com/guides/chat_prefix_completion, docs.vllm.ai (`continue_final_message`).
 """
 
+import re
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, NamedTuple
@@ -112,6 +113,12 @@ class Said:
         """Take the next whole events that the caller was given; cheap to call late, with many."""
         if not self.is_continuable:
             return
+        if self.id is not None and (text := _plain_text(whole)) is not None:
+            self._content.append(text)
+            self._chars += len(text)
+            self.chunks += whole.count(b"\n\n")
+            self.is_continuable = self._chars <= TEXT_CHARS_MAX
+            return
         try:
             for _, chunk in chunks(whole):
                 if chunk is not None:
@@ -145,6 +152,31 @@ class Said:
         self.reasoning_keys = tuple(key for key in REASONING_KEYS if delta.get(key))
         self._reasoning.append(text)
         self.reasoning_chunks += 1
+
+
+_ONCE_EACH = (b"data: ", b'"content":"', b'"index":0', b'"delta":{', b'"finish_reason":null')
+"""What stands exactly once in every event of plain text."""
+_NEVER = (
+    b"\r", b'"tool_calls":[', b'"function_call":{', b'"refusal":"', b'"audio":{', b'"logprobs":{',
+    b'"reasoning_content":"', b'"reasoning":"', b'"error":', b'"text":"',
+)  # fmt: skip
+_TEXT = re.compile(rb'"content":"([^"\\]*(?:\\.[^"\\]*)*)"')
+_decode_text = msgspec.json.Decoder(str).decode
+
+
+def _plain_text(whole: bytes) -> str | None:
+    """Give the text of events that are all plain and written without spaces, at once; or None.
+
+    Inside a JSON string quotes are escaped, so none of the marks can be a part of what was said.
+    Reading events one by one costs about eight times as much.
+    """
+    count = whole.count(b"\n\n")
+    if any(whole.count(mark) != count for mark in _ONCE_EACH) or any(m in whole for m in _NEVER):
+        return None
+    try:
+        return _decode_text(b'"' + b"".join(_TEXT.findall(whole)) + b'"')
+    except _UNREADABLE:
+        return None
 
 
 # -- what can be continued ---------------------------------------------------------------------

@@ -15,7 +15,9 @@ import signal
 from asyncio import Future
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 from rich.markup import escape
@@ -29,6 +31,7 @@ from baseload.engines.supervisor import Engine, EngineState
 from baseload.errors import BaseloadError
 from baseload.gateway import status
 from baseload.gateway.gateway import Gateway
+from baseload.gateway.tape import Recorder
 from baseload.web.operator import Operator, make_app
 
 try:
@@ -40,11 +43,23 @@ logger = logging.getLogger("baseload.cli")
 
 GARBAGE_THRESHOLD = 20_000
 """Objects between two looks for cycles: calls leave none behind, so looking often is waste."""
+MB = 1024 * 1024
 FILES_SPARE = 256
 """Open files beyond two for each connection: logs, listening sockets, engines."""
 
 
-def up(config: Config = None) -> None:
+def up(
+    config: Config = None,
+    tape: Annotated[
+        Path | None,
+        typer.Option(
+            "--tape", metavar="FILE", help="Write events and decisions there, for `replay`."
+        ),
+    ] = None,
+    tape_mb: Annotated[
+        int, typer.Option("--tape-mb", metavar="MB", min=1, help="What the tape may grow to.")
+    ] = 64,
+) -> None:
     """Serve the fleet until Ctrl-C or SIGTERM, then drain.
 
     Open answers are waited for, as long as drain_s in the fleet file says; a second Ctrl-C waits
@@ -58,7 +73,7 @@ def up(config: Config = None) -> None:
     )
     _raise_open_files(2 * fleet.inbound.connections + FILES_SPARE)
     try:
-        run_loop(_Station(fleet, source).run())
+        run_loop(_Station(fleet, source, tape, tape_mb * MB).run())
     except (BaseloadError, OSError) as error:
         fail(f"baseload cannot start: {error}")
 
@@ -66,9 +81,11 @@ def up(config: Config = None) -> None:
 class _Station:
     """One running baseload: a gateway, its engines, the operator's port."""
 
-    def __init__(self, fleet: Fleet, source: str) -> None:
+    def __init__(self, fleet: Fleet, source: str, tape: Path | None, tape_bytes: int) -> None:
         self._fleet = fleet
         self._source = source
+        self._tape = tape
+        self._tape_bytes = tape_bytes
         self._console = Console()
         self._engines: dict[str, Engine] = {}
         self._gateway: Gateway
@@ -83,6 +100,10 @@ class _Station:
         }
         slots = {name: engine.slots for name, engine in self._engines.items()}
         self._gateway = Gateway(fleet, slots)
+        with self._taping():
+            await self._serve()
+
+    async def _serve(self) -> None:
         stop, hurry = self._listen_to_signals()
         await self._start()
         tasks = [asyncio.create_task(engine.run()) for engine in self._engines.values()]
@@ -97,6 +118,12 @@ class _Station:
             await asyncio.gather(*(engine.stop() for engine in self._engines.values()))
             await asyncio.gather(*tasks)
             self._operator.stop()
+
+    def _taping(self) -> contextlib.AbstractContextManager[object]:
+        if self._tape is None:
+            return contextlib.nullcontext()
+        gateway = self._gateway
+        return Recorder(gateway.driver, gateway.setup, self._tape, self._tape_bytes)
 
     async def _start(self) -> None:
         try:
@@ -172,6 +199,8 @@ class _Station:
             say(f"[yellow]note:[/] {escape(note)}", highlight=False)
         for name in self._engines:
             say(f"[yellow]○[/] engine {escape(name)} is starting; until then it answers 503")
+        if self._tape is not None:
+            say(f"Tape: {escape(str(self._tape))}, for `baseload replay`", highlight=False)
         model_name = next(iter(fleet.models))
         question = '"messages":[{"role":"user","content":"Say hello."}]'
         body = f'{{"model":"{model_name}","max_tokens":64,{question}}}'

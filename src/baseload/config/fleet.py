@@ -149,9 +149,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             examples=[[{"deepseek": {"model": "deepseek-chat"}}]],
         ),
     ]
-    headers_s: (
-        Annotated[Seconds, Meta(description="Longest wait for an answer's head.")] | None
-    ) = None
+    headers_s: Annotated[Seconds, Meta(description="Longest wait for an answer's head.")] | None = (
+        None
+    )
     first_byte_s: (
         Annotated[Seconds, Meta(description="Longest wait for a first byte of any kind.")] | None
     ) = None
@@ -287,9 +287,9 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     inbound: Annotated[
         Inbound, Meta(description="What a caller's connection may cost the gateway.")
     ] = Inbound()
-    overload: Annotated[
-        Overload, Meta(description="When a backend counts as overloaded.")
-    ] = Overload()
+    overload: Annotated[Overload, Meta(description="When a backend counts as overloaded.")] = (
+        Overload()
+    )
     keys: Annotated[
         tuple[Key, ...], Meta(description="Callers' keys. Not enforced yet, so it must be empty.")
     ] = ()

@@ -89,7 +89,9 @@ class Gate:
 
     def offer(self, call: Call, now: float) -> Fact:
         """Take in a new call: `ADMITTED`, `QUEUED`, or refused."""
-        self._settle(now)
+        if now >= self.due or now < self.now:
+            self._settle(now)
+        self.now = now
         assert call.id not in self._stays
         stay = self._stays[call.id] = Stay(call, self._plans[call.model])
         if call.priority == INTERACTIVE:
@@ -99,9 +101,11 @@ class Gate:
     def heard(self, call: Call, told: Told) -> Ask | None:
         """Learn from an attempt; give what to ask next while one is still out for a token."""
         now, fact = told.now, told.fact
-        self._settle(now)
+        if now >= self.due or now < self.now:
+            self._settle(now)
+        self.now = now
         stay = self._stays[call.id]
-        permit = stay.permit_of(told.backend)
+        permit = stay.first if stay.second is None else stay.permit_of(told.backend)
         if permit is None:
             return None  # The gate itself took it away.
         seat = permit.seat
@@ -154,7 +158,7 @@ class Gate:
             self.permits.release_all(stay, GONE, now)
             if self.line.waiting:
                 self.drain.note(now)
-        if stay.tokens:
+        if stay.is_charged and stay.tokens:
             self.line.correct(call, stay.tokens)
         if stay.is_budgeted:
             self.retries.release()
@@ -201,7 +205,7 @@ class Gate:
             assert is_resumed or not call.is_stream, "a text that was begun cannot begin again"
         elif call.priority == BATCH:
             permit.seat.preemptible[call.id] = permit
-        is_last = self.permits.is_last(stay, permit.seat)
+        is_last = stay.plan.is_single or self.permits.is_last(stay, permit.seat)
         return patience.send(call, permit, stay.plan.model, self.now, is_last, is_resumed)
 
     def relay(self, call: Call) -> Relay:
@@ -254,7 +258,8 @@ class Gate:
             return False
         assert stay.first is not None
         self.due = min(self.due, stay.first.seat.due)
-        if not stay.is_charged:
+        if self.line.waiting and not stay.is_charged:
+            # While nobody waits there is enough for all, and nobody owes anybody anything.
             stay.is_charged = True
             self.line.charge(stay.call)
         return True

@@ -11,7 +11,7 @@ from baseload.config.fleet import Model
 from baseload.core.dice import Dice
 from baseload.core.facts import GONE, Fact
 from baseload.core.limits import AdaptiveLimit
-from baseload.core.routing import Place, Tier
+from baseload.core.routing import Tier
 from baseload.core.seat import RESERVED_S, Account, Permit, Seat
 from baseload.core.setup import Setup
 from baseload.core.stay import Plan, Stay
@@ -41,7 +41,8 @@ class Permits:
         wants_prefix = any(
             len({target.share for target in tier.values()}) < len(tier) for tier in model.tiers
         )
-        return Plan(model, tiers, wants_prefix)
+        is_single = sum(len(tier.places) for tier in tiers) == 1
+        return Plan(model, tiers, wants_prefix, is_single)
 
     def take(self, stay: Stay, now: float) -> bool:
         """Give the call a permit of the first tier that has one; red backends only at last."""
@@ -51,7 +52,7 @@ class Permits:
             for tier in tiers:
                 if (place := tier.pick(call, tried, is_red_ok)) is not None:
                     stay.attempts += 1
-                    stay.first = self._give(stay, place, now)
+                    stay.first = place[1].take(call, place[0], now)
                     return True
             if not any(seat.is_red for seat in self.seats.values()):
                 return False
@@ -63,14 +64,10 @@ class Permits:
         tried = stay.tried | {stay.first.seat.name}
         for tier in stay.plan.tiers:
             if (place := tier.pick(stay.call, tried, False)) is not None:
-                stay.second = self._give(stay, place, now)
+                stay.second = place[1].take(stay.call, place[0], now)
                 self.hedges += 1
                 return stay.second
         return None
-
-    def _give(self, stay: Stay, place: Place, now: float) -> Permit:
-        target, seat = place
-        return seat.take(stay.call, target, now)
 
     def release(self, stay: Stay, permit: Permit) -> None:
         """Take a permit back; what was second becomes first."""

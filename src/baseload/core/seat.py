@@ -10,7 +10,18 @@ from math import ceil, inf
 from baseload.config.fleet import Overload, Target
 from baseload.core.bending import Bend, pressure
 from baseload.core.breaker import CLOSED, OPEN_S_MAX, Breaker
-from baseload.core.facts import DENIED, DROPPED, IGNORE, INTERACTIVE, SLOW, Call, Fact, Sight, Told
+from baseload.core.facts import (
+    DENIED,
+    DROPPED,
+    IGNORE,
+    INTERACTIVE,
+    SLOW,
+    SUCCESS,
+    Call,
+    Fact,
+    Sight,
+    Told,
+)
 from baseload.core.limits import AdaptiveLimit
 from baseload.core.overload import RED, Detector
 from baseload.core.pace import Pace
@@ -100,8 +111,13 @@ class Seat:
 
     def can_take(self, priority: int) -> bool:
         """Say whether a call of this class may be sent here now."""
-        breaker = self.breaker
-        if not (breaker.can_take and self.is_up and self.account.can_take(priority)):
+        breaker, account = self.breaker, self.account
+        if not (breaker.can_take and self.is_up):
+            return False
+        if account.reserved_until > -inf:
+            if not account.can_take(priority):
+                return False
+        elif account.in_flight >= account.limit.limit:
             return False
         portion = breaker.portion
         return portion == 1.0 or self.in_flight < ceil(self.limit.limit * portion)
@@ -113,7 +129,7 @@ class Seat:
         account.in_flight += 1
         if call.priority != INTERACTIVE:
             account.held_by_others += 1
-        self.tokens += call.tokens
+        self.tokens += call.prompt_tokens + call.answer_tokens
         if self.breaker.phase is not CLOSED:
             self.breaker.take(call.id, now)
             self._shape()
@@ -122,13 +138,12 @@ class Seat:
     def release(self, call: Call, permit: Permit) -> None:
         """Take a permit back."""
         account = self.account
-        assert self.in_flight > 0
-        assert account.in_flight > 0
         self.in_flight -= 1
         account.in_flight -= 1
+        assert account.in_flight >= 0
         if call.priority != INTERACTIVE:
             account.held_by_others -= 1
-        self.tokens -= call.tokens
+        self.tokens -= call.prompt_tokens + call.answer_tokens
         if permit.is_parked:
             self.parked -= 1
         if self.preemptible:
@@ -175,6 +190,8 @@ class Seat:
         lesson = fact.breaker
         if lesson is not IGNORE:
             self.detector.ended(lesson is DROPPED, now)
+        if lesson is SUCCESS and self._is_calm():
+            return
         if fact is SLOW and permit.is_parked and self.token_at > permit.taken_at:
             lesson = IGNORE  # It gave others tokens meanwhile: it is full, and not broken.
         self.breaker.learn(call.id, lesson, permit.taken_at, now)
@@ -185,6 +202,18 @@ class Seat:
             carried -= self.parked
         self.limit.learn(fact.limit, carried, permit.taken_at, now)
         self._weigh(now)
+
+    def _is_calm(self) -> bool:
+        """Say whether all is well and was well, so that a success teaches nothing more."""
+        limit = self.limit
+        return (
+            self.due == inf == self.detector.deadline
+            and not self.breaker.failures
+            and not self.breaker.rate
+            and limit.limit == limit.most
+            and self.in_flight * 5 <= limit.limit * 4
+            and self.breaker.phase is CLOSED
+        )
 
     def saw(self, sight: Sight, now: float) -> None:
         """Take in what a look at the backend showed."""

@@ -19,6 +19,8 @@ class Plan(NamedTuple):
     model: Model
     tiers: tuple[Tier, ...]
     wants_prefix: bool
+    is_single: bool
+    """There is one place, so it is always the last that could be asked."""
 
 
 class Stay:

@@ -90,10 +90,13 @@ class Attempt(Clocks):
     resumed_at = 0
     """After how many characters it was asked to go on."""
     _held_bytes = 0
-    _usage: Usage | None = None
+    usage: Usage | None = None
+    """What the backend counted, if it said so; of a stream, `script` knows."""
 
     def __init__(self, ear: Ear, send: Send, pool: Pool, has_choices: bool, now: float) -> None:
-        Clocks.__init__(self, send, now)  # As `super()`, without its cost.
+        self.send = send
+        self.sent_at = now
+        self.start_clocks(now)
         self.ear, self.pool = ear, pool
         self.has_choices = has_choices
         self.held: list[bytes] = []
@@ -102,11 +105,6 @@ class Attempt(Clocks):
     def events(self) -> int:
         """How many events of a stream held a token or a finish."""
         return 0 if self.script is None else self.script.events
-
-    @property
-    def usage(self) -> Usage | None:
-        """What the backend counted, if it said so."""
-        return self._usage if self.script is None else self.script.usage
 
     def ask(self, path: bytes, body: bytes) -> None:
         """Send the request; what comes of it is heard later."""
@@ -217,7 +215,7 @@ class Attempt(Clocks):
             fact = OVERLOADED if self._was_parked() else LOST
             self._fail(fact, "its answer is nothing but blank lines")
         else:
-            is_answer, self._usage = openai.read_answer(body)
+            is_answer, self.usage = openai.read_answer(body)
             if is_answer:
                 self.ear.heard(self, DONE)
             else:

@@ -27,10 +27,17 @@ class Clocks:
     _sign_at = 0.0
     """When the first sign of life without a token came."""
 
-    def __init__(self, send: Send, now: float) -> None:
-        self.send = send
-        self.sent_at = now
-        self.due = now + min(send.first_token_s, send.headers_s, send.first_byte_s, send.late_s)
+    send: Send
+    sent_at: float
+    due: float
+
+    def start_clocks(self, now: float) -> None:
+        """Begin to run: the request is being sent."""
+        send = self.send
+        due_s = send.first_token_s
+        due_s = min(due_s, send.headers_s)
+        due_s = min(due_s, send.first_byte_s)
+        self.due = now + (min(due_s, send.late_s))
 
     def expect_whole(self) -> None:
         """Know that nothing will be heard before the answer is whole."""

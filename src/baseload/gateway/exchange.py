@@ -16,8 +16,10 @@ from math import inf
 
 from baseload.apis import openai
 from baseload.apis.assemble import AssemblyError, to_stream
+from baseload.apis.openai import Usage
 from baseload.apis.resume import continuation
 from baseload.apis.seam import Seam
+from baseload.config.fleet import Model
 from baseload.core.facts import (
     BROKEN,
     DONE,
@@ -56,8 +58,8 @@ class Exchange(Answering):
     _is_relaying = False
     _stall_s = _quiet_s = inf
 
-    def __init__(
-        self, gateway: Plane, caller: Caller, call: Call, path: bytes, body: bytes,
+    def __init__(  # noqa: PLR0913, PLR0917 - all that one call is
+        self, gateway: Plane, caller: Caller, call: Call, model: Model, path: bytes, body: bytes,
         request_id: bytes, now: float,
     ) -> None:  # fmt: skip
         self.call = call
@@ -66,6 +68,10 @@ class Exchange(Answering):
         self._gateway = gateway
         self.path, self.body = path, body
         self._started_at = self._heard_at = now
+        if call.is_stream:
+            self.keepalive_s = model.keepalive_s or inf
+        elif model.assemble and not call.is_whole:
+            self.is_assembled = True
 
     # -- what the flow asks ------------------------------------------------------------------
 
@@ -116,11 +122,11 @@ class Exchange(Answering):
         fact, attempt = reply.fact, self._attempt
         is_relaying = self._is_relaying
         self._stop_attempts()
+        self._attempt = None  # They know each other: a ring would wait for the collector.
         self.due = inf
         now = self._gateway.gate.now
         series = self._gateway.telemetry.series(self.call.model, self._backend)
-        usage = attempt.usage if attempt is not None else None
-        series.ended(fact, now - self._started_at, usage)
+        series.ended(fact, now - self._started_at, _usage_of(attempt))
         if self._first_token_at:
             series.first_token_s.add(self._first_token_at - self._started_at)
         caller, self.caller = self.caller, None
@@ -254,7 +260,7 @@ class Exchange(Answering):
 
     def _tokens(self, attempt: Attempt) -> int:
         """Give what the answer took, as reported or as counted."""
-        if (usage := attempt.usage) is not None:
+        if (usage := _usage_of(attempt)) is not None:
             return usage.prompt_tokens + usage.completion_tokens
         return self.call.prompt_tokens + attempt.events if attempt.events else 0
 
@@ -357,3 +363,9 @@ class Exchange(Answering):
     def _tell(self, fact: Fact) -> None:
         driver = self._gateway.driver
         driver.tell(self, Told(fact, driver.clock()))
+
+
+def _usage_of(attempt: Attempt | None) -> Usage | None:
+    if attempt is None:
+        return None
+    return attempt.usage if attempt.script is None else attempt.script.usage

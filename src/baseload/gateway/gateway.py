@@ -11,7 +11,6 @@ import os
 import ssl
 import time
 from itertools import count
-from math import inf
 from random import Random
 from time import monotonic
 
@@ -21,7 +20,7 @@ from baseload.apis import openai
 from baseload.config.addresses import parse_address
 from baseload.config.fleet import Fleet
 from baseload.core.breaker import Phase
-from baseload.core.facts import Call, Fact
+from baseload.core.facts import DEFAULT, Call, Fact
 from baseload.core.gate import Gate
 from baseload.core.setup import Setup
 from baseload.errors import BaseloadError
@@ -53,6 +52,7 @@ BYTES_PER_TOKEN = 4
 FAILURE_LOG_GAP_S = 1.0
 """A failing backend is logged at most this often; every failure is counted."""
 
+_ONE = (None, 1)
 _JSON = b"content-type: application/json\r\nx-request-id: %b\r\n"
 _MODEL_PATHS = {prefix + path: path for path in openai.MODEL_PATHS for prefix in (b"", b"/v1")}
 """DeepSeek's own documentation gives a base URL without `/v1`; programs written for it keep it."""
@@ -116,6 +116,7 @@ class Gateway:
         self.address = parse_address(fleet.listen)
         self._models_body = openai.models_body(list(fleet.models), int(self.started_at))
         self._keys = Keys()
+        self._by_prefix = {name for name in fleet.models if self.gate.wants_prefix(name)}
         self._numbers = count(1)
         self._boot = os.urandom(4).hex().encode()
         self._server: asyncio.Server | None = None
@@ -203,7 +204,7 @@ class Gateway:
             return
         try:
             asked = openai.read_request(request.body)
-            priority = priority_of(request.priority)
+            priority = priority_of(request.priority) if request.priority else DEFAULT
         except openai.BadRequestError as error:
             self._refuse(client, request_id, 400, str(error), param=error.param)
             return
@@ -218,15 +219,12 @@ class Gateway:
                 number, asked.model, now + model.total_s, asked.stream is True,
                 self._keys.name(request.authorization), priority,
                 1 + len(body) // BYTES_PER_TOKEN, asked.answer_tokens(),
-                prefix_of(body) if self.gate.wants_prefix(asked.model) else 0,
+                prefix_of(body) if asked.model in self._by_prefix else 0,
                 upstream_path == b"/embeddings",
             )  # fmt: skip
-            exchange = Exchange(self, client, call, upstream_path, body, request_id, now)
-            exchange.has_choices = asked.n not in (None, 1) or upstream_path == b"/completions"
-            if call.is_stream:
-                exchange.keepalive_s = model.keepalive_s or inf
-            elif model.assemble and not call.is_whole:
-                exchange.is_assembled = True
+            exchange = Exchange(self, client, call, model, upstream_path, body, request_id, now)
+            if asked.n not in _ONE or upstream_path == b"/completions":
+                exchange.has_choices = True
             client.busy = exchange
             if not model.share_identical or not self._share(client, exchange):
                 self.driver.start(exchange, now)

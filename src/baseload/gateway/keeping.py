@@ -27,10 +27,12 @@ REFUSED_S = 600.0
 class Kept:
     """What the caller of one call has been given, or will be given as one piece."""
 
-    __slots__ = ("_assembly", "_bytes", "_pieces", "_said")
+    __slots__ = ("_assembly", "_bytes", "_is_continuable", "_pieces", "_said")
 
     def __init__(self, *, is_continuable: bool, is_assembled: bool) -> None:
-        self._said = Said() if is_continuable else None
+        self._is_continuable = is_continuable
+        self._said: Said | None = None
+        """Made only when there is much to read, or a need: most answers are short and whole."""
         self._assembly = Assembly() if is_assembled else None
         self._pieces: list[bytes] = []
         self._bytes = 0
@@ -57,7 +59,8 @@ class Kept:
         pieces, self._pieces, self._bytes = b"".join(self._pieces), [], 0
         if not pieces:
             return
-        if self._said is not None:
+        if self._is_continuable:
+            self._said = self._said or Said()
             self._said.feed(pieces)
         if self._assembly is not None:
             self._assembly.feed(pieces)

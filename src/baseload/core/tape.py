@@ -1,0 +1,367 @@
+"""How is what the gate and the flows were fed, and what they decided, kept as bytes?
+
+Think of a flight recorder. All that enters `core` passes one place in order: calls, facts, news of
+backends, the ring of the one timer. Written down with the setup that the gate was made from, that
+is enough to take every decision again, and the decisions are written beside it to compare with.
+What callers and models said never enters `core`, so no tape can hold it.
+
+A tape is a line that names its form, and then blocks: a small head with the length, the number of
+records and a checksum, and the records in msgpack. The first block holds the `Head`. Blocks end
+where the recording was flushed, so a recording that was killed is whole up to its last block.
+
+Not here: files and their bounds (`gateway.tape`), and taking the decisions again (`sim.replay`).
+"""
+
+from struct import Struct as Layout
+from typing import Annotated, Any
+from zlib import crc32
+
+import msgspec
+from msgspec import Meta
+
+from baseload.core.facts import (
+    Ask,
+    Call,
+    Fact,
+    Hedge,
+    Relay,
+    Reply,
+    Send,
+    Sight,
+    Told,
+    Wait,
+)
+from baseload.core.setup import Setup
+from baseload.errors import BaseloadError
+
+FORM = 1
+NAME = b"baseload tape "
+TITLE = NAME + b"%d\n" % FORM
+BLOCK_BYTES = 64 * 1024
+"""A block that has grown to this is closed."""
+BLOCK_BYTES_MAX = 1 << 20
+"""A block that claims to be larger is damaged; the head alone may be, up to its own bound."""
+HEAD_BYTES_MAX = 1 << 26
+TIME_S_MAX = 1e10
+"""Beyond it, a second is too little for deadlines to be told apart well; no clock gets there."""
+CLOSED = "closed"
+"""Why a tape ended that has all there was."""
+
+_LAYOUT = Layout("<III")  # the block's length in bytes, its records, its checksum
+BLOCK_HEAD_BYTES = _LAYOUT.size
+
+Time = Annotated[float, Meta(ge=0, le=TIME_S_MAX)]
+
+
+class TapeError(BaseloadError):
+    """A file that is no tape, or no sound one."""
+
+
+class Head(msgspec.Struct, frozen=True, array_like=True):
+    """What a tape begins with. `unix_s` is the calendar's time at `now`."""
+
+    version: str
+    unix_s: float
+    now: Time
+    setup: Setup
+
+
+class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One line of a tape; the tags of the kinds below are part of the tape's form."""
+
+
+class Began(Record, frozen=True, gc=False, array_like=True, tag=1):
+    """A call came. All but `now` are the call's own fields."""
+
+    now: Time
+    id: int
+    model: str
+    deadline: float
+    is_stream: bool
+    key: str
+    priority: int
+    prompt_tokens: int
+    answer_tokens: int
+    prefix: int
+    is_whole: bool
+
+    def call(self) -> Call:
+        """Give the call that came."""
+        return Call(*msgspec.structs.astuple(self)[1:])
+
+
+class Heard(Record, frozen=True, gc=False, array_like=True, tag=2):
+    """A flow was told a fact, here by its label."""
+
+    call_id: int
+    fact: str
+    now: Time
+    retry_after_s: float
+    backend: str
+    queued_s: float
+    tokens: int
+
+    def told(self) -> Told:
+        """Give what the flow was told; raises TapeError for a fact that is not known here."""
+        if (fact := _FACTS.get(self.fact)) is None:
+            raise TapeError(f"no such fact is known here: {self.fact}")
+        return Told(fact, self.now, self.retry_after_s, self.backend, self.queued_s, self.tokens)
+
+
+class Announced(Record, frozen=True, gc=False, array_like=True, tag=3):
+    """A backend's process came up or went down."""
+
+    now: Time
+    backend: str
+    is_up: bool
+
+
+class Saw(Record, frozen=True, gc=False, array_like=True, tag=4):
+    """A look at a backend showed something. All but `now` and `backend` are the sight's fields."""
+
+    now: Time
+    backend: str
+    at: float
+    kv_usage: float | None
+    waiting: int | None
+    running: int | None
+    slots: int | None
+    ping_s: float | None
+
+    def sight(self) -> Sight:
+        """Give what was seen."""
+        return Sight(*msgspec.structs.astuple(self)[2:])
+
+
+class Ticked(Record, frozen=True, gc=False, array_like=True, tag=5):
+    """The gate's timer rang."""
+
+    now: Time
+
+
+class Waited(Record, frozen=True, gc=False, array_like=True, tag=11):
+    """The flow asked to keep the caller."""
+
+    call_id: int
+
+
+class Sent(Record, frozen=True, gc=False, array_like=True, tag=12):
+    """The flow asked for an attempt, with these clocks."""
+
+    call_id: int
+    backend: str
+    model: str
+    headers_s: float
+    first_byte_s: float
+    first_token_s: float
+    late_s: float
+    is_resumed: bool
+
+
+class Hedged(Sent, frozen=True, gc=False, array_like=True, tag=13):
+    """The flow asked for a second attempt beside the first."""
+
+
+class Watched(Record, frozen=True, gc=False, array_like=True, tag=14):
+    """The flow asked to go on with the attempts that are out."""
+
+    call_id: int
+
+
+class Relayed(Record, frozen=True, gc=False, array_like=True, tag=15):
+    """The flow asked to pass the answer on."""
+
+    call_id: int
+    backend: str
+    model: str
+    stall_s: float
+
+
+class Replied(Record, frozen=True, gc=False, array_like=True, tag=16):
+    """The flow ended."""
+
+    call_id: int
+    fact: str
+    retry_after_s: float
+
+
+class Ended(Record, frozen=True, gc=False, array_like=True, tag=20):
+    """The recording ended, and why; `CLOSED` if nothing is missing."""
+
+    why: str
+
+
+Event = Began | Heard | Announced | Saw | Ticked
+Decision = Waited | Sent | Hedged | Watched | Relayed | Replied
+Line = Event | Decision | Ended
+
+_FACTS = {fact.label: fact for fact in Fact}
+_encode_into = msgspec.msgpack.Encoder().encode_into
+_head_decoder = msgspec.msgpack.Decoder(list[Head])
+_decoder = msgspec.msgpack.Decoder(list[Line])
+
+
+def decision(call_id: int, ask: Ask | Reply) -> Decision:
+    """Give the record of what a flow asked for, or of its end."""
+    kind = type(ask)
+    if kind is Send:
+        return _sent(Sent, call_id, ask)  # type: ignore[arg-type]
+    if isinstance(ask, Relay):
+        return Relayed(call_id, ask.target.backend, ask.target.model, ask.stall_s)
+    if isinstance(ask, Reply):
+        return Replied(call_id, ask.fact.label, ask.retry_after_s)
+    if isinstance(ask, Wait):
+        return Waited(call_id)
+    if isinstance(ask, Hedge):
+        return _sent(Hedged, call_id, ask.send)
+    return Watched(call_id)
+
+
+def _sent(kind: type[Sent], call_id: int, ask: Send) -> Sent:
+    target = ask.target
+    return kind(
+        call_id, target.backend, target.model, ask.headers_s, ask.first_byte_s, ask.first_token_s,
+        ask.late_s, ask.is_resumed,
+    )  # fmt: skip
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+class Packer:
+    """Makes blocks of what it hears; a driver's `tape`. `take` gives what was made since.
+
+    What cannot be written ends it: `failure` says why, and nothing is added any more. It never
+    raises, because a recording may not disturb what it records.
+    """
+
+    def __init__(self, head: Head) -> None:
+        self.failure = ""
+        self._blocks = [TITLE, block([head])]
+        self._open = bytearray()
+        self._count = 0
+
+    def began(self, call: Call, now: float) -> None:
+        """A call came."""
+        self._add(
+            Began(
+                now, call.id, call.model, call.deadline, call.is_stream, call.key, call.priority,
+                call.prompt_tokens, call.answer_tokens, call.prefix, call.is_whole,
+            )
+        )  # fmt: skip
+
+    def told(self, call_id: int, told: Told) -> None:
+        """A flow was told something."""
+        # A nought as an integer takes one byte instead of nine, and is read as the same.
+        self._add(
+            Heard(
+                call_id, told.fact.label, told.now, told.retry_after_s or 0, told.backend,
+                told.queued_s or 0, told.tokens,
+            )
+        )  # fmt: skip
+
+    def announced(self, backend: str, is_up: bool, now: float) -> None:
+        """A backend came up or went down."""
+        self._add(Announced(now, backend, is_up))
+
+    def saw(self, backend: str, sight: Sight, now: float) -> None:
+        """A look at a backend showed something."""
+        self._add(Saw(now, backend, *msgspec.structs.astuple(sight)))
+
+    def ticked(self, now: float) -> None:
+        """The gate's timer rang."""
+        self._add(Ticked(now))
+
+    def asked(self, call_id: int, ask: Ask | Reply) -> None:
+        """A flow asked for something, or ended."""
+        self._add(decision(call_id, ask))
+
+    def take(self) -> bytes:
+        """Give the blocks made since, the open one included; it is closed by that."""
+        if self._count:
+            self._close()
+        blocks, self._blocks = b"".join(self._blocks), []
+        return blocks
+
+    def _add(self, record: Record) -> None:
+        if self.failure:
+            return
+        opened = self._open
+        try:
+            _encode_into(record, opened, -1)
+        except (OverflowError, TypeError, ValueError) as error:
+            self.failure = f"{type(record).__name__}: {error}"
+            opened.clear()  # Half a record may stand at its end.
+            self._count = 0
+            return
+        self._count += 1
+        if len(opened) >= BLOCK_BYTES:
+            self._close()
+
+    def _close(self) -> None:
+        self._blocks.append(_block(bytes(self._open), self._count))
+        self._open.clear()
+        self._count = 0
+
+
+def block(records: list[Any]) -> bytes:
+    """Give records as one block."""
+    body = bytearray()
+    for record in records:
+        _encode_into(record, body, -1)
+    return _block(bytes(body), len(records))
+
+
+def _block(body: bytes, count: int) -> bytes:
+    return _LAYOUT.pack(len(body), count, _checksum(body, count)) + body
+
+
+def _checksum(body: bytes, count: int) -> int:
+    return crc32(body, count)
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+def block_length(head: bytes, most: int = BLOCK_BYTES_MAX) -> int:
+    """Give how many bytes follow a block's head; raises TapeError if that cannot be."""
+    length, count, _ = _LAYOUT.unpack(head)
+    if not 0 < count <= length <= most:
+        raise TapeError("it is not the beginning of a block")
+    return int(length)
+
+
+def read_head(head: bytes, body: bytes) -> Head:
+    """Give what stands in a tape's first block; raises TapeError."""
+    try:
+        (found,) = _head_decoder.decode(_array(head, body))
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise TapeError(f"its head cannot be read{_by_whom(head, body)}: {error}") from error
+    return found
+
+
+def _by_whom(head: bytes, body: bytes) -> str:
+    """Say who wrote a head that may be sound, and only have another form than ours."""
+    try:
+        match msgspec.msgpack.decode(_array(head, body)):
+            case [[str(version), *_]]:
+                return f" (written by baseload {version[:40]})"
+    except (msgspec.MsgspecError, ValueError):
+        pass
+    return ""
+
+
+def read_block(head: bytes, body: bytes) -> list[Line]:
+    """Give the records in a block; raises TapeError."""
+    try:
+        return _decoder.decode(_array(head, body))
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise TapeError(f"a record cannot be read: {error}") from error
+
+
+def _array(head: bytes, body: bytes) -> bytes:
+    """Give a block in the form of one msgpack array."""
+    _, count, checksum = _LAYOUT.unpack(head)
+    if _checksum(body, count) != checksum:
+        raise TapeError("its checksum is wrong")
+    return b"\xdd%b%b" % (count.to_bytes(4, "big"), body)
