@@ -19,7 +19,7 @@ from baseload.core.facts import (
     Told,
 )
 from baseload.core.gate import Gate
-from baseload.gateway.driver import SWEEP_S, Driver
+from baseload.gateway.driver import SWEEP_S, TIMER_S_MIN, Driver
 from baseload.sim import driver as simulated
 from baseload.sim.kernel import Kernel
 from tests.core import worlds
@@ -171,6 +171,22 @@ def test_a_loop_that_is_held_up_is_late_for_a_while():
     assert driver.lag_s < driver.lag_max_s
 
 
+def test_a_timer_that_rings_early_is_set_anew_and_decides_nothing():
+    """Loops round: a timer a little early must not spin until its time has come."""
+    gate = _gate(limit=1)
+    driver, loop = _driver(gate)
+    driver.tape = notes = Notes()
+    gate.due = 0.0004
+    for _ in range(3):
+        driver._ring()
+    timers = [timer for timer in loop._scheduled if not timer.cancelled()]
+    loop.close()
+
+    assert [] == notes.lines
+    assert all(timer.when() - loop.time() > TIMER_S_MIN / 2 for timer in timers)
+    assert 3 == len(timers)
+
+
 def test_a_tape_has_everything_that_decides():
     """Arrivals, facts, notices, announcements, looks and ticks, in order, and what was asked."""
     gate = _gate(limit=1)
@@ -183,6 +199,7 @@ def test_a_tape_has_everything_that_decides():
     driver.observe("a", sight)
     driver.tell(first, Told(Fact.DONE, 0.5))
     driver.announce("a", is_up=False)
+    gate.due = 0.0
     driver._ring()
     loop.close()
 

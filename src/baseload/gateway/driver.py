@@ -36,6 +36,10 @@ from baseload.core.flow import Flow, carry
 from baseload.core.gate import Gate
 
 SWEEP_S = 0.05
+TIMER_S_MIN = 0.001
+"""Loops round to milliseconds: a timer that rings early would ring again until it is time."""
+TIMER_NOISE_S = 1e-6
+"""What sums of floats may be off by."""
 FAILED_CLOCK_S = 1.0
 """When a clock is looked at again after a defect of ours kept it from being minded."""
 
@@ -214,8 +218,12 @@ class Driver:
 
     def _ring(self) -> None:
         """Tick the gate. A timer of coarse resolution may ring early: then it is set anew."""
-        self._alarm, self._alarm_at = None, inf
         now = self.clock()
+        if self.gate.due - now > TIMER_NOISE_S:
+            self._alarm = self._loop.call_later(max(self.gate.due - now, TIMER_S_MIN), self._ring)
+            self._alarm_at = self.gate.due
+            return
+        self._alarm, self._alarm_at = None, inf
         if self.tape is not None:
             self.tape.ticked(now)
         self.gate.tick(now)
