@@ -72,7 +72,8 @@ class Permit:
 class Seat:
     """One backend. `portion` is how much of its share it gets now, from 0 to 1."""
 
-    __slots__ = ("account", "bend", "breaker", "detector", "due", "in_flight", "is_red", "is_up",
+    __slots__ = ("account", "bend", "breaker", "detector", "due", "in_flight", "is_calm", "is_red",
+                 "is_up",
                  "limit", "mends_at", "name", "overload", "pace", "parked", "portion",
                  "preemptible", "token_at", "tokens")  # fmt: skip
 
@@ -100,6 +101,8 @@ class Seat:
         self.is_red = False
         self.portion = 1.0
         self.due = inf
+        self.is_calm = False
+        """Nothing is wrong, and nothing was that is still remembered."""
 
     def is_usable(self) -> bool:
         """Say whether the backend may be asked at all, permits aside."""
@@ -190,8 +193,10 @@ class Seat:
         lesson = fact.breaker
         if lesson is not IGNORE:
             self.detector.ended(lesson is DROPPED, now)
-        if lesson is SUCCESS and self._is_calm():
-            return
+        if lesson is SUCCESS and self.is_calm:
+            limit = self.limit
+            if limit.limit == limit.most and self.in_flight * 5 <= limit.limit * 4:
+                return  # All is well and was well: it teaches nothing more.
         if fact is SLOW and permit.is_parked and self.token_at > permit.taken_at:
             lesson = IGNORE  # It gave others tokens meanwhile: it is full, and not broken.
         self.breaker.learn(call.id, lesson, permit.taken_at, now)
@@ -202,18 +207,7 @@ class Seat:
             carried -= self.parked
         self.limit.learn(fact.limit, carried, permit.taken_at, now)
         self._weigh(now)
-
-    def _is_calm(self) -> bool:
-        """Say whether all is well and was well, so that a success teaches nothing more."""
-        limit = self.limit
-        return (
-            self.due == inf == self.detector.deadline
-            and not self.breaker.failures
-            and not self.breaker.rate
-            and limit.limit == limit.most
-            and self.in_flight * 5 <= limit.limit * 4
-            and self.breaker.phase is CLOSED
-        )
+        self._note_calm()
 
     def saw(self, sight: Sight, now: float) -> None:
         """Take in what a look at the backend showed."""
@@ -250,3 +244,13 @@ class Seat:
         self.is_red = self.detector.level is RED
         self.portion = self.bend.portion * self.breaker.portion
         self.due = min(self.breaker.deadline, self.detector.deadline, self.bend.deadline)
+        self._note_calm()
+
+    def _note_calm(self) -> None:
+        breaker = self.breaker
+        self.is_calm = (
+            self.due == inf
+            and breaker.phase is CLOSED
+            and not breaker.failures
+            and not breaker.rate
+        )

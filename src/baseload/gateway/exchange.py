@@ -85,11 +85,14 @@ class Exchange(Answering):
         self._stop_attempts()
         self._backend = ask.target.backend
         self._attempt = self._make(ask)
+        if self.keepalive_s < inf:
+            self.due = self._next_due()
 
     def hedge(self, ask: Hedge) -> None:
         """Make a second attempt beside the first."""
         self._gateway.telemetry.hedges += 1
         self._second = self._make(ask.send)
+        self.due = self._next_due()
 
     def relay(self, ask: Relay) -> None:
         """Commit: from here on what comes is the caller's."""
@@ -161,13 +164,8 @@ class Exchange(Answering):
         else:
             assert self._kept is None, "a text that was begun cannot begin again"
         attempt.ask(path, body)
-        due = min(attempt.due, self.call.deadline)
-        if self._second is None and self._attempt is not None and not self._attempt.is_over:
-            due = min(due, self._attempt.due)
-        keepalive_s = self.keepalive_s
-        if keepalive_s < inf:
-            due = min(due, max(self._heard_at, self._kept_alive_at) + keepalive_s)
-        self.due = due
+        due, deadline = attempt.due, self.call.deadline
+        self.due = due if due < deadline else deadline  # noqa: FURB136 - min() costs more
         return attempt
 
     def _begin_anew(self, attempt: Attempt, body: bytes) -> bytes:

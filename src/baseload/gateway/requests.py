@@ -150,6 +150,8 @@ class Reader:
             self._hosts += 1
         elif name == b"content-length":
             self._length = int(value)
+        elif name == b"authorization":
+            self._request.authorization = value
         elif name == b"transfer-encoding":
             self._is_chunked = True
             if value.lower() != b"chunked":
@@ -162,14 +164,11 @@ class Reader:
             self._read_own(name, value)
 
     def _read_own(self, name: bytes, value: bytes) -> None:
-        """Read what says who calls, and how."""
-        request = self._request
-        if name == b"authorization":
-            request.authorization = value
-        elif name == b"x-baseload-priority":
-            request.priority = value
+        """Read what a caller says to us alone."""
+        if name == b"x-baseload-priority":
+            self._request.priority = value
         elif _REQUEST_ID.fullmatch(value):
-            request.request_id = value
+            self._request.request_id = value
 
     def on_headers_complete(self) -> None:
         """Check what can be said before the body."""

@@ -180,7 +180,7 @@ class _Player:
         except Exception as error:  # Whatever a setup can do wrong, this file did.
             raise TapeError(f"no gate can be made from its setup: {error!r}") from error
         self._watched = call_id
-        self._flows: dict[int, tuple[Call, Flow]] = {}
+        self._flows: dict[int, Flow] = {}
         self._newest = 0
         self._given: Decision | None = None
         """What came of the latest event, until the recorded decision is compared with it."""
@@ -233,7 +233,7 @@ class _Player:
         self._newest = max(self._newest, call.id)
         self.verdict.calls += 1
         self._note(call.id, line)
-        self._flows[call.id] = call, carry(call, self._gate, line.now)
+        self._flows[call.id] = carry(call, self._gate, line.now)
         self._step(call.id, None)
 
     def _hear(self, line: Heard) -> None:
@@ -254,7 +254,7 @@ class _Player:
         self._step(line.call_id, told)
 
     def _step(self, call_id: int, told: Told | None) -> None:
-        _, flow = self._flows[call_id]
+        flow = self._flows[call_id]
 
         def step() -> None:
             try:
