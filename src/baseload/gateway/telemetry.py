@@ -193,3 +193,28 @@ class Telemetry:
             flight.add_metric([name], seat.in_flight)
             limit.add_metric([name], seat.limit.limit)
         yield from (up, flight, limit)
+        yield from self._feelings()
+
+    def _feelings(self) -> Iterator[Metric]:
+        """How each backend does, as the gate sees it."""
+        labels = ["backend"]
+        level = GaugeMetricFamily(
+            "baseload_backend_level", "0 is green, 1 yellow, 2 red.", labels=labels
+        )
+        portion = GaugeMetricFamily(
+            "baseload_backend_portion", "Part of its share that it gets now.", labels=labels
+        )
+        parked = GaugeMetricFamily(
+            "baseload_provider_queued", "Calls queued at the provider, without a token.",
+            labels=labels,
+        )  # fmt: skip
+        tokens = GaugeMetricFamily(
+            "baseload_outstanding_tokens", "What calls in flight are expected to cost.",
+            labels=labels,
+        )  # fmt: skip
+        for name, seat in self._gate.seats.items():
+            level.add_metric([name], int(seat.detector.level))
+            portion.add_metric([name], seat.portion)
+            parked.add_metric([name], seat.parked)
+            tokens.add_metric([name], seat.tokens)
+        yield from (level, portion, parked, tokens)
