@@ -352,3 +352,23 @@ def test_models():
 
     assert one == json.loads(openai.model_body("m", 7))
     assert {"object": "list", "data": [one]} == json.loads(openai.models_body(["m"], 7))
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ('"max_tokens": 7', 7),
+        ('"max_tokens": 7, "max_completion_tokens": 9', 9),
+        ("", openai.ANSWER_TOKENS),
+        ('"max_tokens": "many"', openai.ANSWER_TOKENS),
+        ('"max_tokens": -1', openai.ANSWER_TOKENS),
+        ('"max_tokens": true', openai.ANSWER_TOKENS),
+        ('"max_tokens": 1e99', openai.ANSWER_TOKENS),
+        (f'"max_tokens": {10**30}', openai.ANSWER_TOKENS),
+    ],
+)
+def test_expected_answer_tokens(fields, expected):
+    """What a request bounds its answer to; nonsense bounds nothing, and is not our business."""
+    body = f'{{"model": "m"{", " if fields else ""}{fields}}}'
+
+    assert expected == openai.read_request(body.encode()).answer_tokens()

@@ -19,8 +19,13 @@ from baseload.apis.sse import data_of
 
 MODEL_PATHS = (b"/chat/completions", b"/completions", b"/embeddings")
 """Paths below the base URL that ask a model."""
+ANSWER_TOKENS_MAX = 1 << 20
+"""Who asks for more than any model gives has not bounded the answer."""
 ANSWER_TOKENS = 256
 """What an answer is expected to take if the request does not bound it."""
+ANSWER_TOKENS_MAX = 1 << 17
+"""The most that an answer is expected to take: a number that no model could reach must not make a
+backend look full, nor put its key into a debt that it never pays off."""
 
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -42,7 +47,7 @@ class Request(msgspec.Struct, gc=False):
     def answer_tokens(self) -> int:
         """Give how long the answer may become, or what is usual where that is not said."""
         most = self.max_completion_tokens or self.max_tokens
-        return most if type(most) is int and most > 0 else ANSWER_TOKENS
+        return most if type(most) is int and 0 < most <= ANSWER_TOKENS_MAX else ANSWER_TOKENS
 
 
 class BadRequestError(ValueError):

@@ -113,10 +113,11 @@ class Said:
         """Take the next whole events that the caller was given; cheap to call late, with many."""
         if not self.is_continuable:
             return
-        if self.id is not None and (text := _plain_text(whole)) is not None:
+        if self.id is not None and (plain := _plain_text(whole)) is not None:
+            text, count = plain
             self._content.append(text)
             self._chars += len(text)
-            self.chunks += whole.count(b"\n\n")
+            self.chunks += count
             self.is_continuable = self._chars <= TEXT_CHARS_MAX
             return
         try:
@@ -164,8 +165,10 @@ _TEXT = re.compile(rb'"content":"([^"\\]*(?:\\.[^"\\]*)*)"')
 _decode_text = msgspec.json.Decoder(str).decode
 
 
-def _plain_text(whole: bytes) -> str | None:
-    """Give the text of events that are all plain and written without spaces, at once; or None.
+def _plain_text(whole: bytes) -> tuple[str, int] | None:
+    """Read events that are all plain and written without spaces, at once; None if they are not.
+
+    Gives their text, and how many of them held any.
 
     Inside a JSON string quotes are escaped, so none of the marks can be a part of what was said.
     Reading events one by one costs about eight times as much.
@@ -173,8 +176,9 @@ def _plain_text(whole: bytes) -> str | None:
     count = whole.count(b"\n\n")
     if any(whole.count(mark) != count for mark in _ONCE_EACH) or any(m in whole for m in _NEVER):
         return None
+    texts = _TEXT.findall(whole)
     try:
-        return _decode_text(b'"' + b"".join(_TEXT.findall(whole)) + b'"')
+        return _decode_text(b'"' + b"".join(texts) + b'"'), count - texts.count(b"")
     except _UNREADABLE:
         return None
 
