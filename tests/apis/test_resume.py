@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from baseload.apis import resume
 from baseload.apis.resume import (
@@ -19,6 +21,7 @@ from baseload.apis.resume import (
     continuation,
     ways_of,
 )
+from tests import FUZZ
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
 
@@ -121,6 +124,91 @@ def test_said_is_bounded(monkeypatch):
     assert said_of({"content": "12345"}).is_continuable
     assert not said_of({"content": "12345"}, {"content": "6"}).is_continuable
     assert not said_of({"reasoning": "123"}, {"content": "456"}).is_continuable
+
+
+# -- what was said, read at once -----------------------------------------------------------------
+
+COMPACT = (",", ":")
+"""How servers write; only such events are read at once."""
+SPACED = (", ", ": ")
+FACE = {"id": "c-1", "object": "chat.completion.chunk", "created": 7, "model": "m-1"}
+USAGE = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
+SHAPES = {
+    "openai": lambda text: ({"content": text}, {"logprobs": None}),
+    "vllm": lambda text: ({"content": text}, {"logprobs": None, "token_ids": None}),
+    "vllm_thinks": lambda text: ({"reasoning_content": text}, {"logprobs": None}),
+    "deepseek": lambda text: ({"content": text, "reasoning_content": None}, {"logprobs": None}),
+    "deepseek_thinks": lambda text: ({"content": None, "reasoning_content": text}, {}),
+    "tool": lambda text: ({"tool_calls": [{"index": 0, "function": {"arguments": text}}]}, {}),
+    "nulls": lambda text: ({"content": text, "tool_calls": None, "refusal": None}, {}),
+    "refusal": lambda text: ({"content": text, "refusal": text}, {}),
+    "role": lambda text: ({"role": "assistant", "content": ""}, {}),
+    "nothing": lambda text: ({}, {}),
+    "finish": lambda text: ({"content": text}, {"finish_reason": "stop"}),
+    "second": lambda text: ({"content": text}, {"index": 1}),
+}
+PLAIN_SHAPES = st.sampled_from(["openai", "vllm", "deepseek", "nulls"])
+MARKS = ("", '"', "\\", '\\"', "\n\n", "data: ", ": x\n\n", "\r\n", "é", "😀", "\0", "\\u0041")
+MARKS += ('"content":"', '"content":"x"', '"index":0', '"error":', '"delta":{')
+TEXTS = st.one_of(st.text(max_size=8), st.sampled_from(MARKS))
+PLAIN_EVENTS = st.tuples(PLAIN_SHAPES, TEXTS)
+OTHER_EVENTS = st.tuples(st.sampled_from([*SHAPES, "usage", "comment", "end"]), TEXTS)
+
+
+def written(shape, text, separators, is_ascii):
+    """Give one event as a server of that shape writes it."""
+    if shape == "comment":
+        return b": keep-alive\n\n"
+    if shape == "end":
+        return b"data: [DONE]\n\n"
+    chunk = FACE | {"choices": [], "usage": USAGE}
+    if shape != "usage":
+        delta, more = SHAPES[shape](text)
+        choice = {"index": 0, "delta": delta, "finish_reason": None} | more
+        chunk = FACE | {"choices": [choice]}
+    data = json.dumps(chunk, ensure_ascii=is_ascii, separators=separators)
+    return f"data: {data}\n\n".encode()
+
+
+def known(said):
+    """Give all that is known of what was said."""
+    texts = said.content, said.reasoning
+    return texts, said.chunks, said.reasoning_chunks, said.is_continuable, said.id, said.has_role
+
+
+@FUZZ
+@given(
+    st.lists(st.one_of(PLAIN_EVENTS, PLAIN_EVENTS, OTHER_EVENTS), max_size=12),
+    st.lists(st.integers(1, 12), max_size=12),
+    st.booleans(),
+)
+@example([("openai", '"content":"'), ("openai", ""), ("usage", "")], [3], False)
+@example([("openai", "a"), ("comment", ""), ("openai", "data: ")], [3], False)
+@example([("openai", ""), ("vllm_thinks", "Hm"), ("openai", "x")], [1, 1], False)
+@example([("openai", "a"), ("openai", '"},{"content":"b"'), ("tool", "x")], [1, 2], True)
+def test_events_read_at_once_say_what_they_say_one_by_one(events, batches, is_ascii):
+    """However they are shaped and batched, whatever their text looks like, nothing is different."""
+    at_once, one_by_one = Said(), Said()
+    rest = [("role", ""), *events]
+    for event in rest:
+        one_by_one.feed(written(*event, SPACED, is_ascii))
+    for size in [1, *batches, len(rest)]:
+        batch, rest = rest[:size], rest[size:]
+        at_once.feed(b"".join(written(*event, COMPACT, is_ascii) for event in batch))
+
+    assert known(one_by_one) == known(at_once)
+
+
+def test_plain_events_are_read_at_once(monkeypatch):
+    """Text in a server's usual form costs no look at each event, and is the same all the same."""
+    said = said_of({"role": "assistant", "content": ""})
+    monkeypatch.setattr(resume, "chunks", None)
+    for shape in ("openai", "vllm", "deepseek", "nulls"):
+        texts = [f'{shape} "\\', "é😀\n\n", '"content":"']
+        said.feed(b"".join(written(shape, text, COMPACT, False) for text in texts))
+
+    assert (12, True) == (said.chunks, said.is_continuable)
+    assert 4 == said.content.count('"\\é😀\n\n"content":"')
 
 
 # -- what can be continued -----------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from baseload.core.bending import HOLD_S, STEP_S, Bend, pressure
+from baseload.core.bending import HOLD_S, Bend, pressure
 from baseload.core.overload import GREEN, RED, YELLOW
 
 
@@ -70,16 +70,6 @@ def test_evidence_on_the_way_up_stops_it():
     bend.press(0.25, HOLD_S + 1.0)
 
     assert ((0.5, 2 * HOLD_S + 0.5), 0.25) == (held, bend.portion)
-
-
-def test_a_recovered_backend_begins_with_little():
-    """After a restart a quarter is given, and the rest in steps."""
-    bend = Bend()
-    bend.restart(0.0)
-
-    assert [0.25, 0.5, 0.75, 1.0] == _portions(
-        bend, [0.0, HOLD_S, HOLD_S + STEP_S, HOLD_S + 2 * STEP_S]
-    )
 
 
 @settings(deadline=None)

@@ -15,7 +15,6 @@ from baseload.core.limits import (
     HOLD_S_MIN,
     STRAIN_GAP_S,
     AdaptiveLimit,
-    FixedLimit,
 )
 
 REFUSAL_S = 0.05
@@ -77,16 +76,6 @@ class Account:
 
     def _at(self, seconds: float, what: int) -> None:
         heappush(self.heap, (self.now + seconds, next(self.order), what, self.now))
-
-
-def test_a_fixed_limit_learns_nothing():
-    """The operator's number stays, whatever happens."""
-    limit = FixedLimit(7)
-    for lesson in Lesson:
-        limit.learn(lesson, 3, 0.0, 1.0)
-    limit.strained(100.0, 2.0)
-
-    assert 7 == limit.limit
 
 
 @pytest.mark.parametrize("call_s", [5.0, 0.2])

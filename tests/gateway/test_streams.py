@@ -13,6 +13,7 @@ from tests.gateway.harness import (
     chat,
     on_both_loops,
     on_uvloop,
+    request,
     start_gateway,
     token,
     until,
@@ -110,6 +111,35 @@ async def test_a_last_event_without_its_empty_line_is_whole(event, missing):
         answer = await ask(gateway, chat(stream=True))
 
         assert answer.body == TWO + last + b"\n\n" + (b"" if event is not FINISH else DONE)
+        assert ended(gateway) == {"b0": "done"}
+
+
+@on_uvloop
+async def test_one_of_several_answers_without_an_end_makes_none_of_them_whole():
+    """A terminator does not make up for a finish reason: the caller hears that one is missing."""
+    other = _event({"index": 1, "delta": {"content": "b"}})
+    async with (
+        Provider(begin() + chunk(TWO + other + FINISH + DONE) + END) as provider,
+        start_gateway(provider) as gateway,
+    ):
+        answer = await ask(gateway, chat(stream=True, n=2))
+
+        assert b"[DONE]" not in answer.body
+        assert b"stream_broken" in answer.body
+
+
+@on_uvloop
+async def test_a_completion_that_ends_without_the_terminator_is_whole():
+    """Some servers leave it out after their finish reason; the caller gets it all the same."""
+    sent = _event({"text": "once"}) + _event({"text": "", "finish_reason": "stop"})
+    body = {"model": "m", "prompt": "p", "stream": True}
+    async with (
+        Provider(begin() + chunk(sent) + END) as provider,
+        start_gateway(provider) as gateway,
+    ):
+        answer = await ask(gateway, request(body, path="/v1/completions"))
+
+        assert answer.body == sent + DONE
         assert ended(gateway) == {"b0": "done"}
 
 

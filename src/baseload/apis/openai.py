@@ -23,9 +23,6 @@ ANSWER_TOKENS_MAX = 1 << 20
 """Who asks for more than any model gives has not bounded the answer."""
 ANSWER_TOKENS = 256
 """What an answer is expected to take if the request does not bound it."""
-ANSWER_TOKENS_MAX = 1 << 17
-"""The most that an answer is expected to take: a number that no model could reach must not make a
-backend look full, nor put its key into a debt that it never pays off."""
 
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -151,6 +148,7 @@ class _Delta(msgspec.Struct, gc=False):
 
 
 class _Choice(msgspec.Struct, gc=False):
+    index: Any = 0
     delta: _Delta | None = None
     text: Any = None
     finish_reason: Any = None
@@ -230,6 +228,15 @@ def read_finish(event: bytes) -> tuple[str, bool]:
     choices = chunk.choices or []
     reasons = [choice.finish_reason for choice in choices if choice.finish_reason]
     return str(reasons[0]) if reasons else "", any(choice.says_something() for choice in choices)
+
+
+def read_choices(event: bytes) -> list[tuple[str, bool]]:
+    """Give the answers that an event speaks of, by their index, and whether each is finished."""
+    try:
+        chunk = _decode_chunk((data_of(event) or b"").strip())
+    except _UNREADABLE:
+        return []
+    return [(str(choice.index), bool(choice.finish_reason)) for choice in chunk.choices or []]
 
 
 def is_json(event: bytes) -> bool:

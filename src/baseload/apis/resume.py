@@ -115,7 +115,8 @@ class Said:
             return
         if self.id is not None and (plain := _plain_text(whole)) is not None:
             text, count = plain
-            self._content.append(text)
+            if text:
+                self._content.append(text)
             self._chars += len(text)
             self.chunks += count
             self.is_continuable = self._chars <= TEXT_CHARS_MAX

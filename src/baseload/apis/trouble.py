@@ -48,8 +48,9 @@ def status_of_event(event: bytes) -> int:
     """Give the status that an error inside a stream would have had in place of the stream."""
     error = _error_in(data_of(event) or b"")
     for value in (error.get("code"), error.get("status"), error.get("http_status")):
-        is_digits = isinstance(value, str) and len(value) == 3 and value.isdecimal()
-        number = int(value) if is_digits else value
+        number = value
+        if isinstance(value, str) and len(value) == 3 and value.isdecimal():
+            number = int(value)
         if isinstance(number, int) and 400 <= number < 600:
             return status_of_body(data_of(event) or b"", number)
     names, sentence = _words(error)

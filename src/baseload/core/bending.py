@@ -15,8 +15,6 @@ from baseload.core.overload import RED, YELLOW, Level
 
 STEP = 0.25
 """Coarse, so that noise in the evidence does not move the split at every look."""
-BEGIN = 0.25
-"""What a recovered backend is trusted with at first."""
 YELLOW_PORTION = 0.5
 STRAIN_MIN = 0.8
 """Fuller than this, a backend's answers slow down long before it refuses any."""
@@ -50,10 +48,6 @@ class Bend:
         if step <= self.portion:
             self.portion = max(step, 0.0)
             self.deadline = now + HOLD_S
-
-    def restart(self, now: float) -> None:
-        """Begin anew with little: the backend has only just recovered."""
-        self.portion, self.deadline = BEGIN, now + HOLD_S
 
     def settle(self, now: float) -> None:
         """Become what time alone makes of it: one step up at each deadline that has passed."""

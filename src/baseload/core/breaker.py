@@ -153,12 +153,13 @@ class Breaker:
         self.open_s = max(self.open_s, KEY_OPEN_S_MIN)
         self._open(now, KEY_OPEN_S_MAX)
 
-    def reset(self) -> None:
+    def reset(self, now: float = -inf) -> None:
         """Close and forget: the backend is a new process."""
         self.phase, self.failures, self.open_s = CLOSED, 0, OPEN_S_MIN
         self.rate, self.samples = 0.0, 0
         self.portion, self.deadline = 1.0, inf
         self.elders = set()  # Earlier probes that are still out.
+        self.heeds_from = max(self.heeds_from, now)
         self._await_probe()
 
     def _weigh(self, failed: float) -> None:

@@ -137,7 +137,7 @@ class Gate:
         if fact is PREEMPTED:
             stay.attempts -= 1
             return ADMITTED if self._take(stay) else self._wait(stay, UNAVAILABLE)
-        if stay.attempts >= ATTEMPTS_MAX or stay.resumes > RESUMES_MAX:
+        if stay.attempts >= ATTEMPTS_MAX or stay.resumes >= RESUMES_MAX:
             return fact
         if stay.committed is not None and call.is_stream:
             stay.bar_strangers()
@@ -175,7 +175,7 @@ class Gate:
         self._settle(now)
         seat = self.seats[backend]
         if is_up and not seat.is_up:
-            seat.start_afresh()
+            seat.start_afresh(now)
         seat.is_up = is_up
         self.due = min(self.due, seat.due)
         self._grant()
@@ -315,7 +315,7 @@ class Gate:
     def _preempt(self, stay: Stay) -> bool:
         """Take the permit of the newest batch call that has no token yet."""
         for seat in self.permits.candidates(stay, stay.tried):
-            if not seat.preemptible or not seat.is_usable():
+            if not seat.preemptible or not seat.would_take_one():
                 continue
             victim = self._stays[next(reversed(seat.preemptible))]
             self.permits.release_all(victim, PREEMPTED, self.now)

@@ -16,7 +16,6 @@ Not here: who waits, and how long a provider wants to be left alone.
 """
 
 from math import inf
-from typing import Protocol
 
 from baseload.core.facts import DROPPED, IGNORE, SUCCESS, Lesson
 
@@ -49,42 +48,6 @@ STRAIN_SHARE_MIN = 0.25
 
 _GROWS_FASTEST_S = 20.0
 """Quiet time after which growth has surely reached its most; keeps the power's result small."""
-
-
-class Limit(Protocol):
-    """What the gate asks of any limit."""
-
-    @property
-    def limit(self) -> int:
-        """Calls that may be in flight now."""
-
-    def learn(self, lesson: Lesson, in_flight: int, taken_at: float, now: float) -> None:
-        """Take the lesson of an attempt that was sent at `taken_at`.
-
-        `in_flight` are the calls in flight after its permit came back; for `ALIVE` it still counts.
-        """
-
-    def strained(self, strain: float, now: float, carried: int = 0) -> None:
-        """Hear how many times longer than usual first tokens take.
-
-        `carried` is how many calls the backend surely works on, where that is known.
-        """
-
-
-class FixedLimit:
-    """The operator's number."""
-
-    __slots__ = ("limit",)
-
-    def __init__(self, limit: int) -> None:
-        assert limit >= 1
-        self.limit = limit
-
-    def learn(self, lesson: Lesson, in_flight: int, taken_at: float, now: float) -> None:
-        """Learn nothing."""
-
-    def strained(self, strain: float, now: float, carried: int = 0) -> None:
-        """Learn nothing."""
 
 
 class AdaptiveLimit:

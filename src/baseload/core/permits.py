@@ -21,13 +21,16 @@ class Permits:
     """All backends and their accounts, and where each model may be answered."""
 
     def __init__(self, setup: Setup, rng: Dice) -> None:
-        accounts: dict[str, Account] = {}
-        self.seats: dict[str, Seat] = {}
+        bounds: dict[str, tuple[int, int]] = {}
+        owners = {name: setup.accounts.get(name, f"\0{name}") for name in setup.concurrency}
         for name, start in setup.concurrency.items():
             most = max(start, setup.ceilings.get(name, start))
-            owner = setup.accounts.get(name, f"\0{name}")
-            account = accounts.setdefault(owner, Account(AdaptiveLimit(start, most)))
-            self.seats[name] = Seat(name, account, setup.overload)
+            known = bounds.get(owners[name], (0, 0))  # Of an account's backends the largest counts.
+            bounds[owners[name]] = (max(known[0], start), max(known[1], most))
+        accounts = {name: Account(AdaptiveLimit(*bound)) for name, bound in bounds.items()}
+        self.seats = {
+            name: Seat(name, accounts[owner], setup.overload) for name, owner in owners.items()
+        }
         self.accounts = list(accounts.values())
         self.plans = {name: self._plan(model, rng) for name, model in setup.models.items()}
         self.hedges = 0

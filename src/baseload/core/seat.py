@@ -125,6 +125,12 @@ class Seat:
         portion = breaker.portion
         return portion == 1.0 or self.in_flight < ceil(self.limit.limit * portion)
 
+    def would_take_one(self) -> bool:
+        """Say whether a permit that comes back could be given out again: not above the limit."""
+        most, account = self.limit.limit, self.account
+        room = ceil(most * self.breaker.portion)
+        return self.is_usable() and account.in_flight <= most and self.in_flight <= room
+
     def take(self, call: Call, target: Target, now: float) -> Permit:
         """Give out a permit; the gate has seen that `can_take`."""
         account = self.account
@@ -214,9 +220,9 @@ class Seat:
         self.detector.saw(sight, self.in_flight, now)
         self._weigh(now)
 
-    def start_afresh(self) -> None:
+    def start_afresh(self, now: float) -> None:
         """Become a new process, which nobody blames for what the last one did."""
-        self.breaker.reset()
+        self.breaker.reset(now)
         self.detector.reset()
         self.bend = Bend()
         self._shape()

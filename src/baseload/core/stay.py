@@ -41,7 +41,7 @@ class Stay:
     """Whose answer the caller has been given a part of."""
     is_charged = False
     is_budgeted = False
-    """A retry or hedge of this call is counted against the budget."""
+    """A retry of this call is counted against the budget."""
     tokens = 0
     """What the call really took, once that is known."""
 

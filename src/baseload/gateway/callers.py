@@ -1,7 +1,7 @@
 """Who calls, how urgently, and how a prompt begins: what a call is told apart by.
 
-A caller's key is never kept: calls carry a short hash of it, salted anew in every process, which
-is equal for equal keys and says nothing else.
+Calls carry no key but a short hash of it, salted anew in every process, which is equal for equal
+keys and says nothing else. Only `Keys` remembers the headers themselves, and gives them to nobody.
 """
 
 import os
@@ -13,6 +13,8 @@ from baseload.core.facts import BATCH, DEFAULT, INTERACTIVE
 
 KEYS_MAX = 1024
 """Hashes that are remembered, so that a call costs a look-up."""
+HEADER_BYTES_MAX = 512
+"""A longer header is remembered by its hash alone: a thousand of them would be much."""
 KEY_BYTES = 8
 PREFIX_BYTES = 1024
 """How much of a prompt's beginning tells which backend may have it in its cache."""
@@ -39,6 +41,8 @@ class Keys:
         if found is None:
             if len(self._names) >= KEYS_MAX:
                 self._names = {b"": ""}
+            if len(authorization) > HEADER_BYTES_MAX:
+                authorization = blake2s(authorization).digest()
             token = authorization.rpartition(b" ")[2]
             found = blake2s(token, digest_size=KEY_BYTES, salt=self._salt).hexdigest()
             self._names[authorization] = found

@@ -25,10 +25,13 @@ RESEND_S_MAX = 1.0
 COPY_BYTES_MAX = 16 * 1024
 """Up to here copying a body behind its head is cheaper than handing over two pieces."""
 
+RETRY_AFTER_S_MAX = 86_400.0
+"""A backend that wants to be left alone for longer than a day has made a mistake."""
+
 _UNFORWARDED = frozenset(
     b"connection keep-alive proxy-authenticate proxy-connection te trailer transfer-encoding"
     b" upgrade content-length content-type set-cookie server date x-request-id alt-svc"
-    b" x-baseload-backend strict-transport-security".split()
+    b" x-baseload-backend x-baseload-attempts x-baseload-resumed strict-transport-security".split()
 )
 """Headers that speak of the connection to the backend, or that the gateway says itself."""
 
@@ -179,7 +182,12 @@ class Connection(asyncio.Protocol):
                 self._home.keep(self)
             else:
                 self._transport.close()
-            listener.on_answer(self, body, True)
+            try:
+                listener.on_answer(self, body, True)
+            except Exception:
+                # Nothing more will come, so a defect of ours must not leave the call waiting.
+                listener.on_lost("its answer could not be read", LOST)
+                raise
         elif self.status:
             listener.on_answer(self, body, False)
 
@@ -247,7 +255,8 @@ class Connection(asyncio.Protocol):
         elif lower == b"transfer-encoding":
             self.is_chunked = True
         elif lower == b"retry-after":
-            self.retry_after_s = float(value) if value.isdigit() else 0.0
+            wish_s = float(value) if value.isdigit() else 0.0
+            self.retry_after_s = min(wish_s, RETRY_AFTER_S_MAX)
         elif lower not in _UNFORWARDED:
             self.headers.append(b"%b: %b\r\n" % (lower, value))
 

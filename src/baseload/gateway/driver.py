@@ -161,8 +161,13 @@ class Driver:
 
     def end_all(self, fact: Fact) -> None:
         """Tell every call the same; for the end of a drain."""
-        for hands in list(self._live.values()):
-            self.tell(hands, Told(fact, self.clock()))
+        self._is_handing_out = True  # A permit that comes back now must let nobody in.
+        try:
+            for hands in list(self._live.values()):
+                self.tell(hands, Told(fact, self.clock()))
+        finally:
+            self._is_handing_out = False
+        self._after_step()
 
     def _step(self, hands: Hands, flow: Flow, told: Told | None) -> None:
         ask: Ask | Reply

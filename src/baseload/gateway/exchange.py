@@ -55,6 +55,8 @@ class Exchange(Answering):
     _attempt: Attempt | None = None
     _second: Attempt | None = None
     _silences = 0
+    _unstreamed: frozenset[str] = frozenset()
+    """Backends that refused this call in a way that may mean the stream which we asked for."""
     _is_relaying = False
     _stall_s = _quiet_s = inf
 
@@ -172,7 +174,9 @@ class Exchange(Answering):
         """Ask for a stream that nobody has seen anything of."""
         self._kept = None
         self._notes = self._head = b""
-        if not self._gateway.manners.streams(attempt.send.target.backend, attempt.sent_at):
+        backend = attempt.send.target.backend
+        is_able = self._gateway.manners.streams(backend, attempt.sent_at)
+        if not is_able or backend in self._unstreamed:
             attempt.expect_whole()
             return body
         attempt.is_made_stream = True
@@ -238,6 +242,8 @@ class Exchange(Answering):
         if fact is FIRST_TOKEN:
             told = Told(fact, now, 0.0, backend, attempt.queued_s(now))
         elif fact is DONE:
+            if attempt.script is None and (name := attempt.send.target.backend) in self._unstreamed:
+                self._gateway.manners.refused_stream(name, now)
             told = Told(fact, now, 0.0, backend, 0.0, self._tokens(attempt))
         else:
             told = Told(fact, now, retry_after_s, backend)
@@ -284,7 +290,7 @@ class Exchange(Answering):
             manners.refused_start(backend, self.clock())
             return UNPREFILLED
         if attempt.is_made_stream and attempt.status in (400, 422) and b"stream" in body.lower():
-            manners.refused_stream(backend, self.clock())
+            self._unstreamed |= {backend}  # Remembered once it answers without one.
             return UNPREFILLED
         return REJECTED
 

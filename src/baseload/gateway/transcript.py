@@ -22,6 +22,10 @@ _NO_RESOURCE = "insufficient_system_resource"
 """DeepSeek's finish reason for an answer that it breaks off for want of machines."""
 
 
+CHOICES_MAX = 128
+"""Answers in one stream that are told apart: as many as OpenAI's `n` allows."""
+
+
 class Transcript:
     """One stream as it is heard."""
 
@@ -38,6 +42,8 @@ class Transcript:
     wrong_event = b""
     _finishes = 0
     """Finish reasons seen; of several answers in one stream, each has its own."""
+    _open: frozenset[str] = frozenset()
+    """Answers of several that have begun and not ended."""
     _last = b""
     """The newest events that were only counted."""
 
@@ -73,6 +79,8 @@ class Transcript:
         rest = self._splitter.rest
         more = self._read(rest + b"\n\n") if rest else b""
         self._look_back()
+        if self._finishes and not self._open:
+            self.is_finished = True
         return more if self.is_finished else b""
 
     def has_begun(self) -> bool:
@@ -89,6 +97,8 @@ class Transcript:
         for event in events(whole):
             kind, usage = openai.read_event(event)
             self.usage = usage or self.usage
+            if self.has_choices and (kind is TOKEN or kind is FINISH):
+                self._note_choices(event)
             if kind is TOKEN:
                 self.events += 1
             elif kind is FINISH:
@@ -120,11 +130,19 @@ class Transcript:
         if not self.has_choices:
             self.is_finished = True
 
+    def _note_choices(self, event: bytes) -> None:
+        """Note which answers of several have begun, and which have ended."""
+        for index, is_finished in openai.read_choices(event):
+            if is_finished:
+                self._open = self._open - {index}
+            elif len(self._open) < CHOICES_MAX:
+                self._open = self._open | {index}
+
     def _read_end(self) -> None:
         """Believe the terminator only if a finish reason came before it."""
         self.has_end = True
         self._look_back()
-        if self._finishes:
+        if self._finishes and not self._open:
             self.is_finished = True
         elif self.events or self.seam is not None:
             self.wrong = FAILED, "its stream ended without a finish reason"
