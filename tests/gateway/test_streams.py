@@ -119,7 +119,7 @@ async def test_one_of_several_answers_without_an_end_makes_none_of_them_whole():
     """A terminator does not make up for a finish reason: the caller hears that one is missing."""
     other = _event({"index": 1, "delta": {"content": "b"}})
     async with (
-        Provider(begin() + chunk(TWO + other + FINISH + DONE) + END) as provider,
+        Provider(begin() + chunk(TWO + other), 0.05, chunk(FINISH + DONE) + END) as provider,
         start_gateway(provider) as gateway,
     ):
         answer = await ask(gateway, chat(stream=True, n=2))
