@@ -159,7 +159,7 @@ async def test_calls_that_take_too_long_are_told_so():
     """Calls without an answer after `drain_s`, at a backend and in the line, get a 503."""
     script = Held(lasts=True)
     async with Backend(script) as backend:
-        one = fleet.Backend(name="b0", url=backend.url, concurrency=1)
+        one = fleet.Backend(name="b0", url=backend.url, concurrency=1, probe_s=0.0)
         async with (
             start_gateway(backend, drain_s=0.1, backends={"b0": one}) as gateway,
             call_up(gateway.address[1]) as first,

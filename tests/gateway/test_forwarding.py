@@ -140,7 +140,9 @@ async def test_paths_are_appended_to_the_base_url(path):
     """With and without `/v1`, what is asked for stands below the backend's own base URL."""
     async with Provider() as provider:
         places = {
-            name: backend.__class__(name=name, url=f"http://127.0.0.1:{provider.port}/api/v3")
+            name: backend.__class__(
+                name=name, url=f"http://127.0.0.1:{provider.port}/api/v3", probe_s=0.0
+            )
             for name, backend in backends(provider).items()
         }
         async with start_gateway(provider, backends=places) as gateway:

@@ -14,6 +14,7 @@ from random import Random
 import pytest
 
 from baseload.core import breaker, resting
+from baseload.core.gate import ATTEMPTS_MAX
 from baseload.gateway.gateway import Gateway
 from tests.gateway.harness import (
     DONE,
@@ -166,7 +167,7 @@ async def _soak(seed: int) -> None:
             assert {"stream", "broken", "left", "whole"} <= seen.keys()
             assert {seat.in_flight for seat in gateway.gate.seats.values()} == {0}
             assert max(first.in_flight_max, second.in_flight_max) <= CONCURRENCY
-            assert max(asked.values()) <= 4  # two tiers, and once more on each if one was stale
+            assert max(asked.values()) <= 2 * ATTEMPTS_MAX  # each once more if its line was stale
             await _recovers(gateway, first, second)
 
 

@@ -78,7 +78,7 @@ def shown(tls):
 def places(*backends, ca):
     """Give the backends of a fleet, each of which trusts a private authority, or none."""
     return {
-        f"b{number}": fleet.Backend(name=f"b{number}", url=backend.url, ca=ca)
+        f"b{number}": fleet.Backend(name=f"b{number}", url=backend.url, ca=ca, probe_s=0.0)
         for number, backend in enumerate(backends)
     }
 
@@ -186,7 +186,7 @@ async def test_a_backend_that_cannot_be_trusted(papers, good, fault):
     other = papers.tls("other", "DNS:elsewhere.example")
     ca, tls = (None, good) if fault == "authority" else (papers.ca, other)
     async with Backend(tls=shown(tls)) as bad, Backend() as next_:
-        backends = places(bad, ca=ca) | {"b1": fleet.Backend(name="b1", url=next_.url)}
+        backends = places(bad, ca=ca) | {"b1": fleet.Backend(name="b1", url=next_.url, probe_s=0.0)}
         async with start_gateway(bad, next_, backends=backends) as gateway:
             (answer,) = await raw(gateway.address[1], chat())
 
