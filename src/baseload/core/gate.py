@@ -154,7 +154,8 @@ class Gate:
         stay = self._stays.pop(call.id, None)
         if stay is None:
             return
-        if stay.first is not None:
+        has_freed = stay.first is not None
+        if has_freed:
             self.permits.release_all(stay, GONE, now)
             if self.line.waiting:
                 self.drain.note(now)
@@ -164,8 +165,7 @@ class Gate:
             self.retries.release()
         if self.rest.until:
             self.rest.leave(call.id)
-        if self.line.waiting:
-            self.line.leave(call.id)
+        if self.line.waiting and (self.line.leave(call.id) or has_freed):
             self._grant()
 
     # -- events of the world -----------------------------------------------------------------
