@@ -128,6 +128,7 @@ class Answering:
             self._is_raw = True
             self.keepalive_s = inf
         self.caller.begin(attempt.status, self._head, held)
+        self._head = attempt.head = b""  # It is sent; a stream may last, and there may be many.
 
     def _say_alive(self, now: float) -> None:
         """Send a comment, and the head of a stream before it if there was none yet."""
