@@ -7,13 +7,7 @@ from baseload.core.facts import Fact, Told
 from baseload.core.gate import ATTEMPTS_MAX, DOWN_RETRY_S
 from baseload.core.patience import RETRY_AFTER_S_MAX, RETRY_JITTER
 from baseload.core.resting import PAUSE_S_MAX, PAUSE_S_MIN
-from tests.core.worlds import calls, gate, permits_out
-
-
-def _fail(of, call, fact: Fact, now: float, **fields) -> Fact:
-    told = Told(fact, now, **fields)
-    of.heard(call, told)
-    return of.again(call, told)
+from tests.core.worlds import calls, fail, gate, permits_out
 
 
 def test_the_first_tier_that_can_take_a_call_does():
@@ -82,7 +76,7 @@ def test_a_failure_is_retried_elsewhere_at_once_and_then_here_after_a_pause():
     visited = [desk.attempt(call).target.backend]
     facts = []
     for now in (2.0, 3.0, 4.0):
-        facts.append(_fail(desk, call, Fact.FAILED, now))
+        facts.append(fail(desk, call, Fact.FAILED, now))
         if facts[-1] is Fact.ADMITTED:
             visited.append(desk.attempt(call).target.backend)
 
@@ -100,7 +94,7 @@ def test_attempts_are_bounded():
     desk, ids = gate(dict.fromkeys("abcdefgh", 1)), calls()
     call = next(ids)
     desk.offer(call, 1.0)
-    facts = [_fail(desk, call, Fact.FAILED, 1.0 + number) for number in range(ATTEMPTS_MAX)]
+    facts = [fail(desk, call, Fact.FAILED, 1.0 + number) for number in range(ATTEMPTS_MAX)]
 
     assert [Fact.ADMITTED] * (ATTEMPTS_MAX - 1) + [Fact.FAILED] == facts
 
@@ -111,7 +105,7 @@ def test_a_retry_may_have_to_wait():
     first, second = next(ids), next(ids)
     desk.offer(first, 1.0)
     desk.offer(second, 1.0)
-    fact = _fail(desk, first, Fact.FAILED, 2.0)
+    fact = fail(desk, first, Fact.FAILED, 2.0)
     desk.heard(second, Told(Fact.DONE, 3.0))
 
     assert Fact.QUEUED is fact
@@ -125,7 +119,7 @@ def test_a_waiting_retry_does_not_block_others():
     first, second, third = next(ids), next(ids), next(ids)
     desk.offer(first, 1.0)
     desk.offer(second, 1.0)
-    _fail(desk, first, Fact.FAILED, 2.0)
+    fail(desk, first, Fact.FAILED, 2.0)
 
     assert Fact.ADMITTED is desk.offer(third, 2.0)
     assert "a" == desk.attempt(third).target.backend
@@ -137,7 +131,7 @@ def test_no_time_for_another_attempt():
     call = next(ids)
     desk.offer(call, 1.0)
 
-    assert Fact.OVERDUE is _fail(desk, call, Fact.SLOW, 5.0)
+    assert Fact.OVERDUE is fail(desk, call, Fact.SLOW, 5.0)
 
 
 def test_open_breakers_leave_nobody_to_ask():
@@ -292,7 +286,7 @@ def test_a_backend_may_say_itself_when_to_come_back():
     desk, ids = gate({"a": 1}, {"b": 1}), calls()
     call = next(ids)
     desk.offer(call, 1.0)
-    _fail(desk, call, Fact.BUSY, 1.0, retry_after_s=7.0)
+    fail(desk, call, Fact.BUSY, 1.0, retry_after_s=7.0)
     one_of_two = desk.retry_after_s(call, Fact.BUSY)
     desk.heard(call, Told(Fact.BUSY, 1.0, retry_after_s=20.0))
     both = desk.retry_after_s(call, Fact.BUSY)
@@ -307,7 +301,7 @@ def test_a_backends_wish_is_honoured_before_it_is_asked_again():
     call = next(ids)
     desk.offer(call, 1.0)
 
-    assert Fact.QUEUED is _fail(desk, call, Fact.BUSY, 1.0, retry_after_s=3.0)
+    assert Fact.QUEUED is fail(desk, call, Fact.BUSY, 1.0, retry_after_s=3.0)
     assert 4.0 <= desk.deadline() <= 4.4
 
 
@@ -317,7 +311,7 @@ def test_a_wish_beyond_the_calls_patience_is_passed_on():
     call = next(ids)
     desk.offer(call, 1.0)
 
-    assert Fact.BUSY is _fail(desk, call, Fact.BUSY, 1.0, retry_after_s=30.0)
+    assert Fact.BUSY is fail(desk, call, Fact.BUSY, 1.0, retry_after_s=30.0)
 
 
 def test_pauses_grow_and_are_bounded_in_number():
@@ -325,7 +319,7 @@ def test_pauses_grow_and_are_bounded_in_number():
     desk, ids = gate({"a": 1}, limit=9), calls()
     call, now, pauses = next(ids), 1.0, []
     desk.offer(call, now)
-    while _fail(desk, call, Fact.FAILED, now) is Fact.QUEUED:
+    while fail(desk, call, Fact.FAILED, now) is Fact.QUEUED:
         pauses.append(desk.deadline() - now)
         now = desk.deadline()
         desk.tick(now)

@@ -1,14 +1,7 @@
 """The gate under pressure: classes, hedges, continuations, red backends."""
 
 from baseload.core.facts import Call, Fact, Hedge, Priority, Send, Sight, Told, Watch
-from tests.core.worlds import calls, gate, permits_out
-
-
-def _fail(of, call, fact: Fact, now: float, **fields) -> Fact:
-    told = Told(fact, now, **fields)
-    of.heard(call, told)
-    return of.again(call, told)
-
+from tests.core.worlds import calls, fail, gate, permits_out
 
 # -- classes -------------------------------------------------------------------------------------
 
@@ -137,7 +130,7 @@ def test_what_was_begun_goes_on_only_with_the_same_weights():
     desk.heard(call, Told(Fact.FIRST_TOKEN, 1.1))
     desk.relay(call)
 
-    assert Fact.ADMITTED is _fail(desk, call, Fact.CUT, 2.0)
+    assert Fact.ADMITTED is fail(desk, call, Fact.CUT, 2.0)
     assert ("c", True) == (desk.attempt(call).target.backend, desk.attempt(call).is_resumed)
 
 
@@ -148,7 +141,7 @@ def test_with_nobody_else_the_same_backend_is_asked_to_go_on():
     desk.offer(call, 1.0)
     desk.heard(call, Told(Fact.FIRST_TOKEN, 1.1))
     desk.relay(call)
-    fact = _fail(desk, call, Fact.CUT, 2.0)
+    fact = fail(desk, call, Fact.CUT, 2.0)
     desk.tick(desk.deadline())
 
     assert Fact.QUEUED is fact
@@ -161,7 +154,7 @@ def test_a_refused_start_is_asked_for_in_another_way_at_once():
     call = next(ids)
     desk.offer(call, 1.0)
 
-    assert Fact.ADMITTED is _fail(desk, call, Fact.UNPREFILLED, 2.0)
+    assert Fact.ADMITTED is fail(desk, call, Fact.UNPREFILLED, 2.0)
     assert "a" == desk.attempt(call).target.backend
 
 

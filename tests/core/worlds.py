@@ -5,7 +5,7 @@ from itertools import count
 from random import Random
 
 from baseload.config.fleet import Model, Queue, Target
-from baseload.core.facts import Call
+from baseload.core.facts import Call, Fact, Told
 from baseload.core.gate import Gate
 from baseload.core.setup import Setup
 
@@ -46,6 +46,13 @@ def gate(
 def calls(deadline: float = 1000.0) -> Iterator[Call]:
     """Give calls for `m`, one after the other."""
     return (Call(number, "m", deadline) for number in count(1))
+
+
+def fail(of: Gate, call: Call, fact: Fact, now: float, **fields) -> Fact:
+    """Have an attempt fail; give what the gate makes of it."""
+    told = Told(fact, now, **fields)
+    of.heard(call, told)
+    return of.again(call, told)
 
 
 def permits_out(of: Gate) -> dict[str, int]:

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from baseload.apis.chunks import Chunk, ChunkError, chunks
+from baseload.apis.unreadable import UNREADABLE
 
 ANSWER_BYTES_MAX = 32 << 20
 """The largest answer that is put together: text in characters, chunks with more in bytes."""
@@ -51,7 +52,7 @@ def to_stream(body: bytes) -> bytes:
         return b"".join((body[:start], _STREAMED, comma, body[start:]))
     try:
         fields = _decode_fields(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return body
     fields["stream"] = msgspec.Raw(b"true")
     fields["stream_options"] = msgspec.Raw(b'{"include_usage":true}')

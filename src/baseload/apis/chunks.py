@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from baseload.apis.sse import data_of, events
+from baseload.apis.unreadable import UNREADABLE
 
 Chunk = dict[str, Any]
 
@@ -46,7 +47,7 @@ def chunks(whole: bytes) -> Iterator[tuple[bytes, Chunk | None]]:
         if data.startswith(b"{"):
             try:
                 yield data, _decode(data)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            except UNREADABLE:
                 raise ChunkError("an event holds no valid JSON") from None
         elif data and data.strip() != END:
             raise ChunkError("an event holds no JSON object")

@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from baseload.apis.unreadable import UNREADABLE
+
 METRICS_BYTES_MAX = 1024 * 1024
 """What is read of a page; vLLM's are some 100 KiB."""
 SERIES_MAX = 1024
@@ -134,6 +136,6 @@ def read_slots(body: bytes) -> tuple[int, int] | None:
     """
     try:
         slots = _decode_slots(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     return (len(slots), sum(slot.is_processing for slot in slots)) if slots else None

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from baseload.apis.sse import data_of
+from baseload.apis.unreadable import UNREADABLE
 
 MODEL_PATHS = (b"/chat/completions", b"/completions", b"/embeddings")
 """Paths below the base URL that ask a model."""
@@ -24,9 +25,6 @@ ANSWER_TOKENS_MAX = 1 << 20
 ANSWER_TOKENS = 256
 """What an answer is expected to take if the request does not bound it."""
 
-
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are no JSON, or none that can be read."""
 
 # -- requests ----------------------------------------------------------------------------------
 
@@ -103,7 +101,7 @@ def rename_model(body: bytes, old: str, new: str) -> bytes:
         return body[: match.start()] + b'"model"' + between + quoted + body[match.end() :]
     try:
         fields = _decode_fields(body)
-    except _UNREADABLE:
+    except UNREADABLE:
         return body
     fields["model"] = msgspec.Raw(quoted)
     return msgspec.json.encode(fields)
@@ -206,7 +204,7 @@ def read_event(event: bytes) -> tuple[Event, Usage | None]:
         return END, None
     try:
         chunk = _decode_chunk(data)
-    except _UNREADABLE:
+    except UNREADABLE:
         return GARBAGE, None
     if chunk.error or chunk.object == "error":
         return ERROR, None
@@ -221,29 +219,29 @@ def read_event(event: bytes) -> tuple[Event, Usage | None]:
 
 def read_finish(event: bytes) -> tuple[str, bool]:
     """Give the finish reason in an event, and whether the model also says something in it."""
-    try:
-        chunk = _decode_chunk((data_of(event) or b"").strip())
-    except _UNREADABLE:
-        return "", False
-    choices = chunk.choices or []
+    choices = _choices_of(event)
     reasons = [choice.finish_reason for choice in choices if choice.finish_reason]
     return str(reasons[0]) if reasons else "", any(choice.says_something() for choice in choices)
 
 
 def read_choices(event: bytes) -> list[tuple[str, bool]]:
     """Give the answers that an event speaks of, by their index, and whether each is finished."""
+    return [(str(choice.index), bool(choice.finish_reason)) for choice in _choices_of(event)]
+
+
+def _choices_of(event: bytes) -> list[_Choice]:
+    """Give an event's choices; none if it cannot be read."""
     try:
-        chunk = _decode_chunk((data_of(event) or b"").strip())
-    except _UNREADABLE:
+        return _decode_chunk((data_of(event) or b"").strip()).choices or []
+    except UNREADABLE:
         return []
-    return [(str(choice.index), bool(choice.finish_reason)) for choice in chunk.choices or []]
 
 
 def is_json(event: bytes) -> bool:
     """Say whether an event's data is JSON at all, of whatever form."""
     try:
         _decode_any(data_of(event) or b"")
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
     return True
 
@@ -252,7 +250,7 @@ def read_answer(body: bytes) -> tuple[bool, Usage | None]:
     """Say whether a body is a JSON object without an error in it, and the usage it reports."""
     try:
         answer = _decode_answer(body)
-    except _UNREADABLE:
+    except UNREADABLE:
         return False, None
     return not answer.error and answer.object != "error", _usage(answer.usage)
 
@@ -261,7 +259,7 @@ def _usage(raw: msgspec.Raw) -> Usage | None:
     """Read what was counted; numbers that are none spoil the count, but not the answer."""
     try:
         usage: Usage | None = _decode_usage(raw)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     return usage
 
@@ -306,7 +304,7 @@ def shaped_error(body: bytes, status: int, request_id: str) -> bytes | None:
     """
     try:
         found = msgspec.json.decode(body)
-    except _UNREADABLE:
+    except UNREADABLE:
         found = None
     fields = found if isinstance(found, dict) else {}
     if isinstance(fields.get("error"), dict):

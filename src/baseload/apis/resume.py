@@ -29,6 +29,7 @@ from baseload.apis.chunks import (
     delta_of,
     texts_of,
 )
+from baseload.apis.unreadable import UNREADABLE
 
 TEXT_CHARS_MAX = 1 << 20
 """A longer answer is not continued: its text would have to be sent along once more."""
@@ -180,13 +181,12 @@ def _plain_text(whole: bytes) -> tuple[str, int] | None:
     texts = _TEXT.findall(whole)
     try:
         return _decode_text(b'"' + b"".join(texts) + b'"'), count - texts.count(b"")
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 
 # -- what can be continued ---------------------------------------------------------------------
 
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -223,7 +223,7 @@ def can_continue(path: bytes, body: bytes) -> bool:
     """
     try:
         fields = msgspec.json.decode(body)
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
     if not isinstance(fields, dict):
         return False

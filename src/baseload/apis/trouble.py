@@ -17,8 +17,8 @@ from typing import Any
 import msgspec
 
 from baseload.apis.sse import data_of
+from baseload.apis.unreadable import UNREADABLE
 
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _SPENT = ("insufficient_quota", "billing", "balance")
 _BY_NAME = (
     (_SPENT, 402),
@@ -70,7 +70,7 @@ def _error_in(data: bytes) -> dict[str, Any]:
     """Find the error object; one that is only a sentence becomes one."""
     try:
         found = _decode(data)
-    except _UNREADABLE:
+    except UNREADABLE:
         return {}
     if not isinstance(found, dict):
         return {}

@@ -1,10 +1,10 @@
 """How many extra attempts may be out at once?
 
-A retry or a hedge helps one call and burdens everybody else. When all is well there are few, and
-each is worth its price; when all goes wrong everyone wants one, and that is what turns an overload
-into a collapse. So extra attempts may be no more than a share of the calls that are live, with a
-few always allowed, since a share of almost nothing is nothing. This is the retry budget of Envoy
-and Finagle; a fixed number of retries for each call has no such bound.
+A retry helps one call and burdens everybody else. When all is well there are few, and each is worth
+its price; when all goes wrong everyone wants one, and that is what turns an overload into a
+collapse. So extra attempts may be no more than a share of the calls that are live, with a few
+always allowed, since a share of almost nothing is nothing. This is the retry budget of Envoy and
+Finagle; a fixed number of retries for each call has no such bound.
 
 Not here: which call deserves an attempt, and where.
 """
