@@ -2,9 +2,6 @@
 
 import asyncio
 import json
-import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 
 import pytest
 
@@ -34,6 +31,7 @@ from tests.gateway.provider import (
     rss_bytes,
     whole,
 )
+from tests.gateway.slow import keep_small, slow_caller
 
 MB = 1 << 20
 EVENT = token("x" * 16_000)
@@ -49,33 +47,7 @@ QUIET_S = 0.1
 @pytest.fixture(autouse=True)
 def _small_sockets(monkeypatch):
     """Keep the kernel from growing the gateway's sockets: it may by more than these answers."""
-
-    def made_small(made: Callable) -> Callable:
-        def connection_made(self: asyncio.Protocol, transport: asyncio.Transport) -> None:
-            pipe = transport.get_extra_info("socket")
-            for which in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-                pipe.setsockopt(socket.SOL_SOCKET, which, SOCKET_BYTES)
-            made(self, transport)
-
-        return connection_made
-
-    for side in (Connection, Client):
-        monkeypatch.setattr(side, "connection_made", made_small(side.connection_made))
-
-
-@asynccontextmanager
-async def _slow_caller(port: int) -> AsyncIterator[Caller]:
-    """A caller whose own socket holds little."""
-    pipe = socket.socket()
-    pipe.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BYTES)
-    pipe.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(pipe, ("127.0.0.1", port))
-    reader, writer = await asyncio.open_connection(sock=pipe, limit=16 << 10)
-    try:
-        yield Caller(reader, writer)
-    finally:
-        writer.transport.abort()
-        await until(writer.transport.is_closing)
+    keep_small(monkeypatch, SOCKET_BYTES, Connection, Client)
 
 
 async def _body(caller: Caller) -> bytes:
@@ -105,7 +77,7 @@ async def test_a_stream_that_nobody_reads_stops_its_backend():
         start_gateway(provider, model={"stall_s": 0.2}) as gateway,
     ):
         before = rss_bytes()
-        async with _slow_caller(gateway.address[1]) as caller:
+        async with slow_caller(gateway.address[1], SOCKET_BYTES) as caller:
             await caller.send(chat(stream=True))
             held = await _quiet(provider)
             assert held < HELD_BYTES_MAX
@@ -127,7 +99,7 @@ async def test_a_large_answer_passes_through_without_being_held():
         start_gateway(provider) as gateway,
     ):
         before = rss_bytes()
-        async with _slow_caller(gateway.address[1]) as caller:
+        async with slow_caller(gateway.address[1], SOCKET_BYTES) as caller:
             await caller.send(chat())
             held = await _quiet(provider)
             assert held < HELD_BYTES_MAX
@@ -157,7 +129,7 @@ async def test_who_leaves_an_answer_unread_and_asks_again_is_held_back_too():
     provider = Provider(play=lambda asked: flood if asked.json()["stream"] else [large])
     async with provider, start_gateway(provider) as gateway:
         before = rss_bytes()
-        async with _slow_caller(gateway.address[1]) as caller:
+        async with slow_caller(gateway.address[1], SOCKET_BYTES) as caller:
             for _ in range(8):
                 await caller.send(chat())
             await caller.send(chat(stream=True))
@@ -178,7 +150,7 @@ async def test_who_never_reads_is_dropped():
     async with (
         Provider(*steps) as provider,
         start_gateway(provider, inbound=Inbound(unread_s=0.2)) as gateway,
-        _slow_caller(gateway.address[1]) as caller,
+        slow_caller(gateway.address[1], SOCKET_BYTES) as caller,
     ):
         await caller.send(chat(stream=True))
         await until(lambda: len(provider.departures) == 1)

@@ -4,8 +4,6 @@ Sockets are kept small where a reader is slow, so that a few megabytes are more 
 """
 
 import asyncio
-import socket
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from statistics import median
 from time import monotonic
@@ -42,6 +40,7 @@ from tests.gateway.provider import (
     chunk,
     ended,
 )
+from tests.gateway.slow import keep_small, slow_caller
 
 ROUNDS = 5
 NOTICED_S_MAX = 0.5
@@ -159,34 +158,12 @@ async def test_who_asks_after_all_have_left_begins_anew():
 @pytest.fixture
 def small_sockets(monkeypatch):
     """Keep the kernel from growing any socket: it may by more than these answers."""
-
-    def made_small(made: Callable) -> Callable:
-        def connection_made(self: asyncio.Protocol, transport: asyncio.Transport) -> None:
-            pipe = transport.get_extra_info("socket")
-            for which in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-                pipe.setsockopt(socket.SOL_SOCKET, which, SOCKET_BYTES)
-            made(self, transport)
-
-        return connection_made
-
-    for side in (Connection, Client, _Line):
-        monkeypatch.setattr(side, "connection_made", made_small(side.connection_made))
-
-
-async def _slow(stack: AsyncExitStack, gateway: Gateway) -> Caller:
-    """Call up with a socket that holds little."""
-    pipe = socket.socket()
-    pipe.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BYTES)
-    pipe.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(pipe, ("127.0.0.1", gateway.address[1]))
-    reader, writer = await asyncio.open_connection(sock=pipe, limit=16 << 10)
-    stack.callback(writer.transport.abort)
-    return Caller(reader, writer)
+    keep_small(monkeypatch, SOCKET_BYTES, Connection, Client, _Line)
 
 
 async def _two_speeds(stack: AsyncExitStack, gateway: Gateway) -> tuple[Caller, asyncio.Task]:
     """Have one caller who does not read and one who reads all share a stream."""
-    slow = await _slow(stack, gateway)
+    slow = await stack.enter_async_context(slow_caller(gateway.address[1], SOCKET_BYTES))
     await arrive(gateway, slow, ask_once("slow", stream=True))
     (quick,) = await gather(stack, gateway, 1, stream=True)
     return slow, asyncio.ensure_future(_length(quick))
