@@ -80,9 +80,9 @@ def test_init_text_shows_true_defaults():
     """The settings that are commented out show the values that hold without them."""
     head, tail = init_text().split("# drain_s", 1)
     settings = re.sub(r"^# ", "", f"# drain_s{tail}", flags=re.MULTILINE)
-    for part in ("tls", "keys"):  # examples, which have no default
+    for part in ("tls", "keys", "prices"):  # examples, which have no default
         settings = re.sub(rf"^{part}:.*\n(  .*\n)+", "", settings, flags=re.MULTILINE)
-    settings = settings.replace("What follows", "# What follows")
+    settings = re.sub(r"^admin_token:.*\n", "", settings, flags=re.MULTILINE)
 
     fleet = parse_fleet(head + settings, "f", {})
 
@@ -91,4 +91,4 @@ def test_init_text_shows_true_defaults():
     optional = {
         one.encode_name for one in inspect.type_info(Fleet).fields if one.default is not NODEFAULT
     }
-    assert optional - {"listen", "admin", "tls", "keys"} == shown
+    assert optional - {"listen", "admin", "tls", "keys", "prices", "admin_token"} == shown

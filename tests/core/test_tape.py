@@ -225,7 +225,7 @@ def test_the_kinds_keep_their_numbers():
 
     expected = {
         1: "Began", 2: "Heard", 3: "Announced", 4: "Saw", 5: "Ticked",
-        11: "Waited", 12: "Sent", 13: "Hedged", 14: "Watched", 15: "Relayed", 16: "Replied",
+        10: "Reserved", 11: "Waited", 12: "Sent", 13: "Hedged", 14: "Watched", 15: "Relayed", 16: "Replied",
         20: "Ended",
     }  # fmt: skip
     assert expected == kinds

@@ -110,11 +110,37 @@ def rename_model(body: bytes, old: str, new: str) -> bytes:
 # -- answers -----------------------------------------------------------------------------------
 
 
+class _Prompt(msgspec.Struct, gc=False):
+    cached_tokens: int | None = None
+
+
+class _Completion(msgspec.Struct, gc=False):
+    reasoning_tokens: int | None = None
+
+
 class Usage(msgspec.Struct, gc=False):
     """Tokens as the backend counted them."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    prompt_cache_hit_tokens: int | None = None
+    """DeepSeek's name for `prompt_tokens_details.cached_tokens`."""
+    prompt_tokens_details: _Prompt | None = None
+    completion_tokens_details: _Completion | None = None
+
+    @property
+    def cached_tokens(self) -> int:
+        """Of the prompt's tokens, those that were in the backend's cache."""
+        details = self.prompt_tokens_details
+        found = self.prompt_cache_hit_tokens or (details.cached_tokens if details else None) or 0
+        return min(max(found, 0), self.prompt_tokens)
+
+    @property
+    def reasoning_tokens(self) -> int:
+        """Of the answer's tokens, those that were thoughts."""
+        details = self.completion_tokens_details
+        found = (details.reasoning_tokens if details else None) or 0
+        return min(max(found, 0), self.completion_tokens)
 
 
 class _Answer(msgspec.Struct, gc=False):

@@ -64,6 +64,7 @@ models:                         # what callers may write as `model`
     # hedge: 0.05               # share of live calls that may have a second attempt; 0 when absent
     # assemble: true            # ask for a stream where the caller does not, and put it together
     # share_identical: false    # let identical calls in flight share one answer
+    # limits: {}                # rpm, tpm, concurrency, usd_day, usd_month of all callers together
   deepseek-chat:
     tiers:
       @with - deepseek: {model: deepseek-chat}
@@ -100,19 +101,34 @@ models:                         # what callers may write as `model`
 #   latency_s: 0.2              # above this time for a health ping
 #   queued_s: 5.0               # above this time in the provider's own queue
 
-# What follows is read but not used by this version.
+# open_to_all: false            # serve callers without keys off loopback, too, when there are none
+# admin_token: "${BASELOAD_ADMIN_TOKEN}"  # what operators show on `admin`; needed off loopback
 
-# store:                        # where what must outlive a process is kept
-#   ledger: sqlite:///baseload.db  # who used what
-#   counters: memory://         # counters that replicas share
-
-# keys:                         # must stay empty: this version does not enforce callers' keys
+# keys:                         # callers' keys; others are made with `baseload keys create`
 #   - name: team-a              # whom the key belongs to
 #     sha256: ""                # SHA-256 of the key, 64 hexadecimal digits
-#     rpm: 600                  # calls a minute
-#     tpm: 1000000              # tokens a minute
+#     rpm: 600                  # calls in any minute
+#     tpm: 1000000              # tokens in any minute
 #     concurrency: 32           # calls at once
-#     priority: interactive     # who is served first: interactive, default, batch
+#     usd_day: 50.0             # US dollars a day (UTC)
+#     usd_month: 1000.0         # US dollars a calendar month (UTC)
+#     priority: default         # the most urgent class of its calls: interactive, default, batch
+#     models: []                # models it may use; empty: all
+#     expires: 2027-01-31       # the first day (UTC) on which it is refused
+#     labels: {}                # notes of your own
+#     per_model: {}             # limits like those above, for single models
+
+# prices:                       # what backends charge, where it is not known already
+#   - backend: edge             # the backend's name in this file
+#     model: deepseek-v3        # the model's name at that backend
+#     since: 2026-11-01         # the first day (UTC) on which it holds
+#     input_usd_mtok: 0.27      # a million tokens of prompts
+#     cached_usd_mtok: 0.07     # those that were in its cache; as input_usd_mtok when absent
+#     output_usd_mtok: 1.1      # a million tokens of answers, reasoning included
+
+# store:                        # where what must outlive a process is kept
+#   ledger: sqlite:///baseload.db  # calls, keys, batches; or postgresql://user@host/database
+#   counters: memory://         # where limits are counted; redis://host:6379/0 for several replicas
 """
 
 

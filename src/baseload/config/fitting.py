@@ -155,7 +155,9 @@ class Fitter:
         return values if self._fits_bounds(values, wanted, here) else UNSOUND
 
     def _text(self, node: Node, wanted: Wish, here: Found) -> Any:
-        if not isinstance(node, ScalarNode) or _short(node.tag) != "str":
+        if not isinstance(node, ScalarNode) or not (
+            _short(node.tag) == "str" or _is_wanted_date(node, wanted)
+        ):
             return self._wrong_kind(node, wanted, here)
         text, wrong = expand(node.value, self.env)
         for what, hint in wrong:
@@ -241,6 +243,12 @@ def _join(path: str, name: str) -> str:
 
 def _place(node: Node) -> Place:
     return node.start_mark.line + 1, node.start_mark.column + 1
+
+
+def _is_wanted_date(node: ScalarNode, wanted: Wish) -> bool:
+    """Say whether YAML has taken for a date what is text of the very form that is wanted."""
+    form = getattr(wanted.type, "pattern", None)
+    return _short(node.tag) == "timestamp" and bool(form and re.fullmatch(form, node.value))
 
 
 def _short(tag: str) -> str:

@@ -15,8 +15,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from baseload.config.tenancy import Key, Limits, Price, Store
+
 Seconds = Annotated[float, Meta(gt=0, le=604_800)]  # a week: beyond it, timers overflow somewhere
-Count = Annotated[int, Meta(ge=1)]
 FilledIn = Annotated[str, Meta(extra={"filled in": True})]
 BackendName = Annotated[  # it travels in a response header
     str,
@@ -181,6 +182,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     share_identical: Annotated[
         bool, Meta(description="Let identical calls in flight share one answer.")
     ] = False
+    limits: Annotated[Limits, Meta(description="Limits of all callers together.")] = Limits()
 
 
 class Queue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -227,36 +229,6 @@ class Overload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 5.0
 
 
-class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One caller's key. The key itself is never in the file, only its SHA-256 in hex."""
-
-    name: Annotated[str, Meta(min_length=1, description="Whom the key belongs to.")]
-    sha256: Annotated[
-        str,
-        Meta(
-            pattern="^[0-9a-f]{64}$",
-            description="SHA-256 of the key: 64 hexadecimal digits in lower case.",
-        ),
-    ]
-    rpm: Annotated[Count, Meta(description="Calls a minute.")] | None = None
-    tpm: Annotated[Count, Meta(description="Tokens a minute.")] | None = None
-    concurrency: Annotated[Count, Meta(description="Calls at once.")] | None = None
-    priority: Annotated[
-        Literal["interactive", "default", "batch"], Meta(description="Who is served first.")
-    ] = "default"
-
-
-class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where what must outlive a process is kept, as URLs."""
-
-    ledger: Annotated[str, Meta(description="Who used what, as a database's URL.")] = (
-        "sqlite:///baseload.db"
-    )
-    counters: Annotated[str, Meta(description="Counters that replicas share, as a URL.")] = (
-        "memory://"
-    )
-
-
 class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole fleet file."""
 
@@ -291,8 +263,27 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Overload()
     )
     keys: Annotated[
-        tuple[Key, ...], Meta(description="Callers' keys. Not enforced yet, so it must be empty.")
+        tuple[Key, ...],
+        Meta(description="Callers' keys; others can be made with `baseload keys create`."),
     ] = ()
-    store: Annotated[
-        Store, Meta(description="Where what must outlive a process is kept. Not used yet.")
-    ] = Store()
+    prices: Annotated[
+        tuple[Price, ...], Meta(description="What backends charge, where it is not known already.")
+    ] = ()
+    store: Annotated[Store, Meta(description="Where what must outlive a process is kept.")] = (
+        Store()
+    )
+    admin_token: (
+        Annotated[
+            str,
+            Meta(
+                pattern="^[!-~]{16,}$",
+                description="What operators show on the `admin` port; needed off loopback.",
+                examples=["${BASELOAD_ADMIN_TOKEN}"],
+                extra={"secret": True},
+            ),
+        ]
+        | None
+    ) = None
+    open_to_all: Annotated[
+        bool, Meta(description="Serve callers without keys off loopback, too, when there are none.")
+    ] = False

@@ -5,7 +5,8 @@ of the file that this version reads but does not act on, which would otherwise l
 """
 
 from baseload.config.addresses import is_loopback, parse_address, parse_url
-from baseload.config.fleet import Fleet, Store
+from baseload.config.fleet import Fleet
+from baseload.config.tenancy import Store
 
 
 def notes(fleet: Fleet) -> list[str]:

@@ -61,4 +61,10 @@ def wish(kind: inspect.Type, default: object = NODEFAULT) -> Wish:
 
 def fields(kind: inspect.StructType) -> dict[str, Wish]:
     """Return the wishes of a struct's fields by name, filled-in ones included."""
-    return {one.encode_name: wish(one.type, one.default) for one in kind.fields}
+    return {one.encode_name: wish(one.type, _default(one)) for one in kind.fields}
+
+
+def _default(field: inspect.Field) -> object:
+    """Give what stands for an absent value; msgspec keeps empty mappings as what makes them."""
+    made = field.default_factory
+    return field.default if made is NODEFAULT else made()

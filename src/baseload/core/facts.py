@@ -77,6 +77,10 @@ class Fact(Enum):
         self.fault, self.breaker, self.limit, self.retry = fault, breaker, limit, retry
         self.is_retryable = retry is not NO
 
+    # What the limits of its key say of a call.
+    GRANTED = "granted", NOBODY, IGNORE, IGNORE, NO
+    LIMITED = "limited", CALLER, IGNORE, IGNORE, NO  # one of them is reached
+
     # What the gate says of a call.
     ADMITTED = "admitted", NOBODY, IGNORE, IGNORE, NO
     QUEUED = "queued", NOBODY, IGNORE, IGNORE, NO
@@ -113,9 +117,9 @@ class Fact(Enum):
 
 
 (
-    ADMITTED, QUEUED, SHED, EXPIRED, UNAVAILABLE, PREEMPTED, PARKED, LATE, FIRST_TOKEN,
-    DONE, REJECTED, UNREACHABLE, BUSY, OVERLOADED, DENIED, FORBIDDEN, ABSENT, FAILED, EMPTY,
-    STARVED, LOST, SLOW, UNPREFILLED, UNJOINED, CUT, BROKEN, OVERDUE, GONE,
+    GRANTED, LIMITED, ADMITTED, QUEUED, SHED, EXPIRED, UNAVAILABLE, PREEMPTED, PARKED, LATE,
+    FIRST_TOKEN, DONE, REJECTED, UNREACHABLE, BUSY, OVERLOADED, DENIED, FORBIDDEN, ABSENT, FAILED,
+    EMPTY, STARVED, LOST, SLOW, UNPREFILLED, UNJOINED, CUT, BROKEN, OVERDUE, GONE,
 ) = Fact  # fmt: skip
 
 
@@ -137,7 +141,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     tells tenants apart and means nothing else. `prompt_tokens` and `answer_tokens` are estimates
     from the request: what fairness, size classes and outstanding work are counted in. `prefix` is
     equal for calls that begin alike, 0 if it was not looked at. An embedding has no first token:
-    its answer is whole or not there (`is_whole`).
+    its answer is whole or not there (`is_whole`). With `is_limited`, limits must be asked first.
     """
 
     id: int
@@ -150,6 +154,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     answer_tokens: int = 1
     prefix: int = 0
     is_whole: bool = False
+    is_limited: bool = False
 
     @property
     def tokens(self) -> int:
@@ -187,6 +192,15 @@ class Sight(msgspec.Struct, frozen=True, gc=False):
     running: int | None = None
     slots: int | None = None
     ping_s: float | None = None
+
+
+class Reserve(msgspec.Struct, frozen=True, gc=False):
+    """Set aside what the call may take of its key's limits; tell `GRANTED` or `LIMITED`.
+
+    What was set aside is settled when the call ends, by whoever performs this.
+    """
+
+    call: Call
 
 
 class Wait(msgspec.Struct, frozen=True, gc=False):
@@ -241,7 +255,7 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     retry_after_s: float = 0.0
 
 
-Ask = Wait | Send | Hedge | Watch | Relay
+Ask = Reserve | Wait | Send | Hedge | Watch | Relay
 
 
 _FACT_OF_STATUS = {

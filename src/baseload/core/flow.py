@@ -14,10 +14,12 @@ from baseload.core.facts import (
     ADMITTED,
     DONE,
     FIRST_TOKEN,
+    GRANTED,
     QUEUED,
     Ask,
     Call,
     Reply,
+    Reserve,
     Told,
     Wait,
 )
@@ -28,6 +30,11 @@ Flow = Generator[Ask, Told, Reply]
 
 def carry(call: Call, gate: Gate, now: float) -> Flow:
     """Tell the story of one call; every `yield` asks the world and is told what happened."""
+    if call.is_limited:
+        told = yield Reserve(call)  # 0 limits: may its key ask for so much now?
+        if told.fact is not GRANTED:
+            return Reply(call, told.fact, told.retry_after_s)
+        now = told.now
     fact = gate.offer(call, now)  # 1 admit: a permit at once, a place in the line, or a refusal
     while True:
         if fact is QUEUED:

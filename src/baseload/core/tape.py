@@ -26,10 +26,12 @@ from baseload.core.facts import (
     Hedge,
     Relay,
     Reply,
+    Reserve,
     Send,
     Sight,
     Told,
     Wait,
+    Watch,
 )
 from baseload.core.setup import Setup
 from baseload.errors import BaseloadError
@@ -84,6 +86,7 @@ class Began(Record, frozen=True, gc=False, array_like=True, tag=1):
     answer_tokens: int
     prefix: int
     is_whole: bool
+    is_limited: bool = False
 
     def call(self) -> Call:
         """Give the call that came."""
@@ -139,6 +142,12 @@ class Ticked(Record, frozen=True, gc=False, array_like=True, tag=5):
     now: Time
 
 
+class Reserved(Record, frozen=True, gc=False, array_like=True, tag=10):
+    """The flow asked for a part of its key's limits."""
+
+    call_id: int
+
+
 class Waited(Record, frozen=True, gc=False, array_like=True, tag=11):
     """The flow asked to keep the caller."""
 
@@ -192,7 +201,7 @@ class Ended(Record, frozen=True, gc=False, array_like=True, tag=20):
 
 
 Event = Began | Heard | Announced | Saw | Ticked
-Decision = Waited | Sent | Hedged | Watched | Relayed | Replied
+Decision = Reserved | Waited | Sent | Hedged | Watched | Relayed | Replied
 Line = Event | Decision | Ended
 
 _FACTS = {fact.label: fact for fact in Fact}
@@ -210,11 +219,17 @@ def decision(call_id: int, ask: Ask | Reply) -> Decision:
         return Relayed(call_id, ask.target.backend, ask.target.model, ask.stall_s)
     if isinstance(ask, Reply):
         return Replied(call_id, ask.fact.label, ask.retry_after_s)
-    if isinstance(ask, Wait):
-        return Waited(call_id)
     if isinstance(ask, Hedge):
         return _sent(Hedged, call_id, ask.send)
-    return Watched(call_id)
+    return _BARE[type(ask)](call_id)
+
+
+_BARE: dict[type, type[Reserved | Waited | Watched]] = {
+    Reserve: Reserved,
+    Wait: Waited,
+    Watch: Watched,
+}
+"""Asks that say nothing but whose they are."""
 
 
 def _sent(kind: type[Sent], call_id: int, ask: Send) -> Sent:
@@ -247,6 +262,7 @@ class Packer:
             Began(
                 now, call.id, call.model, call.deadline, call.is_stream, call.key, call.priority,
                 call.prompt_tokens, call.answer_tokens, call.prefix, call.is_whole,
+                call.is_limited,
             )
         )  # fmt: skip
 

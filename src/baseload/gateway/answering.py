@@ -19,11 +19,15 @@ from baseload.apis.resume import can_continue
 from baseload.apis.seam import note
 from baseload.core.facts import BROKEN, CUT, DONE, Call, Fact, Reply
 from baseload.core.gate import Gate
+from baseload.core.quota import Hold, Verdict
 from baseload.gateway.attempt import JSON_HEAD, Attempt
+from baseload.gateway.books import Books
 from baseload.gateway.driver import Driver
 from baseload.gateway.keeping import Kept, Manners
 from baseload.gateway.refusals import REFUSALS
+from baseload.gateway.server import Busy
 from baseload.gateway.telemetry import Telemetry
+from baseload.gateway.tenants import Tenant
 from baseload.gateway.upstream import Pool
 
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -38,13 +42,17 @@ class Plane(Protocol):
     telemetry: Telemetry
     pools: dict[str, Pool]
     manners: Manners
+    books: Books
 
     def note_failure(self, backend: str, fact: Fact, reason: str, request_id: bytes) -> None:
         """Keep and log what went wrong at a backend."""
 
 
 class Caller(Protocol):
-    """Whoever is answered: a connection, or a crowd of them."""
+    """Whoever is answered: a connection, a crowd of them, or what translates for one."""
+
+    busy: Busy | None
+    """Who makes the answer; set before the call begins."""
 
     def answer(self, status: int, head: bytes, body: bytes) -> None:
         """Give a whole answer."""
@@ -66,8 +74,10 @@ class Answering:
     """One caller's answer, from nothing to its end."""
 
     call: Call
+    tenant: Tenant
     caller: Caller | None
     request_id: bytes
+    started_at: float
     # Defaults stand on the class: most calls need few of these.
     is_assembled = False
     """The caller wants no stream and is answered from one."""
@@ -82,16 +92,27 @@ class Answering:
     """The request's bytes, as long as they may be needed."""
     _heard_at: float
     """When the caller was last given a token, or the call began."""
-    _attempts = 0
-    """How many were made."""
+    attempts = events = 0
+    """How many attempts were made; how many events were passed on by those that are over."""
+    resumes = 0
+    """How often the answer was gone on with elsewhere."""
+    is_hedged = False
+    sent_at = 0.0
+    """When the first attempt was made."""
+    api = "chat/completions"
+    """How the call was asked."""
+    hold: Hold | None = None
+    """What is set aside of its key's limits."""
+    verdict: Verdict | None = None
+    """How these limits stand."""
     _is_raw = _is_paused = False
     """`_is_raw`: the caller has been given the beginning of an answer that is no stream."""
     _kept: Kept | None = None
     _answer = _head = _notes = b""
     """A whole answer put together; its head; comments on where it was resumed."""
     _kept_alive_at = 0.0
-    _first_token_at = 0.0
-    _backend = _reason = ""
+    first_token_at = 0.0
+    backend = _reason = ""
     """Where the call was last tried, and what went wrong there."""
 
     # -- the beginning -----------------------------------------------------------------------
@@ -100,10 +121,11 @@ class Answering:
         """Begin to keep what is given, or go on; without need of it, let the request go."""
         if attempt.seam is not None:
             self._gateway.telemetry.resumes += 1
-            self._notes += note(self._backend, attempt.resumed_at)
+            self.resumes += 1
+            self._notes += note(self.backend, attempt.resumed_at)
             # Resumed twice, it is the last one that is named: a header may stand there only once.
             begun = self._head.partition(b"x-baseload-resumed")[0]
-            self._head = begun + b"x-baseload-resumed: %b\r\n" % self._backend.encode()
+            self._head = begun + b"x-baseload-resumed: %b\r\n" % self.backend.encode()
             return
         self._head = self._head_of(attempt)
         if attempt.script is not None:
@@ -197,17 +219,17 @@ class Answering:
 
     def _head_of(self, attempt: Attempt) -> bytes:
         """Give the lines of an answer's head, with how many attempts it took."""
-        if self._attempts == 1:
+        if self.attempts == 1:
             return attempt.head
-        return attempt.head + b"x-baseload-attempts: %d\r\n" % self._attempts
+        return attempt.head + b"x-baseload-attempts: %d\r\n" % self.attempts
 
     def _refuse(self, caller: Caller, reply: Reply) -> None:
         """Say that there is no answer, or no more of it."""
         fact = reply.fact
-        if self.is_begun and self._first_token_at and fact.is_retryable:
+        if self.is_begun and self.first_token_at and fact.is_retryable:
             fact = BROKEN  # Whatever happened last: what the caller holds is half an answer.
         refusal = REFUSALS[fact]
-        last = f"; last tried was {self._backend}: {self._reason}" if self._reason else ""
+        last = f"; last tried was {self.backend}: {self._reason}" if self._reason else ""
         message = refusal.message.format(
             model=self.call.model, after=f"{reply.retry_after_s:g}", last=last
         )
@@ -222,8 +244,8 @@ class Answering:
             if reply.retry_after_s:
                 head += b"retry-after: %d\r\n" % reply.retry_after_s
             head += b"x-request-id: %b\r\n" % self.request_id
-            if self._backend:
-                head += self._gateway.pools[self._backend].identity
-            if self._attempts > 1:
-                head += b"x-baseload-attempts: %d\r\n" % self._attempts
+            if self.backend:
+                head += self._gateway.pools[self.backend].identity
+            if self.attempts > 1:
+                head += b"x-baseload-attempts: %d\r\n" % self.attempts
             caller.answer(refusal.status, head, body)

@@ -1,21 +1,10 @@
-"""Who calls, how urgently, and how a prompt begins: what a call is told apart by.
+"""How urgent is a call, and how does its prompt begin: what it is told apart by."""
 
-Calls carry no key but a short hash of it, salted anew in every process, which is equal for equal
-keys and says nothing else. Only `Keys` remembers the headers themselves, and gives them to nobody.
-"""
-
-import os
 import zlib
-from hashlib import blake2s
 
 from baseload.apis.openai import BadRequestError
 from baseload.core.facts import BATCH, DEFAULT, INTERACTIVE
 
-KEYS_MAX = 1024
-"""Hashes that are remembered, so that a call costs a look-up."""
-HEADER_BYTES_MAX = 512
-"""A longer header is remembered by its hash alone: a thousand of them would be much."""
-KEY_BYTES = 8
 PREFIX_BYTES = 1024
 """How much of a prompt's beginning tells which backend may have it in its cache."""
 
@@ -26,27 +15,6 @@ _PRIORITIES = {
     b"batch": BATCH,
 }
 _MESSAGES = b'"messages"'
-
-
-class Keys:
-    """Names for callers' keys."""
-
-    def __init__(self) -> None:
-        self._salt = os.urandom(8)
-        self._names: dict[bytes, str] = {b"": ""}
-
-    def name(self, authorization: bytes) -> str:
-        """Give the name of whoever sent this header; empty if nobody said who they are."""
-        found = self._names.get(authorization)
-        if found is None:
-            if len(self._names) >= KEYS_MAX:
-                self._names = {b"": ""}
-            if len(authorization) > HEADER_BYTES_MAX:
-                authorization = blake2s(authorization).digest()
-            token = authorization.rpartition(b" ")[2]
-            found = blake2s(token, digest_size=KEY_BYTES, salt=self._salt).hexdigest()
-            self._names[authorization] = found
-        return found
 
 
 def priority_of(value: bytes) -> int:

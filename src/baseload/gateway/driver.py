@@ -27,6 +27,7 @@ from baseload.core.facts import (
     Hedge,
     Relay,
     Reply,
+    Reserve,
     Send,
     Sight,
     Told,
@@ -77,6 +78,9 @@ class Hands(Protocol):
     call: Call
     flow: Flow
     due: float
+
+    def reserve(self) -> Told | None:
+        """Set aside a part of the key's limits; give what came of it, or None to tell it later."""
 
     def wait(self) -> None:
         """Keep the caller until the gate gives notice. Attempts are left."""
@@ -187,13 +191,20 @@ class Driver:
             hands.relay(ask)  # type: ignore[arg-type]
         elif kind is Reply:
             hands.reply(ask)  # type: ignore[arg-type]
-        elif kind is Wait:
-            hands.wait()
-        elif kind is Hedge:
-            hands.hedge(ask)  # type: ignore[arg-type]
+        else:
+            self._do_rarer(hands, ask)
         gate = self.gate
         if gate.notices or gate.due != self._alarm_at:
             self._after_step()
+
+    def _do_rarer(self, hands: Hands, ask: Ask | Reply) -> None:
+        kind = type(ask)
+        if kind is Wait:
+            hands.wait()
+        elif kind is Hedge:
+            hands.hedge(ask)  # type: ignore[arg-type]
+        elif kind is Reserve and (told := hands.reserve()) is not None:
+            self.tell(hands, told)  # Counted in this process: there is nothing to wait for.
 
     def _after_step(self) -> None:
         """Hand out what the gate has to say, and set the timer anew.

@@ -16,7 +16,6 @@ from math import inf
 
 from baseload.apis import openai
 from baseload.apis.assemble import AssemblyError, to_stream
-from baseload.apis.openai import Usage
 from baseload.apis.resume import continuation
 from baseload.apis.seam import Seam
 from baseload.config.fleet import Model
@@ -25,7 +24,9 @@ from baseload.core.facts import (
     DONE,
     FIRST_TOKEN,
     GONE,
+    GRANTED,
     LATE,
+    LIMITED,
     OVERDUE,
     PARKED,
     REJECTED,
@@ -39,9 +40,12 @@ from baseload.core.facts import (
     Told,
 )
 from baseload.core.flow import Flow
+from baseload.core.quota import Verdict
 from baseload.gateway.answering import Answering, Caller, Plane
 from baseload.gateway.attempt import Attempt
+from baseload.gateway.books import usage_of
 from baseload.gateway.connection import Connection
+from baseload.gateway.tenants import Tenant
 
 
 class Exchange(Answering):
@@ -61,21 +65,37 @@ class Exchange(Answering):
     _stall_s = _quiet_s = inf
 
     def __init__(  # noqa: PLR0913, PLR0917 - all that one call is
-        self, gateway: Plane, caller: Caller, call: Call, model: Model, path: bytes, body: bytes,
-        request_id: bytes, now: float,
+        self, gateway: Plane, caller: Caller, call: Call, tenant: Tenant, model: Model,
+        path: bytes, body: bytes, request_id: bytes, now: float,
     ) -> None:  # fmt: skip
         self.call = call
+        self.tenant = tenant
         self.caller: Caller | None = caller
         self.request_id = request_id
         self._gateway = gateway
         self.path, self.body = path, body
-        self._started_at = self._heard_at = now
+        self.started_at = self._heard_at = now
         if call.is_stream:
             self.keepalive_s = model.keepalive_s or inf
         elif model.assemble and not call.is_whole:
             self.is_assembled = True
 
     # -- what the flow asks ------------------------------------------------------------------
+
+    def reserve(self) -> Told | None:
+        """Set aside a part of the key's limits."""
+        assert self.hold is not None
+        verdict = self._gateway.books.reserve(self.hold, self._judged)
+        return None if verdict is None else self._told(verdict)
+
+    def _judged(self, verdict: Verdict) -> None:
+        """Hear later whether the call may go on; it may have ended since."""
+        self._gateway.driver.tell(self, self._told(verdict))
+
+    def _told(self, verdict: Verdict) -> Told:
+        self.verdict = verdict
+        fact = GRANTED if verdict.is_granted else LIMITED
+        return Told(fact, self._gateway.driver.clock(), verdict.retry_after_s)
 
     def wait(self) -> None:
         """Keep the caller; the gate watches the clock."""
@@ -85,7 +105,7 @@ class Exchange(Answering):
     def send(self, ask: Send) -> None:
         """Make an attempt."""
         self._stop_attempts()
-        self._backend = ask.target.backend
+        self.backend = ask.target.backend
         self._attempt = self._make(ask)
         if self.keepalive_s < inf:
             self.due = self._next_due()
@@ -93,6 +113,7 @@ class Exchange(Answering):
     def hedge(self, ask: Hedge) -> None:
         """Make a second attempt beside the first."""
         self._gateway.telemetry.hedges += 1
+        self.is_hedged = True
         self._second = self._make(ask.send)
         self.due = self._next_due()
 
@@ -103,15 +124,15 @@ class Exchange(Answering):
         held = attempt.relay()
         now = self._gateway.gate.now
         self._is_relaying = True
-        self._backend = ask.target.backend
+        self.backend = ask.target.backend
         self._stall_s = ask.stall_s
         self._quiet_s = min(ask.stall_s, self.keepalive_s)
         self._heard_at = now
         self.due = min(now + self._quiet_s, self.call.deadline)
-        if not self._first_token_at:
-            self._first_token_at = now
+        if not self.first_token_at:
+            self.first_token_at = now
         if queued_s := attempt.queued_s(now):
-            series = self._gateway.telemetry.series(self.call.model, self._backend)
+            series = self._gateway.telemetry.series(self.call.model, self.backend)
             series.queued_s.add(queued_s)
         self._keep(attempt)
         if self.is_assembled and attempt.script is not None:
@@ -130,10 +151,7 @@ class Exchange(Answering):
         self._attempt = None  # They know each other: a ring would wait for the collector.
         self.due = inf
         now = self._gateway.gate.now
-        series = self._gateway.telemetry.series(self.call.model, self._backend)
-        series.ended(fact, now - self._started_at, _usage_of(attempt))
-        if self._first_token_at:
-            series.first_token_s.add(self._first_token_at - self._started_at)
+        self._gateway.books.settle(self, fact, attempt, now)
         caller, self.caller = self.caller, None
         if caller is None:
             return
@@ -152,9 +170,11 @@ class Exchange(Answering):
         """Make an attempt, worded for its backend."""
         gateway, target, path, body = self._gateway, ask.target, self.path, self.body
         now = gateway.gate.now
+        if not self.attempts:
+            self.sent_at = now
         attempt = Attempt(self, ask, gateway.pools[target.backend], self.has_choices, now)
         gateway.telemetry.attempts[target.backend] += 1
-        self._attempts += 1
+        self.attempts += 1
         if target.model != self.call.model:
             body = openai.rename_model(body, self.call.model, target.model)
         if ask.is_resumed:
@@ -207,6 +227,7 @@ class Exchange(Answering):
             self._is_relaying = False
             backend = attempt.send.target.backend
             self._gateway.telemetry.series(self.call.model, backend).events += attempt.events
+            self.events += attempt.events
         if not attempt.is_over:
             attempt.abandon()
         if second is not None:
@@ -229,7 +250,7 @@ class Exchange(Answering):
         if fact is DONE and self._is_relaying and self.is_assembled:
             fact, reason = self._assemble(attempt)
         if reason:
-            self._backend, self._reason = backend, reason
+            self.backend, self._reason = backend, reason
             self._gateway.note_failure(backend, fact, reason, self.request_id)
         if self._second is None:
             backend = ""
@@ -260,11 +281,11 @@ class Exchange(Answering):
         else:
             other.abandon()
             self._attempt = attempt
-            self._backend = attempt.send.target.backend
+            self.backend = attempt.send.target.backend
 
     def _tokens(self, attempt: Attempt) -> int:
         """Give what the answer took, as reported or as counted."""
-        if (usage := _usage_of(attempt)) is not None:
+        if (usage := usage_of(attempt)) is not None:
             return usage.prompt_tokens + usage.completion_tokens
         return self.call.prompt_tokens + attempt.events if attempt.events else 0
 
@@ -367,9 +388,3 @@ class Exchange(Answering):
     def _tell(self, fact: Fact) -> None:
         driver = self._gateway.driver
         driver.tell(self, Told(fact, driver.clock()))
-
-
-def _usage_of(attempt: Attempt | None) -> Usage | None:
-    if attempt is None:
-        return None
-    return attempt.usage if attempt.script is None else attempt.script.usage

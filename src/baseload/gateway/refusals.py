@@ -21,6 +21,10 @@ class Refusal(NamedTuple):
 
 
 REFUSALS = {
+    Fact.LIMITED: Refusal(
+        429, "requests", "rate_limit_exceeded",
+        "A limit for {model} is reached. Try again in {after} s.",
+    ),
     Fact.SHED: Refusal(
         429, "overloaded_error", "queue_full",
         "All backends for {model} are busy and the queue is full. Try again in {after} s.",

@@ -21,7 +21,7 @@ RAW_OVER_BODY = 8
 _REQUEST_ID = re.compile(rb"[\w.:/+=-]{1,128}")
 _HEADERS = frozenset(
     b"host transfer-encoding content-length expect x-request-id authorization"
-    b" x-baseload-priority".split()
+    b" x-api-key x-baseload-priority".split()
 )
 
 
@@ -167,6 +167,8 @@ class Reader:
         """Read what a caller says to us alone."""
         if name == b"x-baseload-priority":
             self._request.priority = value
+        elif name == b"x-api-key":  # Anthropic's name for it.
+            self._request.authorization = self._request.authorization or b"Bearer " + value
         elif _REQUEST_ID.fullmatch(value):
             self._request.request_id = value
 

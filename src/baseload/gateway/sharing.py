@@ -9,7 +9,8 @@ Only calls with equal bytes, path, key and priority are identical, and only wher
 says so: two answers to one question may differ, and a model that is asked twice may be meant to.
 """
 
-from baseload.gateway.server import Busy, Client
+from baseload.gateway.answering import Caller
+from baseload.gateway.server import Busy
 
 CROWD_MAX = 256
 """Callers that share one answer; the next one begins another crowd."""
@@ -23,7 +24,7 @@ class Member:
 
     __slots__ = ("client", "crowd", "is_paused", "request_id")
 
-    def __init__(self, crowd: "Crowd", client: Client, request_id: bytes) -> None:
+    def __init__(self, crowd: "Crowd", client: Caller, request_id: bytes) -> None:
         self.crowd, self.client, self.request_id = crowd, client, request_id
         self.is_paused = False
 
@@ -46,7 +47,7 @@ class Crowd:
     """All callers of one answer; to the exchange they are one."""
 
     def __init__(self, crowds: "Crowds", question: Question, request_id: bytes) -> None:
-        self.exchange: Busy | None = None
+        self.busy: Busy | None = None
         """Whoever makes the answer; set before the call begins."""
         self._crowds, self._question = crowds, question
         self._line = b"x-request-id: %b\r\n" % request_id
@@ -56,7 +57,7 @@ class Crowd:
     def __len__(self) -> int:
         return len(self._members)
 
-    def join(self, client: Client, request_id: bytes) -> None:
+    def join(self, client: Caller, request_id: bytes) -> None:
         """Take in one more caller."""
         member = Member(self, client, request_id)
         self._members.append(member)
@@ -71,18 +72,18 @@ class Crowd:
             self.mind_pace()
         else:
             self._close()
-            if self.exchange is not None:
-                self.exchange.caller_gone()
+            if self.busy is not None:
+                self.busy.caller_gone()
 
     def mind_pace(self) -> None:
         """Pause while any member is paused."""
         is_paused = any(member.is_paused for member in self._members)
-        if is_paused != self._is_paused and self.exchange is not None:
+        if is_paused != self._is_paused and self.busy is not None:
             self._is_paused = is_paused
             if is_paused:
-                self.exchange.pause()
+                self.busy.pause()
             else:
-                self.exchange.resume()
+                self.busy.resume()
 
     # -- as one caller -----------------------------------------------------------------------
 
@@ -124,7 +125,7 @@ class Crowd:
     def _disband(self) -> list[Member]:
         """Let all go: their connections may ask for something else at once."""
         self._close()
-        members, self._members, self.exchange = self._members, [], None
+        members, self._members, self.busy = self._members, [], None
         return members
 
 

@@ -8,7 +8,20 @@ write into their journals must therefore be equal.
 from collections.abc import Callable
 from typing import Protocol
 
-from baseload.core.facts import Ask, Call, Fact, Hedge, Relay, Reply, Send, Sight, Told, Watch
+from baseload.core.facts import (
+    GRANTED,
+    Ask,
+    Call,
+    Fact,
+    Hedge,
+    Relay,
+    Reply,
+    Reserve,
+    Send,
+    Sight,
+    Told,
+    Watch,
+)
 from baseload.core.flow import Flow, carry
 from baseload.core.gate import Gate
 from baseload.core.tape import Packer
@@ -39,6 +52,8 @@ class Driver:
         self.tape: Packer | None = None
         """Set it before the first event to have all of them written down."""
         self.on_reply: Callable[[Reply], None] = lambda _reply: None
+        self.on_reserve: Callable[[Call, float], Told] = lambda _call, now: Told(GRANTED, now)
+        """What keys' limits say of a call; here nothing is limited unless somebody says so."""
         self._world = world
         self._flows: dict[int, Flow] = {}
         self._out: dict[int, list[Send | Relay]] = {}
@@ -99,6 +114,9 @@ class Driver:
             return
         if isinstance(ask, Hedge):
             self._begin(call, ask.send)
+            return
+        if isinstance(ask, Reserve):
+            self._tell(call, self.on_reserve(call, self.kernel.now))
             return
         self._cancel_all(call)
         if isinstance(ask, Send | Relay):
