@@ -12,6 +12,7 @@ from itertools import count
 from typing import NamedTuple, Protocol
 
 from baseload.apis import openai
+from baseload.apis.dialect import Dialect
 from baseload.config.fleet import Fleet, Model
 from baseload.core.facts import DEFAULT, Call
 from baseload.core.quota import Hold
@@ -22,6 +23,7 @@ from baseload.gateway.requests import Request
 from baseload.gateway.server import Client
 from baseload.gateway.sharing import Crowds
 from baseload.gateway.tenants import Tenant, Tenants
+from baseload.gateway.translating import Translator
 
 BYTES_PER_TOKEN = 4
 """A request's bytes for each token of its prompt: near enough to tell large from small."""
@@ -35,6 +37,8 @@ class Route(NamedTuple):
 
     upstream_path: bytes
     api: str
+    dialect: Dialect | None = None
+    """What its callers speak, if not what backends are asked in."""
 
 
 _ROUTES = {
@@ -93,8 +97,11 @@ class Reception:
         request_id: bytes,
     ) -> None:  # fmt: skip
         """Begin a call for a caller, or refuse it; `wish` is the priority that it asks for."""
-        house = self._house
+        house, dialect = self._house, route.dialect
         try:
+            if dialect is not None:
+                caller = translator = Translator(caller, dialect)
+                body, translator.speech = dialect.read(body)
             asked = openai.read_request(body)
             priority = priority_of(wish) if wish else DEFAULT
         except openai.BadRequestError as error:

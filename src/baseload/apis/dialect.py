@@ -1,0 +1,38 @@
+"""How does a caller who speaks another API than chat completions get a chat's answer?
+
+A *dialect* is one such API. Its request is put into a chat's request before the call begins, and
+whatever comes back is put into its own words on the way out; the call itself, and all that is
+decided about it, never learns of it. One answer's way back is a *speech*, because a stream has to
+remember what it has said.
+
+Not here: the dialects themselves (each has a module), connections, and backends that speak a
+dialect themselves.
+"""
+
+from typing import Protocol
+
+
+class Speech(Protocol):
+    """One answer's way from a chat's words into the dialect's. Pure: bytes in, bytes out."""
+
+    def answer(self, body: bytes) -> bytes:
+        """Put a whole chat completion into the dialect."""
+
+    def feed(self, whole: bytes) -> bytes:
+        """Put whole events of a chat's stream into the dialect's; maybe none come of them."""
+
+    def end(self, last: bytes) -> bytes:
+        """The same for the last events of a stream; what is open is closed."""
+
+
+class Dialect(Protocol):
+    """One API. Stateless."""
+
+    def read(self, body: bytes) -> tuple[bytes, Speech]:
+        """Give a request as a chat's request, and the speech for its answer.
+
+        Raises `openai.BadRequestError` with a sentence for the caller.
+        """
+
+    def error(self, status: int, body: bytes) -> bytes:
+        """Put an error in OpenAI's shape, with its HTTP status, into the dialect's."""
