@@ -141,15 +141,8 @@ def list_object(items: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any
 def result_line(id_: str, custom_id: str, status: int, request_id: str, body: bytes) -> bytes:
     """Give the line that says what came of one request; a body that is no JSON becomes text."""
     try:
-        msgspec.json.decode(body)
-        raw: Any = msgspec.Raw(body)
+        raw: Any = msgspec.Raw(msgspec.json.format(body, indent=-1))  # It must fit in one line.
     except UNREADABLE:
         raw = body.decode("utf-8", "replace")
     response = {"status_code": status, "request_id": request_id, "body": raw}
     return _encode({"id": id_, "custom_id": custom_id, "response": response, "error": None})
-
-
-def error_line(id_: str, custom_id: str, code: str, message: str) -> bytes:
-    """Give the line that says why one request was never answered."""
-    error = {"code": code, "message": message}
-    return _encode({"id": id_, "custom_id": custom_id, "response": None, "error": error})

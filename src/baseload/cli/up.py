@@ -30,6 +30,7 @@ from baseload.config.notes import notes
 from baseload.engines.supervisor import Engine, EngineState
 from baseload.errors import BaseloadError
 from baseload.gateway import status
+from baseload.gateway.backoffice import BackOffice
 from baseload.gateway.gateway import Gateway
 from baseload.gateway.tape import Recorder
 from baseload.web.operator import Operator, make_app
@@ -89,6 +90,7 @@ class _Station:
         self._console = Console()
         self._engines: dict[str, Engine] = {}
         self._gateway: Gateway
+        self._office: BackOffice
         self._operator: Operator
 
     async def run(self) -> None:
@@ -100,6 +102,7 @@ class _Station:
         }
         slots = {name: engine.slots for name, engine in self._engines.items()}
         self._gateway = Gateway(fleet, slots)
+        self._office = BackOffice(fleet.jobs, fleet.store.ledger, self._gateway.reception)
         with self._taping():
             await self._serve()
 
@@ -108,6 +111,7 @@ class _Station:
         await self._start()
         tasks = [asyncio.create_task(engine.run()) for engine in self._engines.values()]
         try:
+            self._office.start()
             self._show()
             gc.collect()
             gc.freeze()
@@ -144,12 +148,14 @@ class _Station:
     async def _drain(self, hurry: asyncio.Event) -> None:
         open_ = len(self._gateway.driver)
         self._console.print(f"\nDraining: {open_} open answers. Ctrl-C again does not wait.")
+        self._office.pause()
         drain = asyncio.create_task(self._gateway.drain())
         rush = asyncio.create_task(hurry.wait())
         await asyncio.wait({drain, rush}, return_when=asyncio.FIRST_COMPLETED)
         if not drain.done():
             self._gateway.hurry()
         left = await drain
+        await self._office.stop()
         rush.cancel()
         self._console.print(f"Drained; {left} answers were told to stop." if left else "Drained.")
 

@@ -126,6 +126,11 @@ models:                         # what callers may write as `model`
 #     cached_usd_mtok: 0.07     # those that were in its cache; as input_usd_mtok when absent
 #     output_usd_mtok: 1.1      # a million tokens of answers, reasoning included
 
+# jobs:                         # batches (/v1/batches) and their files
+#   concurrency: 32             # requests of batches at once, at most
+#   keep_days: 30               # days until they are deleted
+#   storage_mb: 1024            # what one key may keep in files
+
 # store:                        # where what must outlive a process is kept
 #   ledger: sqlite:///baseload.db  # calls, keys, batches; or postgresql://user@host/database
 #   counters: memory://         # where limits are counted; redis://host:6379/0 for several replicas

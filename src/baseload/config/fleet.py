@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from baseload.config.tenancy import Key, Limits, Price, Store
+from baseload.config.tenancy import Jobs, Key, Limits, Price, Store
 
 Seconds = Annotated[float, Meta(gt=0, le=604_800)]  # a week: beyond it, timers overflow somewhere
 FilledIn = Annotated[str, Meta(extra={"filled in": True})]
@@ -272,6 +272,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     store: Annotated[Store, Meta(description="Where what must outlive a process is kept.")] = (
         Store()
     )
+    jobs: Annotated[Jobs, Meta(description="What batches may take.")] = Jobs()
     admin_token: (
         Annotated[
             str,

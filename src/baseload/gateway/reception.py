@@ -49,6 +49,15 @@ _ROUTES = {
 """DeepSeek's own documentation gives a base URL without `/v1`; programs written for it keep it."""
 
 
+class Filing(Protocol):
+    """The desk for what leads to calls later."""
+
+    def handle(
+        self, caller: Caller, request: Request, path: bytes, owner: str, request_id: bytes
+    ) -> bool:
+        """Answer a request for a path below `/v1`; False if there is nothing of the kind."""
+
+
 class House(Plane, Protocol):
     """What the desk needs of the gateway."""
 
@@ -64,10 +73,20 @@ class Reception:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self.filing: Filing | None = None
+        """Answers for files and batches, where there is a store for them."""
         self._numbers = count(1)
         self._boot = os.urandom(4).hex().encode()
         self._models_body = openai.models_body(list(house.fleet.models), int(house.started_at))
         self._by_prefix = {name for name in house.fleet.models if house.gate.wants_prefix(name)}
+
+    def route_of(self, path: bytes) -> Route | None:
+        """Say how a path is answered."""
+        return _ROUTES.get(path)
+
+    def tenant_of(self, owner: str) -> Tenant | None:
+        """Give whose key has this name; None if there is no such key any more."""
+        return self._house.tenants.named(owner)
 
     def request_id(self) -> bytes:
         """Give a name to a request that has none."""
@@ -155,6 +174,8 @@ class Reception:
         self, client: Client, request: Request, path: bytes, request_id: bytes
     ) -> None:
         """Answer what is no call: the list of models, one of them, or nothing of the kind."""
+        if self.filing is not None and self._file(client, request, path, request_id):
+            return
         path = path.removeprefix(b"/v1")
         name = path.removeprefix(b"/models/").decode("utf-8", "replace")
         models = self._house.fleet.models
@@ -174,6 +195,18 @@ class Reception:
             client.answer(200, _JSON % request_id, body)
         else:
             self._refuse_model(client, request_id, name)
+
+    def _file(self, client: Client, request: Request, path: bytes, request_id: bytes) -> bool:
+        """Answer a request for files and batches; False if it is none."""
+        assert self.filing is not None
+        path = path.removeprefix(b"/v1")
+        if not path.startswith((b"/files", b"/batches")):
+            return False
+        tenant = self._house.tenants.find(request.authorization)
+        if tenant is None:
+            self._refuse(client, request_id, 401, "No such key.", "invalid_api_key")
+            return True
+        return self.filing.handle(client, request, path, tenant.label, request_id)
 
     def _refuse_model(self, caller: Caller, request_id: bytes, name: str) -> None:
         known = ", ".join(self._house.fleet.models)

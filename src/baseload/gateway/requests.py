@@ -21,7 +21,7 @@ RAW_OVER_BODY = 8
 _REQUEST_ID = re.compile(rb"[\w.:/+=-]{1,128}")
 _HEADERS = frozenset(
     b"host transfer-encoding content-length expect x-request-id authorization"
-    b" x-api-key x-baseload-priority".split()
+    b" content-type x-api-key x-baseload-priority".split()
 )
 
 
@@ -40,7 +40,7 @@ IDLE, HEAD, BODY, BROKEN = Phase  # Bare names: see `core.facts`.
 class Request:
     """A whole request, reduced to what the gateway reads of it."""
 
-    method = path = body = request_id = authorization = priority = b""
+    method = path = body = request_id = authorization = priority = content_type = b""
     keep_alive = is_http_1_0 = False
 
 
@@ -164,8 +164,10 @@ class Reader:
             self._read_own(name, value)
 
     def _read_own(self, name: bytes, value: bytes) -> None:
-        """Read what a caller says to us alone."""
-        if name == b"x-baseload-priority":
+        """Read what few requests have, or few need."""
+        if name == b"content-type":
+            self._request.content_type = value
+        elif name == b"x-baseload-priority":
             self._request.priority = value
         elif name == b"x-api-key":  # Anthropic's name for it.
             self._request.authorization = self._request.authorization or b"Bearer " + value
@@ -244,6 +246,8 @@ class Reader:
             lines.append(b"expect: 100-continue")
         if request.request_id:
             lines.append(b"x-request-id: " + request.request_id)
+        if request.content_type:
+            lines.append(b"content-type: " + request.content_type)
         if request.authorization:
             lines.append(b"authorization: " + request.authorization)
         if request.priority:
