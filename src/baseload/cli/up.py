@@ -24,6 +24,7 @@ from rich.markup import escape
 
 from baseload import __version__
 from baseload.cli.common import Config, base_url, fail, load_fleet
+from baseload.cli.logs import logs
 from baseload.config.addresses import parse_address, show_address
 from baseload.config.fleet import Fleet
 from baseload.config.notes import notes
@@ -33,6 +34,7 @@ from baseload.gateway import status
 from baseload.gateway.backoffice import BackOffice
 from baseload.gateway.gateway import Gateway
 from baseload.gateway.tape import Recorder
+from baseload.gateway.watching import Watching
 from baseload.web.operator import Operator, make_app
 
 try:
@@ -69,14 +71,12 @@ def up(
     Example: baseload up -c fleet.yaml
     """
     fleet, source = load_fleet(config)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    _raise_open_files(2 * fleet.inbound.connections + FILES_SPARE)
-    try:
-        run_loop(_Station(fleet, source, tape, tape_mb * MB).run())
-    except (BaseloadError, OSError) as error:
-        fail(f"baseload cannot start: {error}")
+    with logs(fleet):
+        _raise_open_files(2 * fleet.inbound.connections + FILES_SPARE)
+        try:
+            run_loop(_Station(fleet, source, tape, tape_mb * MB).run())
+        except (BaseloadError, OSError) as error:
+            fail(f"baseload cannot start: {error}")
 
 
 class _Station:
@@ -90,6 +90,7 @@ class _Station:
         self._console = Console()
         self._engines: dict[str, Engine] = {}
         self._gateway: Gateway
+        self._watching: Watching
         self._office: BackOffice
         self._operator: Operator
 
@@ -102,6 +103,7 @@ class _Station:
         }
         slots = {name: engine.slots for name, engine in self._engines.items()}
         self._gateway = Gateway(fleet, slots)
+        self._watching = Watching(self._gateway)
         self._office = BackOffice(fleet.jobs, fleet.store.ledger, self._gateway.reception)
         with self._taping():
             await self._serve()
@@ -156,6 +158,7 @@ class _Station:
             self._gateway.hurry()
         left = await drain
         await self._office.stop()
+        await self._watching.stop()
         rush.cancel()
         self._console.print(f"Drained; {left} answers were told to stop." if left else "Drained.")
 

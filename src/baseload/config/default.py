@@ -104,6 +104,18 @@ models:                         # what callers may write as `model`
 # open_to_all: false            # serve callers without keys off loopback, too, when there are none
 # admin_token: "${BASELOAD_ADMIN_TOKEN}"  # what operators show on `admin`; needed off loopback
 
+# log:                          # what is written to standard error
+#   format: console             # for people; or json, an object a line
+#   level: info                 # the least that is written: debug, info, warning, error
+#   calls: false                # a line for each finished call, without content
+#   bodies: false               # for debugging only: PROMPTS AND ANSWERS are written, in clear text
+
+# otel:                         # OpenTelemetry; needs `pip install baseload[otel]`
+#   endpoint: null              # base URL of an OTLP/HTTP receiver, http://127.0.0.1:4318
+#   sample: 1.0                 # share of calls that are traced, unless a caller's own trace is
+#   headers: {}                 # headers for the receiver, its token, say
+#   service: baseload           # the name under which it appears
+
 # keys:                         # callers' keys; others are made with `baseload keys create`
 #   - name: team-a              # whom the key belongs to
 #     sha256: ""                # SHA-256 of the key, 64 hexadecimal digits

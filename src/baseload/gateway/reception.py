@@ -18,11 +18,13 @@ from baseload.core.facts import DEFAULT, Call
 from baseload.core.quota import Hold
 from baseload.gateway.answering import Caller, Plane
 from baseload.gateway.callers import prefix_of, priority_of
+from baseload.gateway.eavesdropping import Eavesdropper
 from baseload.gateway.exchange import Exchange
 from baseload.gateway.requests import Request
 from baseload.gateway.server import Client
 from baseload.gateway.sharing import Crowds
 from baseload.gateway.tenants import Tenant, Tenants
+from baseload.gateway.tracing import Tracer, passed_on
 from baseload.gateway.translating import Translator
 
 BYTES_PER_TOKEN = 4
@@ -73,6 +75,10 @@ class Reception:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self.hears_bodies = house.fleet.log.bodies
+        """What is asked and answered is written to the log."""
+        self.tracer: Tracer | None = None
+        """Decides which calls are traced, if any are."""
         self.filing: Filing | None = None
         """Answers for files and batches, where there is a store for them."""
         self._numbers = count(1)
@@ -109,14 +115,18 @@ class Reception:
         if tenant is None:
             self._refuse(client, request_id, 401, "No such key.", "invalid_api_key")
             return
-        self.ask(client, tenant, route, request.body, request.priority, request_id)
+        self.ask(
+            client, tenant, route, request.body, request.priority, request_id, request.traceparent
+        )  # fmt: skip
 
     def ask(
         self, caller: Caller, tenant: Tenant, route: Route, body: bytes, wish: bytes,
-        request_id: bytes,
+        request_id: bytes, traceparent: bytes = b"",
     ) -> None:  # fmt: skip
         """Begin a call for a caller, or refuse it; `wish` is the priority that it asks for."""
         house, dialect = self._house, route.dialect
+        if self.hears_bodies:
+            caller = Eavesdropper(caller, request_id, body)
         try:
             if dialect is not None:
                 caller = translator = Translator(caller, dialect)
@@ -145,6 +155,8 @@ class Reception:
         )  # fmt: skip
         exchange = Exchange(house, caller, call, tenant, model, path, body, request_id, now)
         exchange.api = route.api
+        if traceparent or self.tracer is not None:
+            self._trace(exchange, traceparent)
         if scopes is not None:
             exchange.hold = Hold(scopes, call.tokens, 0.0)
         if asked.n not in _ONE or path == b"/completions":
@@ -154,6 +166,12 @@ class Reception:
             house.driver.start(exchange, now)
 
     # -- within ------------------------------------------------------------------------------
+
+    def _trace(self, exchange: Exchange, traceparent: bytes) -> None:
+        """Give a call its place in a trace, and what tells backends of it."""
+        trace = self.tracer.begin(traceparent) if self.tracer is not None else None
+        exchange.trace = trace
+        exchange.trace_line = trace.header() if trace is not None else passed_on(traceparent)
 
     def _share(self, caller: Caller, exchange: Exchange, model: Model) -> bool:
         """Let the caller join those who ask the same, or be the first; say whether it joined."""

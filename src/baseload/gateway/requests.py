@@ -21,7 +21,7 @@ RAW_OVER_BODY = 8
 _REQUEST_ID = re.compile(rb"[\w.:/+=-]{1,128}")
 _HEADERS = frozenset(
     b"host transfer-encoding content-length expect x-request-id authorization"
-    b" content-type x-api-key x-baseload-priority".split()
+    b" content-type traceparent x-api-key x-baseload-priority".split()
 )
 
 
@@ -41,6 +41,7 @@ class Request:
     """A whole request, reduced to what the gateway reads of it."""
 
     method = path = body = request_id = authorization = priority = content_type = b""
+    traceparent = b""
     keep_alive = is_http_1_0 = False
 
 
@@ -167,6 +168,8 @@ class Reader:
         """Read what few requests have, or few need."""
         if name == b"content-type":
             self._request.content_type = value
+        elif name == b"traceparent":
+            self._request.traceparent = value
         elif name == b"x-baseload-priority":
             self._request.priority = value
         elif name == b"x-api-key":  # Anthropic's name for it.
@@ -244,14 +247,15 @@ class Reader:
             lines.append(b"content-length: %d" % self._length)
         if self.wants_continue:
             lines.append(b"expect: 100-continue")
-        if request.request_id:
-            lines.append(b"x-request-id: " + request.request_id)
-        if request.content_type:
-            lines.append(b"content-type: " + request.content_type)
-        if request.authorization:
-            lines.append(b"authorization: " + request.authorization)
-        if request.priority:
-            lines.append(b"x-baseload-priority: " + request.priority)
+        for name, value in (
+            (b"x-request-id", request.request_id),
+            (b"content-type", request.content_type),
+            (b"traceparent", request.traceparent),
+            (b"authorization", request.authorization),
+            (b"x-baseload-priority", request.priority),
+        ):
+            if value:
+                lines.append(b"%b: %b" % (name, value))
         self._parser = httptools.HttpRequestParser(self)
         self.phase = IDLE
         return b"\r\n".join([*lines, b"", b""])
