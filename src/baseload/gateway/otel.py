@@ -173,8 +173,9 @@ class _Sdk:
         reader = PeriodicExportingMetricReader(exporter, export_interval_millis=EXPORT_S * 1000)
         self._metrics = MeterProvider([reader], resource, shutdown_on_exit=False)
         self._tracer = self._spans.get_tracer("baseload", __version__)
-        meter = self._metrics.get_meter("baseload", __version__)
+        self._make_histograms(self._metrics.get_meter("baseload", __version__))
 
+    def _make_histograms(self, meter: Any) -> None:
         def histogram(name: str, unit: str, text: str, edges: tuple[float, ...]) -> Any:
             return meter.create_histogram(
                 name, unit, text, explicit_bucket_boundaries_advisory=edges
