@@ -54,7 +54,6 @@ class _Asked(NamedTuple):
     """What is read of a request while it is answered."""
 
     path: bytes
-    content_type: bytes
     body: bytes
 
 
@@ -94,7 +93,7 @@ class Filing:
         if work is None:
             return False
         # Kept apart: a connection lets its request go as soon as somebody answers it.
-        asked = _Asked(request.path, request.content_type, request.body)
+        asked = _Asked(request.path, request.body)
         made = partial(work, owner, rest[0] if rest else "", asked)
         Later(caller, partial(self._answer, made, request_id))
         return True
@@ -102,7 +101,7 @@ class Filing:
     # -- files -------------------------------------------------------------------------------
 
     def _add_file(self, owner: str, _: str, asked: _Asked) -> Answer:
-        form = read_form(asked.content_type.decode("utf-8", "replace"), asked.body)
+        form = read_form(asked.body)
         if "file" not in form or form["file"].file_name is None:
             raise BadRequestError("The form has no file in a field `file`.", "file")
         purpose = form["purpose"].value.decode("utf-8", "replace") if "purpose" in form else ""

@@ -21,7 +21,7 @@ RAW_OVER_BODY = 8
 _REQUEST_ID = re.compile(rb"[\w.:/+=-]{1,128}")
 _HEADERS = frozenset(
     b"host transfer-encoding content-length expect x-request-id authorization"
-    b" content-type traceparent x-api-key x-baseload-priority".split()
+    b" traceparent x-api-key x-baseload-priority".split()
 )
 
 
@@ -40,7 +40,7 @@ IDLE, HEAD, BODY, BROKEN = Phase  # Bare names: see `core.facts`.
 class Request:
     """A whole request, reduced to what the gateway reads of it."""
 
-    method = path = body = request_id = authorization = priority = content_type = b""
+    method = path = body = request_id = authorization = priority = b""
     traceparent = b""
     keep_alive = is_http_1_0 = False
 
@@ -166,9 +166,7 @@ class Reader:
 
     def _read_own(self, name: bytes, value: bytes) -> None:
         """Read what few requests have, or few need."""
-        if name == b"content-type":
-            self._request.content_type = value
-        elif name == b"traceparent":
+        if name == b"traceparent":
             self._request.traceparent = value
         elif name == b"x-baseload-priority":
             self._request.priority = value
@@ -249,7 +247,6 @@ class Reader:
             lines.append(b"expect: 100-continue")
         for name, value in (
             (b"x-request-id", request.request_id),
-            (b"content-type", request.content_type),
             (b"traceparent", request.traceparent),
             (b"authorization", request.authorization),
             (b"x-baseload-priority", request.priority),
