@@ -16,8 +16,8 @@ from baseload.apis.batch import WINDOW_S, Line, Mistake, NewBatch
 from baseload.store.database import Database, Row
 from baseload.store.files import Files
 
-LEASE_S = 15.0
-"""How long a batch is left alone after its runner was last heard of."""
+LEASE_S = 5.0
+"""How long a batch is left alone after its runner, which speaks up every second, was last heard."""
 PAGE_MAX = 100
 """Batches that one page of a list may hold, as in OpenAI's API."""
 CHUNK = 500
