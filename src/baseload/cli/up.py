@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from baseload import __version__
+from baseload.cli.ask import KEY_VARIABLE
 from baseload.cli.common import Config, base_url, fail, load_fleet
 from baseload.config.addresses import is_loopback, parse_address, show_address
 from baseload.config.fleet import Fleet
@@ -231,11 +232,12 @@ class _Station:
         model_name = next(iter(fleet.models))
         question = '"messages":[{"role":"user","content":"Say hello."}]'
         body = f'{{"model":"{model_name}","max_tokens":64,{question}}}'
-        say("Try it:")
-        self._console.out(
-            f"  curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
-            highlight=False,
-        )
+        key = ""
+        if not self._gateway.tenants.is_open:
+            key = f' -H "authorization: Bearer ${KEY_VARIABLE}"'
+        say(f"Try it{', with a key' if key else ''}:")
+        curl = f"curl {url}/v1/chat/completions -H 'content-type: application/json'{key}"
+        self._console.out(f"  {curl} -d '{body}'", highlight=False)
         say(f"Operators: {escape(admin)} (/healthz /readyz /metrics /status), or `baseload status`")
 
 
