@@ -227,8 +227,11 @@ class KeyStore:
         return secret
 
     def _end_secrets(self, id_: str, at: float) -> None:
-        where = "key_id = ? AND (ends_at IS NULL OR ends_at > ?)"
-        self._database.run(f"UPDATE key_secrets SET ends_at = ? WHERE {where}", at, id_, at)  # noqa: S608 - a constant
+        self._database.run(
+            "UPDATE key_secrets SET ends_at = ?"
+            " WHERE key_id = ? AND (ends_at IS NULL OR ends_at > ?)",
+            at, id_, at,
+        )  # fmt: skip
 
     def _secrets(self, id_: str) -> Iterable[Row]:
         sql = f"{_SECRETS} WHERE key_id = ? ORDER BY {_NEWEST_FIRST}"
