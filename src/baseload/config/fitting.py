@@ -115,8 +115,9 @@ class Fitter:
             return self._wrong_kind(node, wanted, here)
         assert isinstance(wanted.type, inspect.DictType)
         name_wanted, value_wanted = wish(wanted.type.key_type), wish(wanted.type.value_type)
-        assert isinstance(value_wanted.type, inspect.StructType)
-        filled_in = [n for n, one in fields(value_wanted.type).items() if one.is_filled_in]
+        filled_in = []
+        if isinstance(value_wanted.type, inspect.StructType):
+            filled_in = [n for n, one in fields(value_wanted.type).items() if one.is_filled_in]
         values: dict[str, Found] = {}
         for name, place, child in self._pairs(node, here.path):
             path = _join(here.path, name)

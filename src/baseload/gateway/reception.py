@@ -116,7 +116,9 @@ class Reception:
             self._refuse(caller, request_id, 503, "The gateway is stopping.", "gateway_stopping")
             return
         now, path = house.driver.clock(), route.upstream_path
-        scopes = tenant.scopes.get(asked.model) if tenant.scopes else None
+        scopes = None
+        if tenant.scopes and house.books.counters is not None:
+            scopes = tenant.scopes.get(asked.model)
         call = Call(
             next(self._numbers), asked.model, now + model.total_s, asked.stream is True,
             tenant.name, priority,
