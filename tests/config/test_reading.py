@@ -7,6 +7,7 @@ import pytest
 from baseload.config.fleet import Backend, Fleet, Model, Queue, Target
 from baseload.config.mistakes import MISTAKES_MAX
 from baseload.config.reading import FILE_MAX_BYTES, parse_fleet, read_fleet
+from baseload.config.tenancy import Key, Limits
 from baseload.errors import FleetFileError
 
 BACKENDS = "backends: {a: {url: https://a.example/v1}}\n"
@@ -269,3 +270,28 @@ def test_files_that_cannot_be_read(tmp_path):
     ]
 
     assert expected == [failure(path) for path in (tmp_path / "none.yaml", folder, large, latin)]
+
+
+def test_a_key_with_all_that_it_can_have():
+    """Terms, notes of any text, and limits for single models are read as they are written."""
+    text = f"""\
+backends: {{a: {{url: https://a.example/v1}}}}
+models: {{m: {{tiers: [{{a: {{model: m}}}}]}}, x.y: {{tiers: [{{a: {{model: m}}}}]}}}}
+keys:
+  - name: team-a
+    sha256: "{"0a" * 32}"
+    rpm: 1
+    usd_day: 0.5
+    priority: batch
+    models: [m, x.y]
+    expires: 2027-01-31
+    labels: {{mail: a@b, "a b": ""}}
+    per_model: {{x.y: {{tpm: 2}}}}
+"""
+    expected = Key(
+        name="team-a", sha256="0a" * 32, rpm=1, usd_day=0.5, priority="batch", models=("m", "x.y"),
+        expires="2027-01-31", labels={"mail": "a@b", "a b": ""}, per_model={"x.y": Limits(tpm=2)},
+    )  # fmt: skip
+
+    assert (expected,) == parse_fleet(text, "f", {}).keys
+    assert 1801353600.0 == expected.expires_at

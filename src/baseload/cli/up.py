@@ -23,9 +23,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from baseload import __version__
+from baseload.cli.ask import KEY_VARIABLE
 from baseload.cli.common import Config, base_url, fail, load_fleet
 from baseload.cli.logs import logs
-from baseload.config.addresses import parse_address, show_address
+from baseload.config.addresses import is_loopback, parse_address, show_address
 from baseload.config.fleet import Fleet
 from baseload.config.notes import notes
 from baseload.engines.supervisor import Engine, EngineState
@@ -33,8 +34,11 @@ from baseload.errors import BaseloadError
 from baseload.gateway import status
 from baseload.gateway.backoffice import BackOffice
 from baseload.gateway.gateway import Gateway
+from baseload.gateway.keywatch import KeyWatch
 from baseload.gateway.tape import Recorder
 from baseload.gateway.watching import Watching
+from baseload.store.database import DatabaseError, shown
+from baseload.store.keys import Pass
 from baseload.web.operator import Operator, make_app
 
 try:
@@ -89,6 +93,7 @@ class _Station:
         self._tape_bytes = tape_bytes
         self._console = Console()
         self._engines: dict[str, Engine] = {}
+        self._keys = KeyWatch(fleet.store.ledger)
         self._gateway: Gateway
         self._watching: Watching
         self._office: BackOffice
@@ -96,21 +101,43 @@ class _Station:
 
     async def run(self) -> None:
         fleet = self._fleet
+        stored = self._stored_keys()
         self._engines = {
             name: Engine(backend, Path(fleet.state_dir), self._engine_changed)
             for name, backend in fleet.backends.items()
             if backend.engine is not None
         }
         slots = {name: engine.slots for name, engine in self._engines.items()}
-        self._gateway = Gateway(fleet, slots)
-        self._watching = Watching(self._gateway)
-        self._office = BackOffice(fleet.jobs, fleet.store.ledger, self._gateway.reception)
+        self._gateway = gateway = Gateway(fleet, slots)
+        gateway.tenants.replace(stored)
+        if gateway.tenants.is_open:
+            _must_not_be_open(fleet)
+        self._watching = Watching(gateway)
+        self._office = BackOffice(fleet.jobs, fleet.store.ledger, gateway.reception)
         with self._taping():
             await self._serve()
+
+    def _stored_keys(self) -> tuple[Pass, ...]:
+        """Give the store's keys; without them, those of the file are still something to go by."""
+        try:
+            return self._keys.look() or ()
+        except DatabaseError as error:
+            if not self._fleet.keys:
+                what = "whether there are keys cannot be looked up"
+                raise BaseloadError(f"{what}, and the fleet file has none: {error}") from error
+            logger.warning("only the fleet file's keys are known for now: %s", error)
+            return ()
+
+    def _hear_of_keys(self, passes: tuple[Pass, ...]) -> None:
+        """Hand the store's keys over to the loop; it may have ended just now."""
+        gateway = self._gateway
+        with contextlib.suppress(RuntimeError):
+            gateway.loop.call_soon_threadsafe(gateway.tenants.replace, passes)
 
     async def _serve(self) -> None:
         stop, hurry = self._listen_to_signals()
         await self._start()
+        self._keys.start(self._hear_of_keys)
         tasks = [asyncio.create_task(engine.run()) for engine in self._engines.values()]
         try:
             self._office.start()
@@ -124,6 +151,7 @@ class _Station:
             await asyncio.gather(*(engine.stop() for engine in self._engines.values()))
             await asyncio.gather(*tasks)
             self._operator.stop()
+            self._keys.stop()
 
     def _taping(self) -> contextlib.AbstractContextManager[object]:
         if self._tape is None:
@@ -213,12 +241,24 @@ class _Station:
         model_name = next(iter(fleet.models))
         question = '"messages":[{"role":"user","content":"Say hello."}]'
         body = f'{{"model":"{model_name}","max_tokens":64,{question}}}'
-        say("Try it:")
-        self._console.out(
-            f"  curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
-            highlight=False,
-        )
+        key = ""
+        if not self._gateway.tenants.is_open:
+            key = f' -H "authorization: Bearer ${KEY_VARIABLE}"'
+        say(f"Try it{', with a key' if key else ''}:")
+        curl = f"curl {url}/v1/chat/completions -H 'content-type: application/json'{key}"
+        self._console.out(f"  {curl} -d '{body}'", highlight=False)
         say(f"Operators: {escape(admin)} (/healthz /readyz /metrics /status), or `baseload status`")
+
+
+def _must_not_be_open(fleet: Fleet) -> None:
+    """Refuse to serve whoever comes along, unless that was asked for."""
+    if fleet.open_to_all or is_loopback(parse_address(fleet.listen)[0]):
+        return
+    raise BaseloadError(
+        f"`listen: {fleet.listen}` can be reached from other machines, and there are no keys: "
+        "make one with `baseload keys create NAME`, listen on 127.0.0.1, or set `open_to_all: "
+        f"true`; looked for keys in the fleet file and in {shown(fleet.store.ledger)}"
+    )
 
 
 def _cannot_listen(field: str, address: str, error: OSError) -> str:

@@ -25,7 +25,7 @@ _TEXT: Final = """\
 # Lines that begin with `#` show what else can be set, mostly with the value it has anyway.
 # Text can name an environment variable: "${NAME}", or "${NAME:-what to use without it}".
 
-listen: 127.0.0.1:8080          # where callers connect; 0.0.0.0:8080 lets other machines in
+listen: 127.0.0.1:8080          # where callers connect; 0.0.0.0:8080 for other machines, with keys
 admin: 127.0.0.1:9090           # where operators look: health, metrics, status
 
 backends:                       # places where models run, by a name of your choice
@@ -118,13 +118,14 @@ models:                         # what callers may write as `model`
 
 # keys:                         # callers' keys; others are made with `baseload keys create`
 #   - name: team-a              # whom the key belongs to
-#     sha256: ""                # SHA-256 of the key, 64 hexadecimal digits
+#     sha256: ""                # SHA-256 of the key: printf %s KEY | sha256sum
 #     rpm: 600                  # calls in any minute
 #     tpm: 1000000              # tokens in any minute
 #     concurrency: 32           # calls at once
 #     usd_day: 50.0             # US dollars a day (UTC)
 #     usd_month: 1000.0         # US dollars a calendar month (UTC)
-#     priority: default         # the most urgent class of its calls: interactive, default, batch
+#     priority: default         # the class of its calls, and the most urgent they may ask for:
+#                               # interactive, default, batch
 #     models: []                # models it may use; empty: all
 #     expires: 2027-01-31       # the first day (UTC) on which it is refused
 #     labels: {}                # notes of your own

@@ -16,11 +16,15 @@ def notes(fleet: Fleet) -> list[str]:
 
 def _open_doors(fleet: Fleet) -> list[str]:
     found = []
-    if not is_loopback(parse_address(fleet.listen)[0]):
-        found.append(
-            f"listen: {fleet.listen} can be reached from other machines, and the gateway asks for "
-            "no keys: whoever reaches it can use it"
-        )
+    if not fleet.keys and not is_loopback(parse_address(fleet.listen)[0]):
+        door = f"listen: {fleet.listen} can be reached from other machines, and "
+        if fleet.open_to_all:
+            found.append(f"{door}open_to_all lets in whoever reaches it, while there are no keys")
+        else:
+            what = "callers need one made with `baseload keys create`"
+            found.append(f"{door}no keys are in this file: {what}")
+    if fleet.open_to_all and fleet.keys:
+        found.append("open_to_all: has no effect with `keys`")
     if not is_loopback(parse_address(fleet.admin)[0]):
         found.append(
             f"admin: {fleet.admin} can be reached from other machines, and asks for no password"
@@ -60,8 +64,8 @@ def _unused(fleet: Fleet) -> list[str]:
 
 def _not_acted_on(fleet: Fleet) -> list[str]:
     found = []
-    if fleet.store != Store():
-        found.append("store: read, but this version does not act on it")
+    if fleet.store.counters != Store().counters:
+        found.append("store.counters: read, but this version does not act on it")
     for name, model in fleet.models.items():
         if model.hedge and sum(len(tier) for tier in model.tiers) < 2:
             found.append(f"models.{name}.hedge: has no effect with one backend")

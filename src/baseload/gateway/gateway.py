@@ -118,7 +118,7 @@ class Gateway:
         self.started_at = time.time()
         self.address = parse_address(fleet.listen)
         self.books = Books(self.telemetry, Tariff(fleet.prices), counters, ledger)
-        self.tenants = Tenants()
+        self.tenants = Tenants(fleet)
         self.reception = Reception(self)
         self._server: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
@@ -216,6 +216,7 @@ class Gateway:
         self.coarse_now = now = monotonic()
         for client in [client for client in self.clients if client.due <= now]:
             client.overdue()
+        self.tenants.tick()
         self.books.new_day(time.strftime("%Y-%m-%d", time.gmtime()))
         self.telemetry.connections = len(self.clients)
         self.telemetry.lag_s, self.telemetry.lag_max_s = self.driver.lag_s, self.driver.lag_max_s

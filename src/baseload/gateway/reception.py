@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from baseload.apis import openai
 from baseload.apis.dialect import Dialect
 from baseload.config.fleet import Fleet, Model
-from baseload.core.facts import DEFAULT, Call
+from baseload.core.facts import Call
 from baseload.core.quota import Hold
 from baseload.gateway.answering import Caller, Plane
 from baseload.gateway.callers import prefix_of, priority_of
@@ -31,6 +31,7 @@ BYTES_PER_TOKEN = 4
 """A request's bytes for each token of its prompt: near enough to tell large from small."""
 SHOWN_BYTES_MAX = 100
 _ONE = (None, 1)
+_CHALLENGE = b"www-authenticate: Bearer\r\n"
 _JSON = b"content-type: application/json\r\nx-request-id: %b\r\n"
 
 
@@ -113,13 +114,13 @@ class Reception:
             return
         tenant = self._house.tenants.find(request.authorization)
         if tenant is None:
-            self._refuse(client, request_id, 401, "No such key.", "invalid_api_key")
+            self.refuse_stranger(client, request, request_id, route.dialect)
             return
         self.ask(
             client, tenant, route, request.body, request.priority, request_id, request.traceparent
         )  # fmt: skip
 
-    def ask(
+    def ask(  # noqa: C901
         self, caller: Caller, tenant: Tenant, route: Route, body: bytes, wish: bytes,
         request_id: bytes, traceparent: bytes = b"",
     ) -> None:  # fmt: skip
@@ -132,19 +133,21 @@ class Reception:
                 caller = translator = Translator(caller, dialect)
                 body, translator.speech = dialect.read(body)
             asked = openai.read_request(body)
-            priority = priority_of(wish) if wish else DEFAULT
+            priority = max(priority_of(wish), tenant.priority) if wish else tenant.usual
         except openai.BadRequestError as error:
             self._refuse(caller, request_id, 400, str(error), param=error.param)
             return
         model = house.fleet.models.get(asked.model)
-        if model is None or (tenant.models is not None and asked.model not in tenant.models):
-            self._refuse_model(caller, request_id, asked.model)
+        if model is None or not tenant.may_use(asked.model):
+            self._refuse_model(caller, request_id, asked.model, tenant)
             return
         if house.is_draining:
             self._refuse(caller, request_id, 503, "The gateway is stopping.", "gateway_stopping")
             return
         now, path = house.driver.clock(), route.upstream_path
-        scopes = tenant.scopes.get(asked.model) if tenant.scopes else None
+        scopes = None
+        if tenant.scopes and house.books.counters is not None:
+            scopes = tenant.scopes.get(asked.model)
         call = Call(
             next(self._numbers), asked.model, now + model.total_s, asked.stream is True,
             tenant.name, priority,
@@ -164,6 +167,15 @@ class Reception:
         caller.busy = exchange
         if not model.share_identical or not self._share(caller, exchange, model):
             house.driver.start(exchange, now)
+
+    def refuse_stranger(
+        self, caller: Caller, request: Request, request_id: bytes, dialect: Dialect | None = None
+    ) -> None:
+        """Turn away a caller whom `Tenants.find` did not know."""
+        if dialect is not None:
+            caller = Translator(caller, dialect)
+        why = self._house.tenants.why_not(request.authorization)
+        self._refuse(caller, request_id, 401, why, "invalid_api_key", head=_CHALLENGE)
 
     # -- within ------------------------------------------------------------------------------
 
@@ -196,7 +208,6 @@ class Reception:
             return
         path = path.removeprefix(b"/v1")
         name = path.removeprefix(b"/models/").decode("utf-8", "replace")
-        models = self._house.fleet.models
         if path != b"/models" and not path.startswith(b"/models/"):
             shown = request.path[:SHOWN_BYTES_MAX].decode("ascii", "replace")
             known = ", ".join(f"/v1{path.decode()}" for path in openai.MODEL_PATHS)
@@ -206,13 +217,15 @@ class Reception:
             )  # fmt: skip
         elif request.method not in (b"GET", b"HEAD"):
             self._refuse(client, request_id, 405, "Use GET here.", head=b"allow: GET, HEAD\r\n")
+        elif (tenant := self._house.tenants.find(request.authorization)) is None:
+            self.refuse_stranger(client, request, request_id)
         elif path == b"/models":
-            client.answer(200, _JSON % request_id, self._models_body)
-        elif name in models:
+            client.answer(200, _JSON % request_id, self._models_of(tenant))
+        elif name in self._house.fleet.models and tenant.may_use(name):
             body = openai.model_body(name, int(self._house.started_at))
             client.answer(200, _JSON % request_id, body)
         else:
-            self._refuse_model(client, request_id, name)
+            self._refuse_model(client, request_id, name, tenant)
 
     def _file(self, client: Client, request: Request, path: bytes, request_id: bytes) -> bool:
         """Answer a request for files and batches; False if it is none."""
@@ -222,12 +235,20 @@ class Reception:
             return False
         tenant = self._house.tenants.find(request.authorization)
         if tenant is None:
-            self._refuse(client, request_id, 401, "No such key.", "invalid_api_key")
+            self.refuse_stranger(client, request, request_id)
             return True
         return self.filing.handle(client, request, path, tenant.label, request_id)
 
-    def _refuse_model(self, caller: Caller, request_id: bytes, name: str) -> None:
-        known = ", ".join(self._house.fleet.models)
+    def _models_of(self, tenant: Tenant) -> bytes:
+        """List the models that a caller may use."""
+        if tenant.models is None:
+            return self._models_body
+        names = [name for name in self._house.fleet.models if name in tenant.models]
+        return openai.models_body(names, int(self._house.started_at))
+
+    def _refuse_model(self, caller: Caller, request_id: bytes, name: str, tenant: Tenant) -> None:
+        """Say that there is no such model; the caller's key may be why, and nothing tells."""
+        known = ", ".join(filter(tenant.may_use, self._house.fleet.models))
         message = f"The model `{name[:200]}` does not exist here. Known models: {known}."
         self._refuse(caller, request_id, 404, message, "model_not_found", "model")
 

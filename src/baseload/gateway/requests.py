@@ -40,8 +40,7 @@ IDLE, HEAD, BODY, BROKEN = Phase  # Bare names: see `core.facts`.
 class Request:
     """A whole request, reduced to what the gateway reads of it."""
 
-    method = path = body = request_id = authorization = priority = b""
-    traceparent = b""
+    method = path = body = request_id = authorization = api_key = priority = traceparent = b""
     keep_alive = is_http_1_0 = False
 
 
@@ -152,7 +151,9 @@ class Reader:
         elif name == b"content-length":
             self._length = int(value)
         elif name == b"authorization":
-            self._request.authorization = value
+            # A second one is put behind the first, as any proxy may: together they are no key.
+            said = self._request.authorization
+            self._request.authorization = said + b", " + value if said else value
         elif name == b"transfer-encoding":
             self._is_chunked = True
             if value.lower() != b"chunked":
@@ -171,7 +172,8 @@ class Reader:
         elif name == b"x-baseload-priority":
             self._request.priority = value
         elif name == b"x-api-key":  # Anthropic's name for it.
-            self._request.authorization = self._request.authorization or b"Bearer " + value
+            said = self._request.api_key
+            self._request.api_key = said + b", " + value if said else value
         elif _REQUEST_ID.fullmatch(value):
             self._request.request_id = value
 
@@ -183,6 +185,8 @@ class Reader:
             self._stop(505, "The only versions supported are HTTP/1.1 and HTTP/1.0.")
         request.is_http_1_0 = version == "1.0"
         request.method = self._parser.get_method()
+        if request.api_key and not request.authorization:
+            request.authorization = b"Bearer " + request.api_key
         self._is_offer = self._parser.should_upgrade()
         if request.method == b"CONNECT":
             self._stop(501, "CONNECT is not supported.")
@@ -249,6 +253,7 @@ class Reader:
             (b"x-request-id", request.request_id),
             (b"traceparent", request.traceparent),
             (b"authorization", request.authorization),
+            (b"x-api-key", request.api_key),
             (b"x-baseload-priority", request.priority),
         ):
             if value:
