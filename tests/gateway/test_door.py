@@ -1,82 +1,32 @@
 """Keys over real sockets: who is answered what, in words that the official clients understand."""
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import logging
 from typing import Any
 
-import anthropic
-import openai
 import pytest
 
-from baseload.config.fleet import Model, Target
-from baseload.config.tenancy import Key
 from baseload.core.facts import BATCH, DEFAULT, INTERACTIVE
+from baseload.gateway import reception
 from baseload.gateway.gateway import Gateway
 from baseload.store.entry import Entry
 from baseload.store.keys import Pass, new_secret
-from tests.gateway.harness import (
-    PLAIN,
-    Answer,
-    Backend,
-    call_up,
-    chat,
-    on_both_loops,
-    on_uvloop,
-    raw,
-    request,
-    start_gateway,
+from tests.gateway.door import (
+    EXPIRED,
+    HI,
+    NARROW,
+    PATHS,
+    SECRET,
+    WRONG,
+    asking,
+    key,
+    one,
+    shown,
+    started,
 )
-
-SECRET = new_secret()
-NARROW = new_secret()
-WRONG = new_secret()
-EXPIRED = new_secret()
-HI: list[Any] = [{"role": "user", "content": "hi"}]
-PATHS = [
-    prefix + path
-    for prefix in ("", "/v1")
-    for path in ("/chat/completions", "/completions", "/embeddings", "/models", "/models/m")
-]
-
-
-def key(name: str, secret: str, **terms: Any) -> Key:
-    return Key(name=name, sha256=hashlib.sha256(secret.encode()).hexdigest(), **terms)
-
-
-KEYS = (
-    key("team", SECRET, priority="interactive"),
-    key("narrow", NARROW, models=("n",), priority="batch"),
-    key("old", EXPIRED, expires="2020-01-01"),
-)
-
-
-def started(
-    *backends: Backend, **overrides: Any
-) -> contextlib.AbstractAsyncContextManager[Gateway]:
-    """Start a gateway with these keys and the models `m`, `n` and `secret-project`."""
-    tier = ({"b0": Target(backend="b0", model="m")},)
-    models = {name: Model(name=name, tiers=tier, **PLAIN) for name in ("m", "n", "secret-project")}
-    return start_gateway(*backends, **{"keys": KEYS, "models": models} | overrides)
-
-
-def shown(secret: str, header: str = "authorization: Bearer ") -> str:
-    return f"{header}{secret}\r\n"
-
-
-def asking(path: str, head: str = "") -> bytes:
-    """Give a request that fits the path, for the model `m`."""
-    if "/models" in path:
-        return request(path=path, method="GET", head=head)
-    return request({"model": "m", "messages": HI, "prompt": "x", "input": "x"}, path, head=head)
-
-
-async def one(gateway: Gateway, data: bytes) -> Answer:
-    """Send a request on a connection of its own."""
-    (answer,) = await raw(gateway.address[1], data)
-    return answer
+from tests.gateway.harness import Backend, call_up, chat, on_both_loops, on_uvloop, request
 
 
 class Lines:
@@ -317,59 +267,6 @@ async def test_no_log_and_no_answer_holds_a_secret(caplog):
         assert hashlib.sha256(token.encode()).hexdigest() not in said
 
 
-# -- the official clients ------------------------------------------------------------------------
-
-
-@on_uvloop
-async def test_the_openai_client_raises_what_its_users_expect():
-    """AuthenticationError for a wrong or ended key, NotFoundError for a model that is not its own."""
-    async with Backend() as backend, started(backend) as gateway:
-        base_url = f"http://127.0.0.1:{gateway.address[1]}/v1"
-
-        def client(secret: str) -> openai.AsyncOpenAI:
-            return openai.AsyncOpenAI(base_url=base_url, api_key=secret, max_retries=3, timeout=10)
-
-        for secret in (WRONG, EXPIRED, "sk-not-here"):
-            async with client(secret) as wrong:
-                for ask in (
-                    wrong.models.list,
-                    lambda c=wrong: c.chat.completions.create(model="m", messages=HI),
-                    lambda c=wrong: c.chat.completions.create(model="m", messages=HI, stream=True),
-                    lambda c=wrong: c.embeddings.create(model="m", input="x"),
-                ):
-                    with pytest.raises(openai.AuthenticationError) as caught:
-                        await ask()
-                    assert "invalid_api_key" == caught.value.code
-        async with client(NARROW) as narrow:
-            with pytest.raises(openai.NotFoundError) as missing:
-                await narrow.chat.completions.create(model="m", messages=HI)
-            listed = [model.id async for model in await narrow.models.list()]
-            answer = await narrow.chat.completions.create(model="n", messages=HI)
-
-        assert ("model_not_found", "model") == (missing.value.code, missing.value.param)
-        assert (["n"], "hello") == (listed, answer.choices[0].message.content)
-        assert 3 * 4 == gateway.telemetry.refused[401]
-
-
-@on_uvloop
-async def test_the_anthropic_client_raises_what_its_users_expect():
-    """It shows its key as `x-api-key`, or as a bearer token; both are known."""
-    async with Backend() as backend, started(backend) as gateway:
-        base_url = f"http://127.0.0.1:{gateway.address[1]}"
-        for shown_as in ({"api_key": WRONG}, {"auth_token": WRONG}, {"api_key": EXPIRED}):
-            async with anthropic.AsyncAnthropic(base_url=base_url, **shown_as) as client:
-                with pytest.raises(anthropic.AuthenticationError) as caught:
-                    await client.models.list()
-                assert WRONG not in str(caught.value)
-        for shown_as in ({"api_key": NARROW}, {"auth_token": NARROW}):
-            async with anthropic.AsyncAnthropic(base_url=base_url, **shown_as) as client:
-                assert ["n"] == [model.id async for model in await client.models.list()]
-                with pytest.raises(anthropic.NotFoundError):
-                    await client.models.retrieve("secret-project")
-
-        assert 3 == gateway.telemetry.refused[401]
-
-
 @on_uvloop
 async def test_a_stream_that_was_let_in_is_finished_when_its_key_goes():
     """Revoking ends no answer under way: what was begun is given, and the next call is refused."""
@@ -402,3 +299,26 @@ async def test_a_stream_that_was_let_in_is_finished_when_its_key_goes():
         assert (200, True) == (head.status, b'"a"' in first)
         assert rest.endswith(b"[DONE]\n\n")
         assert 401 == after.status
+
+
+class Echo:
+    """A test double of a dialect, which only turns errors round; it proves nothing of a real one."""
+
+    def read(self, body: bytes) -> Any:
+        raise AssertionError("nobody may come this far")
+
+    def error(self, status: int, body: bytes) -> bytes:
+        return b'{"type": "error", "status": %d, "was": %b}' % (status, body)
+
+
+@on_uvloop
+async def test_who_speaks_another_api_is_turned_away_in_its_words(monkeypatch):
+    """The refusal is put into the dialect of the path, and says as little."""
+    route = reception.Route(b"/chat/completions", "echo", Echo())
+    monkeypatch.setitem(reception._ROUTES, b"/v1/echo", route)
+    async with Backend() as backend, started(backend) as gateway:
+        answer = await one(gateway, asking("/v1/echo", shown(WRONG)))
+
+        assert (401, "Bearer") == (answer.status, answer.headers["www-authenticate"])
+        assert ("error", 401) == (answer.json()["type"], answer.json()["status"])
+        assert "invalid_api_key" == answer.json()["was"]["error"]["code"]

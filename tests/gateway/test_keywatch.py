@@ -11,6 +11,7 @@ import pytest
 from baseload.gateway.keywatch import KeyWatch
 from baseload.store.database import Database, DatabaseError
 from baseload.store.keys import KeyStore, Pass
+from tests.store.postgres import postgres
 
 HEARD_S_MAX = 20.0
 """Longest wait for what must come; it comes within a second on an idle machine."""
@@ -126,3 +127,21 @@ def test_a_first_look_says_what_is_wrong(tmp_path: Path):
         KeyWatch(f"sqlite:///{file}").look()
     with pytest.raises(DatabaseError, match="not `sqlite:///FILE`"):
         KeyWatch("mysql://x").look()
+
+
+def test_a_server_that_drops_its_connections_is_asked_anew():
+    """A PostgreSQL that went away and is back: the next change is heard as ever."""
+    with postgres() as url, closing(Database(url)) as database:
+        store, ear, watch = KeyStore(database), Ear(), KeyWatch(url)
+        watch.start(ear.heard.put)
+        assert [] == ear.names()
+        others = "backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        ended = database.run(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"
+        )
+        store.create("a")
+        while ear.names() != ["a"]:
+            pass
+        watch.stop()
+
+    assert [(True,)] == ended
