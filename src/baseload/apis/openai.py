@@ -46,11 +46,11 @@ class Request(msgspec.Struct, gc=False):
 
 
 class BadRequestError(ValueError):
-    """The body is not a request: `param` names the field at fault, if it is one."""
+    """The body is not a request: `param` names the field at fault, `code` the kind of fault."""
 
-    def __init__(self, message: str, param: str | None = None) -> None:
+    def __init__(self, message: str, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
-        self.param = param
+        self.param, self.code = param, code
 
 
 _decode_request = msgspec.json.Decoder(Request).decode

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from baseload.apis import openai
 from baseload.apis.dialect import Dialect
+from baseload.apis.responses.speech import Responses
 from baseload.config.fleet import Fleet, Model
 from baseload.core.facts import DEFAULT, Call
 from baseload.core.quota import Hold
@@ -39,12 +40,18 @@ class Route(NamedTuple):
     api: str
     dialect: Dialect | None = None
     """What its callers speak, if not what backends are asked in."""
+    is_beta: bool = False
+    """DeepSeek is asked at its beta address, where it can do more; see `apis.deepseek`."""
 
 
-_ROUTES = {
-    prefix + path: Route(path, path.decode().removeprefix("/"))
-    for path in openai.MODEL_PATHS
-    for prefix in (b"", b"/v1")
+_CHAT, _COMPLETIONS, _ = openai.MODEL_PATHS
+_API = {path: Route(path, path.decode().removeprefix("/")) for path in openai.MODEL_PATHS} | {
+    b"/responses": Route(_CHAT, "responses", Responses()),
+}
+_ROUTES = {prefix + path: route for path, route in _API.items() for prefix in (b"", b"/v1")} | {
+    prefix + path: _API[path]._replace(is_beta=True)
+    for path in (_CHAT, _COMPLETIONS)
+    for prefix in (b"/beta", b"/beta/v1")
 }
 """DeepSeek's own documentation gives a base URL without `/v1`; programs written for it keep it."""
 
@@ -105,7 +112,7 @@ class Reception:
             asked = openai.read_request(body)
             priority = priority_of(wish) if wish else DEFAULT
         except openai.BadRequestError as error:
-            self._refuse(caller, request_id, 400, str(error), param=error.param)
+            self._refuse(caller, request_id, 400, str(error), error.code, error.param)
             return
         model = house.fleet.models.get(asked.model)
         if model is None or (tenant.models is not None and asked.model not in tenant.models):
@@ -125,7 +132,7 @@ class Reception:
             scopes is not None,
         )  # fmt: skip
         exchange = Exchange(house, caller, call, tenant, model, path, body, request_id, now)
-        exchange.api = route.api
+        exchange.api, exchange.is_beta = route.api, route.is_beta
         if scopes is not None:
             exchange.hold = Hold(scopes, call.tokens, 0.0)
         if asked.n not in _ONE or path == b"/completions":
@@ -155,12 +162,12 @@ class Reception:
         self, client: Client, request: Request, path: bytes, request_id: bytes
     ) -> None:
         """Answer what is no call: the list of models, one of them, or nothing of the kind."""
-        path = path.removeprefix(b"/v1")
+        path = path.removeprefix(b"/beta").removeprefix(b"/v1")
         name = path.removeprefix(b"/models/").decode("utf-8", "replace")
         models = self._house.fleet.models
         if path != b"/models" and not path.startswith(b"/models/"):
             shown = request.path[:SHOWN_BYTES_MAX].decode("ascii", "replace")
-            known = ", ".join(f"/v1{path.decode()}" for path in openai.MODEL_PATHS)
+            known = ", ".join(f"/v1{path.decode()}" for path in _API)
             self._refuse(
                 client, request_id, 404,
                 f"There is nothing at {shown}. Here are {known} and /v1/models.",
