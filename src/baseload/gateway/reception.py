@@ -147,7 +147,7 @@ class Reception:
         """Let the caller join those who ask the same, or be the first; say whether it joined."""
         assert model.share_identical
         call, request_id, crowds = exchange.call, exchange.request_id, self._house.crowds
-        question = (exchange.path, call.key, call.priority, exchange.body)
+        question = (exchange.path, exchange.is_beta, call.key, call.priority, exchange.body)
         crowd = crowds.find(question)
         if crowd is not None:
             self._house.telemetry.shared += 1

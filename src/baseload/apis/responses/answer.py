@@ -175,14 +175,16 @@ class Answer:
         self.is_over = True
 
     def fail(self, code: str, error: Fields) -> None:
-        """End badly. Two events, for two kinds of readers; see `speech`."""
+        """End badly. Two events, for two kinds of readers; see `speech`.
+
+        `code` is one that a Response may name; `error` tells more.
+        """
         for item in self._items:
             item.is_cut = item.is_open
-        message = str(error.get("message") or "The answer broke off.")
-        response = self.response("failed", error={"code": code, "message": message})
-        self._tell("response.failed", response=response)
-        flat = {"code": error.get("code"), "message": message, "param": error.get("param")}
-        self._tell("error", **flat, error={**error, "message": message})
+        shown = {"code": code, "message": error["message"]}
+        self._tell("response.failed", response=self.response("failed", error=shown))
+        flat = {key: error[key] for key in ("code", "message", "param")}
+        self._tell("error", **flat, error=error)
         self.is_over = True
 
     # -- what it is --------------------------------------------------------------------------

@@ -77,7 +77,7 @@ class ResponsesSpeech:
         echo = {**_DEFAULTS, **told, "store": False}
         reasoning = asked.get("reasoning") or {}
         self._answer = Answer(echo, is_summary=bool(reasoning.get("summary")))
-        self._model = str(asked.get("model"))
+        self._model = _word(asked.get("model"))
         self._finish: str | None = None
 
     def answer(self, body: bytes) -> bytes:
@@ -139,7 +139,7 @@ class ResponsesSpeech:
             return
         if chunk.get("error") or chunk.get("object") == "error":
             error = chunk.get("error") or chunk
-            self._fail(error if isinstance(error, dict) else {"message": str(error)})
+            self._fail(error if isinstance(error, dict) else {"message": _word(error)})
             return
         if not answer.has_begun:
             self._begin(chunk)
@@ -151,28 +151,25 @@ class ResponsesSpeech:
             self._note_finish(choice)
 
     def _begin(self, chunk: Fields) -> None:
-        name = str(chunk.get("id") or "").removeprefix("chatcmpl-").removeprefix("cmpl-")
+        name = _word(chunk.get("id")).removeprefix("chatcmpl-").removeprefix("cmpl-")
         name = "".join(sign for sign in name[:_NAME_CHARS_MAX] if sign.isalnum() or sign in "-_")
         created = chunk.get("created")
         self._answer.begin(
             name or "0",
             created if isinstance(created, int | float) else 0,
-            str(chunk.get("model") or self._model),
+            _word(chunk.get("model")) or self._model,
         )
 
     def _take_delta(self, delta: Fields, choice: Fields) -> None:
         """Take what a chunk adds, or what a whole message is."""
         answer = self._answer
-        thought = delta.get("reasoning_content") or delta.get("reasoning")
-        if thought and isinstance(thought, str):
+        if thought := _word(delta.get("reasoning_content")) or _word(delta.get("reasoning")):
             answer.think(thought)
-        text = delta.get("content")
-        if text and isinstance(text, str):
+        if text := _word(delta.get("content")):
             probable = choice.get("logprobs")
             content = probable.get("content") if isinstance(probable, dict) else None
             answer.say(text, [_probable(each) for each in _list(content)])
-        refusal = delta.get("refusal")
-        if refusal and isinstance(refusal, str):
+        if refusal := _word(delta.get("refusal")):
             answer.refuse(refusal)
         for number, call in enumerate(_list(delta.get("tool_calls"))):
             self._take_call(number, call)
@@ -184,14 +181,14 @@ class ResponsesSpeech:
         if number < ITEMS_MAX:
             self._answer.call(
                 number,
-                str(call.get("id") or ""),
-                str(function.get("name") or ""),
-                str(function.get("arguments") or ""),
+                _word(call.get("id")),
+                _word(function.get("name")),
+                _word(function.get("arguments")),
             )
 
     def _note_finish(self, choice: Fields) -> None:
         if choice.get("finish_reason"):
-            self._finish = str(choice["finish_reason"])
+            self._finish = _word(choice["finish_reason"]) or "stop"
 
     def _count(self, usage: Any) -> None:
         if isinstance(usage, dict):
@@ -209,13 +206,21 @@ class ResponsesSpeech:
     def _fail(self, error: Fields) -> None:
         if not self._answer.has_begun:
             self._begin({})
-        words = f"{error.get('code')} {error.get('type')}".lower()
+        told = {key: error.get(key) for key in ("type", "code", "param", "request_id")}
+        told = {key: str(value) if isinstance(value, str | int) else None for key, value in told.items()}
+        words = f"{told['code']} {told['type']}".lower()
         code = "server_error"
         if any(word in words for word in _IS_LIMIT):
             code = "rate_limit_exceeded"
         elif "invalid_request" in words:
             code = "invalid_prompt"
-        self._answer.fail(code, error)
+        message = _word(error.get("message")) or "The answer broke off."
+        self._answer.fail(code, {"message": message, **told})
+
+
+def _word(value: Any) -> str:
+    """Give a string; anything else says nothing."""
+    return value if isinstance(value, str) else ""
 
 
 def _raw(value: Any) -> msgspec.Raw:
@@ -233,7 +238,7 @@ def _probable(token: Fields) -> Fields:
 def _likely(token: Fields) -> Fields:
     spelled, probable = token.get("bytes"), token.get("logprob")
     return {
-        "token": str(token.get("token")),
+        "token": _word(token.get("token")),
         "logprob": probable if isinstance(probable, int | float) else 0.0,
         "bytes": [each for each in spelled if isinstance(each, int)]
         if isinstance(spelled, list)
