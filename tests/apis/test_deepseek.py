@@ -146,7 +146,9 @@ def test_template_switches_at_deepseek():
 
     assert expected == changed("deepseek", chat_template_kwargs={"enable_thinking": False})
     assert expected == changed("deepseek", chat_template_kwargs={"thinking": False, "enable_thinking": True})  # fmt: skip
-    assert {"thinking": OFF, "reasoning_effort": None} == changed("deepseek", reasoning_effort="none")
+    assert {"thinking": OFF, "reasoning_effort": None} == changed(
+        "deepseek", reasoning_effort="none"
+    )
     assert {} == changed("deepseek", thinking=ON, reasoning_effort="max")
 
 
@@ -181,7 +183,7 @@ def test_thoughts_are_handed_back(kind):
 
 
 def test_thoughts_are_handed_back_to_vllm():
-    """vLLM reads the newer spelling, older releases the other: it is given both."""
+    """It reads the newer spelling, older releases the other: it is given both."""
     both = THOUGHT | {"reasoning": "hm"}
 
     assert {"messages": [USER, both, TOLD]} == changed("vllm", THOUGHT, TOLD)

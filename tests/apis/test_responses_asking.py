@@ -40,7 +40,9 @@ def test_a_plain_question():
     expected = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
     assert expected == chat()
-    assert expected == chat(store=True, metadata={"a": "b"}, temperature=None, truncation="disabled")
+    assert expected == chat(
+        store=True, metadata={"a": "b"}, temperature=None, truncation="disabled"
+    )
 
 
 def test_a_stream_reports_its_usage():
@@ -100,7 +102,11 @@ def test_functions():
 
     assert [{"type": "function", "function": function}] == asked[:1]
     assert ["f", "g"] == [tool["function"]["name"] for tool in asked]
-    choice = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "g"}]}
+    choice = {
+        "type": "allowed_tools",
+        "mode": "required",
+        "tools": [{"type": "function", "name": "g"}],
+    }
     asked = chat(tools=FUNCTIONS, tool_choice=choice)
     assert (["g"], "required") == ([tool["function"]["name"] for tool in asked["tools"]], asked["tool_choice"])  # fmt: skip
 
@@ -136,7 +142,10 @@ def test_what_is_not_here(fields, param):
         ({"input": ["hi"]}, "input[0]"),
         ({"input": [{"role": "robot", "content": "x"}]}, "input[0].role"),
         ({"input": [{"role": "user", "content": 5}]}, "input[0].content"),
-        ({"input": [{"type": "function_call", "name": "f", "arguments": "{}"}]}, "input[0].call_id"),
+        (
+            {"input": [{"type": "function_call", "name": "f", "arguments": "{}"}]},
+            "input[0].call_id",
+        ),
         ({"instructions": 5}, "instructions"),
         ({"tools": {}}, "tools"),
         ({"tools": [{"type": "function"}]}, "tools[0].name"),
@@ -192,7 +201,9 @@ def test_images():
     (found,) = messages({"role": "user", "content": [{"type": "input_text", "text": "a"}, image]})
 
     url = {"url": "data:image/png;base64,AA==", "detail": "low"}
-    assert [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": url}] == found["content"]
+    assert [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": url}] == found[
+        "content"
+    ]
 
 
 def test_a_turn_is_one_message():
@@ -206,7 +217,9 @@ def test_a_turn_is_one_message():
 def test_calls_side_by_side():
     """Calls without words between them belong together, even with thoughts among them."""
     second = CALL | {"call_id": "c2"}
-    found = messages(THOUGHT, CALL, THOUGHT, second, OUTPUT, OUTPUT | {"call_id": "c2"}, said("done"))
+    found = messages(
+        THOUGHT, CALL, THOUGHT, second, OUTPUT, OUTPUT | {"call_id": "c2"}, said("done")
+    )
 
     assert ["assistant", "tool", "tool", "assistant"] == [each["role"] for each in found]
     assert ["c1", "c2"] == [call["id"] for call in found[0]["tool_calls"]]

@@ -5,6 +5,7 @@ against the client's own types, strictly, which the client itself does not do.
 """
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -139,12 +140,16 @@ def test_thoughts_in_place_of_their_summary():
 
     summary = ["reasoning_summary_part.added", "reasoning_summary_text.delta", "reasoning_summary_text.done", "reasoning_summary_part.done"]  # fmt: skip
     assert ["output_item.added", *summary, "output_item.done"] == kinds(events)[2:8]
-    assert [{"type": "summary_text", "text": "hm"}] == events[-1]["response"]["output"][0]["summary"]
+    assert [{"type": "summary_text", "text": "hm"}] == events[-1]["response"]["output"][0][
+        "summary"
+    ]
 
 
 def test_a_refusal():
     """A refusal is a part of its message, after what was said before."""
-    events = told(delta(content="well") + delta(refusal="n") + delta(refusal="o", finish="stop") + DONE)
+    events = told(
+        delta(content="well") + delta(refusal="n") + delta(refusal="o", finish="stop") + DONE
+    )
 
     (message,) = events[-1]["response"]["output"]
     assert ["output_text", "refusal"] == [part["type"] for part in message["content"]]
@@ -173,7 +178,10 @@ def test_an_answer_cut_at_a_bound(finish, reason):
 
     assert "response.incomplete" == events[-1]["type"]
     response = events[-1]["response"]
-    assert ("incomplete", {"reason": reason}) == (response["status"], response["incomplete_details"])
+    assert ("incomplete", {"reason": reason}) == (
+        response["status"],
+        response["incomplete_details"],
+    )
     assert ["completed", "incomplete"] == [item["status"] for item in response["output"]]
 
 
@@ -249,7 +257,11 @@ def test_no_end_is_silent(last):
 
 def whole(**fields):
     """Give a chat completion."""
-    choice = {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": "hi"},
+        "finish_reason": "stop",
+    }
     return json.dumps({**HEAD, "object": "chat.completion", "choices": [choice | fields], "usage": USAGE}).encode()  # fmt: skip
 
 
@@ -297,7 +309,7 @@ def test_errors_keep_their_shape():
 
 # -- properties ----------------------------------------------------------------------------------
 
-TEXT = st.text("ab\n\"\\é☃", min_size=1, max_size=3)
+TEXT = st.text('ab\n"\\é☃', min_size=1, max_size=3)
 PIECES = st.lists(
     TEXT.map(lambda text: delta(reasoning_content=text))
     | TEXT.map(lambda text: delta(content=text))
@@ -327,7 +339,7 @@ def test_however_a_stream_is_cut(pieces, finish, data):
     events = told(b"".join(stream))
     spoken, cut = speech(), data.draw(st.lists(st.integers(0, len(stream)), max_size=4).map(sorted))
     ends = [0, *cut, len(stream)]
-    groups = [b"".join(stream[a:b]) for a, b in zip(ends, ends[1:], strict=False)]
+    groups = [b"".join(stream[a:b]) for a, b in pairwise(ends)]
     assembly = Assembly()
     assembly.feed(b"".join(stream))
 

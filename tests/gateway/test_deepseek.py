@@ -41,7 +41,9 @@ def delta(**fields):
     return b"data: " + json.dumps({"id": "c", "choices": [choice]}).encode() + b"\n\n"
 
 
-THOUGHTS = delta(role="assistant") + delta(reasoning_content="2 and") + delta(reasoning_content=" 2")
+THOUGHTS = (
+    delta(role="assistant") + delta(reasoning_content="2 and") + delta(reasoning_content=" 2")
+)
 THINKING = begin() + chunk(THOUGHTS + delta(content="4") + FINISH + DONE) + END
 
 
@@ -206,7 +208,10 @@ async def test_a_gap_is_filled_in():
         answer = await ask(gateway, request(body, "/beta/completions"))
 
         assert "b" == answer.json()["choices"][0]["text"]
-        assert ["/beta/completions", "/v1/completions"] == [first.asked[0].path, second.asked[0].path]
+        assert ["/beta/completions", "/v1/completions"] == [
+            first.asked[0].path,
+            second.asked[0].path,
+        ]
         assert body == first.asked[0].json() == second.asked[0].json()
 
 
@@ -232,4 +237,6 @@ async def test_the_beta_address_and_the_other_share_no_answer():
         both.set()
         await asking
 
-        assert {"/beta/chat/completions", "/v1/chat/completions"} == {a.path for a in provider.asked}
+        assert {"/beta/chat/completions", "/v1/chat/completions"} == {
+            a.path for a in provider.asked
+        }

@@ -207,7 +207,9 @@ class ResponsesSpeech:
         if not self._answer.has_begun:
             self._begin({})
         told = {key: error.get(key) for key in ("type", "code", "param", "request_id")}
-        told = {key: str(value) if isinstance(value, str | int) else None for key, value in told.items()}
+        told = {
+            key: str(value) if isinstance(value, str | int) else None for key, value in told.items()
+        }
         words = f"{told['code']} {told['type']}".lower()
         code = "server_error"
         if any(word in words for word in _IS_LIMIT):
