@@ -196,6 +196,14 @@ def test_comments_stay_comments():
     assert b'"type":"response.completed"' in spoken.end(delta(finish="stop"))
 
 
+def test_only_the_first_choice_is_told():
+    """Whoever asks for several answers by other means is given the first."""
+    other = delta(content="b").replace(b'"index": 0', b'"index": 1')
+    events = told(delta(content="a") + other + delta(finish="stop") + DONE)
+
+    assert "a" == text_of(events[-1]["response"])
+
+
 def test_an_answer_without_a_token():
     """An answer may be empty; then so is the Response."""
     events = told(delta(role="assistant", content="") + delta(finish="stop") + DONE)

@@ -67,6 +67,21 @@ class _Glance(msgspec.Struct, gc=False):
     max_completion_tokens: Any = None
     max_tokens: Any = None
 
+    def is_plain(self) -> bool:
+        """Say whether there is nothing that any server calls by another name; most are plain."""
+        for message in self.messages or ():
+            if message.reasoning_content is not None or message.reasoning is not None:
+                return False
+            if message.prefix is not None:
+                return False
+        return (
+            self.thinking is None
+            and self.reasoning_effort is None
+            and self.user_id is None
+            and self.chat_template_kwargs is None
+            and self.max_completion_tokens is None
+        )
+
     def has_prefix(self) -> bool:
         """Say whether the caller wrote the answer's beginning."""
         last = self.messages[-1] if self.messages else None
@@ -99,6 +114,8 @@ def fit(
 
 def _fit_chat(path: bytes, body: bytes, kind: str, way: Way, is_beta: bool) -> tuple[bytes, bytes]:
     seen = _glance(body)
+    if seen.is_plain():
+        return BETA_CHAT if is_beta and kind == DEEPSEEK else path, body
     has_prefix = seen.has_prefix()
     if (has_prefix and way is PREFIX) or (kind == DEEPSEEK and (has_prefix or is_beta)):
         path = BETA_CHAT
@@ -113,17 +130,15 @@ def _fit_chat(path: bytes, body: bytes, kind: str, way: Way, is_beta: bool) -> t
     if ends and way is CONTINUE:
         changes |= {"continue_final_message": True, "add_generation_prompt": False}
     is_told = seen.messages is not None and any(_is_respelled(each, kind) for each in seen.messages)
-    if not (changes or ends or is_told):
-        return path, body
-    fields = _decode_fields(body)
-    for key, value in changes.items():
-        if value is None:
-            fields.pop(key, None)
-        else:
+    if changes or ends or is_told:
+        fields = _decode_fields(body)
+        if ends or is_told:
+            fields["messages"] = _raw(_messages(fields["messages"], kind, ends))
+        for key, value in changes.items():
             fields[key] = _raw(value)
-    if ends or is_told:
-        fields["messages"] = _raw(_messages(fields["messages"], kind, ends))
-    return path, msgspec.json.encode(fields)
+        kept = {key: value for key, value in fields.items() if changes.get(key, 0) is not None}
+        body = msgspec.json.encode(kept)
+    return path, body
 
 
 # -- fields of the request: new values, or None to leave one out -------------------------------

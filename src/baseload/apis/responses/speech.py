@@ -87,7 +87,7 @@ class ResponsesSpeech:
         except UNREADABLE:
             chat = {}
         self._begin(chat)
-        for choice in _list(chat.get("choices"))[:1]:
+        for choice in _first(chat.get("choices")):
             message = choice.get("message")
             if isinstance(message, dict):
                 self._take_delta(message, choice)
@@ -144,7 +144,7 @@ class ResponsesSpeech:
         if not answer.has_begun:
             self._begin(chunk)
         self._count(chunk.get("usage"))
-        for choice in _list(chunk.get("choices"))[:1]:
+        for choice in _first(chunk.get("choices")):
             delta = choice.get("delta")
             if isinstance(delta, dict):
                 self._take_delta(delta, choice)
@@ -246,6 +246,11 @@ def _likely(token: Fields) -> Fields:
         if isinstance(spelled, list)
         else [],
     }
+
+
+def _first(choices: Any) -> list[Fields]:
+    """Give the first choice, if it is spoken of; a Response knows no other."""
+    return [choice for choice in _list(choices) if not choice.get("index")][:1]
 
 
 def _list(value: Any) -> list[Fields]:
