@@ -82,6 +82,10 @@ class Manners:
             return RESTART
         return ways_of(self._words[backend] or self._kinds.get(backend, ""))[0]
 
+    def kind(self, backend: str) -> str:
+        """Say which engine a backend has shown itself to be; empty: none that tells of itself."""
+        return self._kinds.get(backend, "")
+
     def streams(self, backend: str, now: float) -> bool:
         """Say whether a backend may be asked for a stream that the caller did not want."""
         return not self._no_stream or self._no_stream.get(backend, 0.0) <= now
