@@ -132,7 +132,8 @@ class Answering:
         self._head = self._head_of(attempt)
         if attempt.is_native:
             self._pass_on()
-        elif attempt.script is not None:
+        self.native = None  # Whatever comes now, it is decided.
+        if attempt.script is not None and not attempt.is_native:
             may_resume = self._gateway.gate.may_resume(self.call)
             if may_resume or self.is_assembled:
                 self._kept = Kept(is_continuable=may_resume, is_assembled=self.is_assembled)
@@ -143,7 +144,6 @@ class Answering:
         """Give what comes as it is: it is in the caller's words."""
         assert self.native is not None
         self.native.pass_on()
-        self.native = None
 
     def _commit(self, attempt: Attempt, held: bytes) -> None:
         """Give the caller what was held back."""
