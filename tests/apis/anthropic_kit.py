@@ -65,8 +65,11 @@ def parsed(stream):
     return found
 
 
-def read_message(stream):
-    """Give the message that a stream tells, or the error in which it ends."""
+def read_message(stream, *, reads_input=True):
+    """Give the message that a stream tells, or the error in which it ends.
+
+    `reads_input` says whether what tools are given must be JSON.
+    """
     message, block, is_over = None, None, False
     for name, data in parsed(stream):
         assert not is_over, name
@@ -98,7 +101,7 @@ def read_message(stream):
             assert name == "ping"
     assert is_over
     for one in message["content"]:
-        if one["type"] == "tool_use":
+        if one["type"] == "tool_use" and reads_input:
             one["input"] = json.loads(one["input"] or "{}")
     return message
 

@@ -263,6 +263,15 @@ def test_what_is_no_request(body):
         MESSAGES.read(body)
 
 
+def outcome(fields):
+    """Give what a request becomes: a chat's messages, or a sentence. Neither may be empty."""
+    try:
+        body, _ = MESSAGES.read(json.dumps(ASK | fields).encode())
+    except BadRequestError as error:
+        return str(error)
+    return json.loads(body)["messages"]
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -279,31 +288,16 @@ KEYS = st.sampled_from(
 @given(st.dictionaries(KEYS, JSON, max_size=4))
 def test_any_values_are_read_or_refused(fields):
     """Whatever stands in the fields, it becomes a chat or a sentence."""
-    try:
-        body, _ = MESSAGES.read(json.dumps(ASK | fields).encode())
-    except BadRequestError as error:
-        assert str(error)
-    else:
-        assert json.loads(body)["messages"]
+    assert outcome(fields)
 
 
 BLOCK = st.sampled_from(["text", "image", "tool_use", "tool_result", "thinking", "document", None])
 BLOCKS = st.lists(
     st.fixed_dictionaries(
         {"type": BLOCK},
-        optional={
-            key: JSON
-            for key in (
-                "text",
-                "source",
-                "id",
-                "name",
-                "input",
-                "tool_use_id",
-                "content",
-                "thinking",
-            )
-        },
+        optional=dict.fromkeys(
+            ("text", "source", "id", "name", "input", "tool_use_id", "content", "thinking"), JSON
+        ),
     ),
     max_size=3,
 )
@@ -313,9 +307,4 @@ BLOCKS = st.lists(
 def test_any_blocks_are_read_or_refused(turns):
     """So are blocks of every kind, whole or not."""
     messages = [{"role": role, "content": content} for role, content in turns]
-    try:
-        body, _ = MESSAGES.read(json.dumps(ASK | {"messages": messages}).encode())
-    except BadRequestError as error:
-        assert str(error)
-    else:
-        assert json.loads(body)["messages"]
+    assert outcome({"messages": messages})

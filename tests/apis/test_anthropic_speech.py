@@ -1,12 +1,14 @@
 """A chat's answer, whole or as a stream, in the words of the Messages API."""
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from baseload.apis.anthropic.dialect import NativeSpeech
+from baseload.apis.anthropic.speech import TOOLS_MAX
 from baseload.apis.dialect import SpeechError
 from tests.apis.anthropic_kit import END, USAGE, chat_of, event, parsed, read_message, speech, tool
 
@@ -92,7 +94,7 @@ def test_why_it_ended(finish, reason):
 
 
 def test_which_stop_sequence_it_was():
-    """vLLM says it; where nobody does, the end is one of a turn."""
+    """VLLM says it; where nobody does, the end is one of a turn."""
     found = whole({"content": "x"}, stop_reason="##")
     other = whole({"content": "x"}, stop_reason="of my own")
 
@@ -132,8 +134,16 @@ def test_usage_that_is_not_reported():
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{}", b"[]", b'{"choices":[]}', b'{"choices":[{}]}', b'{"choices":[{"message":1}]}']
-    + [b'{"choices":[{"message":{"content":1}}]}', b'{"choices":[{"message":{"tool_calls":[1]}}]}'],
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b'{"choices":[]}',
+        b'{"choices":[{}]}',
+        b'{"choices":[{"message":1}]}',
+        b'{"choices":[{"message":{"content":1}}]}',
+        b'{"choices":[{"message":{"tool_calls":[1]}}]}',
+    ],
 )
 def test_what_is_no_completion(body):
     """It is an error with a sentence, not a crash."""
@@ -172,7 +182,7 @@ def test_any_cut_between_events(cuts):
     """However events are handed over, together or one by one, the same bytes come out."""
     one, out = speech(stream=True), b""
     edges = [0, *sorted(cuts), len(WEATHER)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         out += one.feed(b"".join(WEATHER[start:end]))
 
     assert told(*WEATHER) == out + one.end(b"")
@@ -192,7 +202,7 @@ def test_any_cut_within_an_answer(parts, data):
         given_text = json.dumps({"x": text}) if kind == "tool" else text
         edges = sorted(data.draw(st.lists(st.integers(0, len(given_text)), max_size=3)))
         edges = [0, *edges, len(given_text)]
-        pieces = [given_text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+        pieces = [given_text[a:b] for a, b in pairwise(edges)]
         if kind == "tool":
             chunks += [tool(number, f"id{number}", "t")]
             chunks += [tool(number, arguments=piece) for piece in pieces]
@@ -321,6 +331,41 @@ def test_any_bytes(lines):
     )
 
     assert read_message(told(event({"content": "a"}), stream))["type"] in ("error", "message")
+
+
+WORDS = st.none() | st.text(max_size=3) | st.integers(0, 3) | st.sampled_from(["{}", '{"x":', "1}"])
+FUNCTION = st.dictionaries(st.sampled_from(["name", "arguments"]), WORDS)
+TOOL_CALL = st.fixed_dictionaries({"index": WORDS, "id": WORDS, "function": FUNCTION | WORDS})
+DELTA = st.fixed_dictionaries(
+    {},
+    optional={
+        "content": WORDS,
+        "reasoning": WORDS,
+        "refusal": WORDS,
+        "tool_calls": st.lists(TOOL_CALL, max_size=3) | WORDS,
+    },
+)
+CHOICE = st.fixed_dictionaries({"delta": DELTA | WORDS}, optional={"finish_reason": WORDS})
+CHUNK = st.fixed_dictionaries(
+    {"choices": st.lists(CHOICE, max_size=1) | WORDS},
+    optional={"usage": WORDS | st.dictionaries(st.sampled_from([*USAGE]), WORDS), "error": WORDS},
+)
+
+
+@given(st.lists(CHUNK, max_size=8))
+def test_any_chunks(found):
+    """Whatever stands in chunks, the retelling keeps Anthropic's grammar."""
+    stream = b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in found)
+    stream = told(event({"content": "a"}), stream, event({}, "stop"), END)
+
+    assert read_message(stream, reads_input=False)["type"] in ("error", "message")
+
+
+def test_too_many_tools():
+    """Each call is remembered, so there is a bound."""
+    calls = [tool(number, f"a{number}", "t", "{}") for number in range(TOOLS_MAX + 1)]
+
+    assert "error" == read_message(told(*calls, event({}, "stop"), END))["type"]
 
 
 # -- there and back ------------------------------------------------------------------------------

@@ -38,10 +38,11 @@ class Question(NamedTuple):
 
 def first_question(kind: str, prompt: dict[str, Any], model: str) -> Question | None:
     """Give what a server of this kind is asked about a chat's prompt; None if it cannot count."""
+    read = {key: prompt[key] for key in ("messages", "tools") if key in prompt}
     if kind == "vllm":
-        return Question(TOKENIZE, _encode(prompt | {"model": model}))
+        return Question(TOKENIZE, _encode(read | {"model": model}))
     if kind == "llama.cpp":
-        return Question(APPLY_TEMPLATE, _encode(prompt))
+        return Question(APPLY_TEMPLATE, _encode(read))
     return None
 
 

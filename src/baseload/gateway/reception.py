@@ -56,8 +56,9 @@ _ROUTES = {
 """DeepSeek's own documentation gives a base URL without `/v1`; programs written for it keep it."""
 _ANTHROPIC = b"/anthropic"
 """What DeepSeek's base URL for Anthropic's API ends with."""
+_MESSAGES = b"/messages"
 _ROUTES |= {
-    prefix + b"/messages": Route(
+    prefix + _MESSAGES: Route(
         b"/chat/completions", "messages", MESSAGES, id_name=b"request-id", is_native=True
     )
     for prefix in (b"", b"/v1", _ANTHROPIC, _ANTHROPIC + b"/v1")
@@ -221,7 +222,7 @@ class Reception:
         models = self._house.fleet.models
         if path != b"/models" and not path.startswith(b"/models/"):
             shown = request.path[:SHOWN_BYTES_MAX].decode("ascii", "replace")
-            known = ", ".join(f"/v1{path.decode()}" for path in openai.MODEL_PATHS)
+            known = ", ".join(f"/v1{path.decode()}" for path in (*openai.MODEL_PATHS, _MESSAGES))
             self._refuse(
                 _heard(client, _COUNTING) if is_anthropic else client, request_id, 404,
                 f"There is nothing at {shown}. Here are {known} and /v1/models.",

@@ -24,6 +24,8 @@ from baseload.apis.chunks import END, REASONING_KEYS, Chunk, ChunkError, choice_
 from baseload.apis.sse import data_of, events
 from baseload.apis.unreadable import UNREADABLE
 
+TOOLS_MAX = 1024
+"""Calls of tools in one answer: models make a handful, and each one is remembered."""
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
@@ -41,6 +43,13 @@ _EMPTY: dict[str, dict[str, str]] = {
 }
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+
+
+def _data_of(event: bytes) -> bytes:
+    """Give an event's data, the common form without a loop; empty for comments."""
+    if event.startswith(b"data: ") and b"\n" not in event:
+        return event[6:].strip()
+    return (data_of(event) or b"").strip()
 
 
 class _Block:
@@ -100,7 +109,8 @@ class MessagesSpeech:
 
     def feed(self, whole: bytes) -> bytes:
         """Retell whole events; maybe nothing comes of them."""
-        for event in events(whole):
+        # Without CR, an event ends exactly at an empty line: see `apis.chunks`.
+        for event in events(whole) if b"\r" in whole else whole.split(b"\n\n"):
             if self._is_over:
                 break
             try:
@@ -125,7 +135,7 @@ class MessagesSpeech:
         return b"".join(out)
 
     def _take(self, event: bytes) -> None:
-        data = (data_of(event) or b"").strip()
+        data = _data_of(event)
         if not data:
             if event.startswith(b":"):
                 self._out.append(PING)
@@ -186,6 +196,8 @@ class MessagesSpeech:
             raise ChunkError("a tool call has neither a number nor an id")
         block = self._tools.get(key)
         if block is None:
+            if len(self._tools) >= TOOLS_MAX:
+                raise ChunkError(f"it calls more than {TOOLS_MAX} tools")
             block = self._tools[key] = _Block("tool_use")
             self._queue.append(block)
         block.id = block.id or answer.tool_id(call.get("id"), len(self._tools) - 1)
