@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from baseload.apis import chunks, trouble
 from baseload.apis.sse import data_of
 from baseload.apis.unreadable import UNREADABLE
 
@@ -187,6 +188,11 @@ class _Chunk(msgspec.Struct, gc=False):
     usage: msgspec.Raw = msgspec.Raw(b"null")
     error: Any = None
     object: Any = None
+
+
+END_EVENT = chunks.END_EVENT
+"""What ends a stream; it stands here for those who ask one wire or another (`anthropic.wire`)."""
+status_of_event = trouble.status_of_event
 
 
 class Event(Enum):

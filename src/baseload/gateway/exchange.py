@@ -177,6 +177,9 @@ class Exchange(Answering):
         attempt = Attempt(self, ask, gateway.pools[target.backend], self.has_choices, now)
         gateway.telemetry.attempts[target.backend] += 1
         self.attempts += 1
+        if self.native is not None and self.native.asks(attempt):
+            self.due = min(attempt.due, self.call.deadline)
+            return attempt
         if target.model != self.call.model:
             body = openai.rename_model(body, self.call.model, target.model)
         if ask.is_resumed:

@@ -93,6 +93,10 @@ class Manners:
         # The caller's own beginning is given even where ours was refused a while ago.
         return fit(path, body, kind, ways_of(word or found)[0], is_beta=is_beta)
 
+    def kind(self, backend: str) -> str:
+        """Say which engine a backend has shown itself to be; empty: none that tells of itself."""
+        return self._kinds.get(backend, "")
+
     def streams(self, backend: str, now: float) -> bool:
         """Say whether a backend may be asked for a stream that the caller did not want."""
         return not self._no_stream or self._no_stream.get(backend, 0.0) <= now

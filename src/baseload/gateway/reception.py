@@ -12,6 +12,7 @@ from itertools import count
 from typing import NamedTuple, Protocol
 
 from baseload.apis import openai
+from baseload.apis.anthropic.dialect import MESSAGES
 from baseload.apis.dialect import Dialect
 from baseload.apis.responses.speech import Responses
 from baseload.config.fleet import Fleet, Model
@@ -19,7 +20,9 @@ from baseload.core.facts import DEFAULT, Call
 from baseload.core.quota import Hold
 from baseload.gateway.answering import Caller, Plane
 from baseload.gateway.callers import prefix_of, priority_of
+from baseload.gateway.counting import TokenCounter
 from baseload.gateway.exchange import Exchange
+from baseload.gateway.native import Native, Natives
 from baseload.gateway.requests import Request
 from baseload.gateway.server import Client
 from baseload.gateway.sharing import Crowds
@@ -42,18 +45,33 @@ class Route(NamedTuple):
     """What its callers speak, if not what backends are asked in."""
     is_beta: bool = False
     """DeepSeek is asked at its beta address, where it can do more; see `apis.deepseek`."""
+    id_name: bytes = b""
+    """The header in which they look for the request's id."""
+    is_native: bool = False
+    """Some backends speak it themselves."""
 
 
 _CHAT, _COMPLETIONS, _ = openai.MODEL_PATHS
+_BETA = b"/beta"
+"""What DeepSeek's base URL for its beta features ends with."""
 _API = {path: Route(path, path.decode().removeprefix("/")) for path in openai.MODEL_PATHS} | {
     b"/responses": Route(_CHAT, "responses", Responses()),
 }
 _ROUTES = {prefix + path: route for path, route in _API.items() for prefix in (b"", b"/v1")} | {
     prefix + path: _API[path]._replace(is_beta=True)
     for path in (_CHAT, _COMPLETIONS)
-    for prefix in (b"/beta", b"/beta/v1")
+    for prefix in (_BETA, _BETA + b"/v1")
 }
 """DeepSeek's own documentation gives a base URL without `/v1`; programs written for it keep it."""
+_ANTHROPIC = b"/anthropic"
+"""What DeepSeek's base URL for Anthropic's API ends with."""
+_MESSAGES = b"/messages"
+_ROUTES |= {
+    prefix + _MESSAGES: Route(_CHAT, "messages", MESSAGES, id_name=b"request-id", is_native=True)
+    for prefix in (b"", b"/v1", _ANTHROPIC, _ANTHROPIC + b"/v1")
+}
+_COUNT = b"/messages/count_tokens"
+_COUNTING = Route(b"", "", MESSAGES, id_name=b"request-id")
 
 
 class House(Plane, Protocol):
@@ -75,6 +93,16 @@ class Reception:
         self._boot = os.urandom(4).hex().encode()
         self._models_body = openai.models_body(list(house.fleet.models), int(house.started_at))
         self._by_prefix = {name for name in house.fleet.models if house.gate.wants_prefix(name)}
+        self._natives = Natives(house.fleet)
+        self._counter = TokenCounter(house)
+
+    def worded(self, path: bytes, status: int, body: bytes) -> bytes:
+        """Give an error in the words of those who ask for a path."""
+        path = path.partition(b"?")[0]
+        route = _COUNTING if path.endswith(_COUNT) else _ROUTES.get(path)
+        if route is None or route.dialect is None:
+            return body
+        return route.dialect.error(status, body)
 
     def request_id(self) -> bytes:
         """Give a name to a request that has none."""
@@ -90,14 +118,9 @@ class Reception:
             if route is None:
                 self._handle_other(client, request, path, request_id)
                 return
-        if request.method != b"POST":
-            self._refuse(client, request_id, 405, "Use POST here.", head=b"allow: POST\r\n")
-            return
-        tenant = self._house.tenants.find(request.authorization)
-        if tenant is None:
-            self._refuse(client, request_id, 401, "No such key.", "invalid_api_key")
-            return
-        self.ask(client, tenant, route, request.body, request.priority, request_id)
+        tenant = self._admit(client, request, route, request_id)
+        if tenant is not None:
+            self.ask(client, tenant, route, request.body, request.priority, request_id)
 
     def ask(
         self, caller: Caller, tenant: Tenant, route: Route, body: bytes, wish: bytes,
@@ -107,8 +130,9 @@ class Reception:
         house, dialect = self._house, route.dialect
         try:
             if dialect is not None:
-                caller = translator = Translator(caller, dialect)
-                body, translator.speech = dialect.read(body)
+                caller = translator = Translator(caller, dialect, route.id_name)
+                own = body
+                body, translator.speech = self._natives.read(dialect, own)
             asked = openai.read_request(body)
             priority = priority_of(wish) if wish else DEFAULT
         except openai.BadRequestError as error:
@@ -133,6 +157,8 @@ class Reception:
         )  # fmt: skip
         exchange = Exchange(house, caller, call, tenant, model, path, body, request_id, now)
         exchange.api, exchange.is_beta = route.api, route.is_beta
+        if route.is_native and asked.model in self._natives.some:
+            exchange.native = Native(own, translator)
         if scopes is not None:
             exchange.hold = Hold(scopes, call.tokens, 0.0)
         if asked.n not in _ONE or path == b"/completions":
@@ -142,6 +168,38 @@ class Reception:
             house.driver.start(exchange, now)
 
     # -- within ------------------------------------------------------------------------------
+
+    def _admit(
+        self, client: Client, request: Request, route: Route, request_id: bytes
+    ) -> Tenant | None:
+        """Say who asks; nobody, if it is refused."""
+        tenant = self._house.tenants.find(request.authorization)
+        if request.method == b"POST" and tenant is not None:
+            return tenant
+        caller = _heard(client, route)
+        if request.method != b"POST":
+            self._refuse(caller, request_id, 405, "Use POST here.", head=b"allow: POST\r\n")
+        else:
+            self._refuse(caller, request_id, 401, "No such key.", "invalid_api_key")
+        return None
+
+    def _count_tokens(self, client: Client, request: Request, request_id: bytes) -> None:
+        """Say how large a prompt of the Messages API is."""
+        tenant = self._admit(client, request, _COUNTING, request_id)
+        if tenant is None:
+            return
+        caller = _heard(client, _COUNTING)
+        try:
+            asked = openai.read_request(request.body)
+            prompt = self._counter.read(request.body)
+        except openai.BadRequestError as error:
+            self._refuse(caller, request_id, 400, str(error), param=error.param)
+            return
+        model = self._house.fleet.models.get(asked.model)
+        if model is None or (tenant.models is not None and asked.model not in tenant.models):
+            self._refuse_model(caller, request_id, asked.model)
+        else:
+            self._counter.answer(caller, model, prompt, request_id)
 
     def _share(self, caller: Caller, exchange: Exchange, model: Model) -> bool:
         """Let the caller join those who ask the same, or be the first; say whether it joined."""
@@ -162,14 +220,18 @@ class Reception:
         self, client: Client, request: Request, path: bytes, request_id: bytes
     ) -> None:
         """Answer what is no call: the list of models, one of them, or nothing of the kind."""
-        path = path.removeprefix(b"/beta").removeprefix(b"/v1")
+        is_anthropic = path.startswith(_ANTHROPIC)
+        path = path.removeprefix(_ANTHROPIC).removeprefix(_BETA).removeprefix(b"/v1")
+        if path == _COUNT:
+            self._count_tokens(client, request, request_id)
+            return
         name = path.removeprefix(b"/models/").decode("utf-8", "replace")
         models = self._house.fleet.models
         if path != b"/models" and not path.startswith(b"/models/"):
             shown = request.path[:SHOWN_BYTES_MAX].decode("ascii", "replace")
-            known = ", ".join(f"/v1{path.decode()}" for path in _API)
+            known = ", ".join(f"/v1{path.decode()}" for path in (*_API, _MESSAGES))
             self._refuse(
-                client, request_id, 404,
+                _heard(client, _COUNTING) if is_anthropic else client, request_id, 404,
                 f"There is nothing at {shown}. Here are {known} and /v1/models.",
             )  # fmt: skip
         elif request.method not in (b"GET", b"HEAD"):
@@ -195,3 +257,8 @@ class Reception:
         kind = "invalid_request_error" if status < 500 else "unavailable_error"
         body = openai.error_body(message, kind, code, param, request_id.decode())
         caller.answer(status, _JSON % request_id + head, body)
+
+
+def _heard(client: Caller, route: Route) -> Caller:
+    """Give a caller as somebody to whom errors are told in its own words."""
+    return client if route.dialect is None else Translator(client, route.dialect, route.id_name)
