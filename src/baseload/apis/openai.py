@@ -54,6 +54,10 @@ class BadRequestError(ValueError):
         self.param, self.code = param, code
 
 
+class UnmappedError(BadRequestError):
+    """The request is sound, but says something that a chat has no words for."""
+
+
 _decode_request = msgspec.json.Decoder(Request).decode
 _PARAM = re.compile(r"\$\.([A-Za-z_]\w*)")
 _MISSING = re.compile(r"missing required field `(\w+)`")

@@ -18,11 +18,12 @@ from baseload.apis.responses.speech import Responses
 from baseload.config.fleet import Fleet, Model
 from baseload.core.facts import DEFAULT, Call
 from baseload.core.quota import Hold
+from baseload.gateway import native
 from baseload.gateway.answering import Caller, Plane
 from baseload.gateway.callers import prefix_of, priority_of
 from baseload.gateway.counting import TokenCounter
 from baseload.gateway.exchange import Exchange
-from baseload.gateway.native import Native, Natives
+from baseload.gateway.native import Native, Natives, Tongue
 from baseload.gateway.requests import Request
 from baseload.gateway.server import Client
 from baseload.gateway.sharing import Crowds
@@ -47,15 +48,15 @@ class Route(NamedTuple):
     """DeepSeek is asked at its beta address, where it can do more; see `apis.deepseek`."""
     id_name: bytes = b""
     """The header in which they look for the request's id."""
-    is_native: bool = False
-    """Some backends speak it themselves."""
+    tongue: Tongue | None = None
+    """The same, where some backends speak it themselves."""
 
 
 _CHAT, _COMPLETIONS, _ = openai.MODEL_PATHS
 _BETA = b"/beta"
 """What DeepSeek's base URL for its beta features ends with."""
 _API = {path: Route(path, path.decode().removeprefix("/")) for path in openai.MODEL_PATHS} | {
-    b"/responses": Route(_CHAT, "responses", Responses()),
+    b"/responses": Route(_CHAT, "responses", Responses(), tongue=native.RESPONSES),
 }
 _ROUTES = {prefix + path: route for path, route in _API.items() for prefix in (b"", b"/v1")} | {
     prefix + path: _API[path]._replace(is_beta=True)
@@ -67,7 +68,9 @@ _ANTHROPIC = b"/anthropic"
 """What DeepSeek's base URL for Anthropic's API ends with."""
 _MESSAGES = b"/messages"
 _ROUTES |= {
-    prefix + _MESSAGES: Route(_CHAT, "messages", MESSAGES, id_name=b"request-id", is_native=True)
+    prefix + _MESSAGES: Route(
+        _CHAT, "messages", MESSAGES, id_name=b"request-id", tongue=native.MESSAGES
+    )
     for prefix in (b"", b"/v1", _ANTHROPIC, _ANTHROPIC + b"/v1")
 }
 _COUNT = b"/messages/count_tokens"
@@ -132,7 +135,7 @@ class Reception:
             if dialect is not None:
                 caller = translator = Translator(caller, dialect, route.id_name)
                 own = body
-                body, translator.speech = self._natives.read(dialect, own)
+                body, translator.speech = self._natives.read(dialect, route.tongue, own)
             asked = openai.read_request(body)
             priority = priority_of(wish) if wish else DEFAULT
         except openai.BadRequestError as error:
@@ -157,8 +160,8 @@ class Reception:
         )  # fmt: skip
         exchange = Exchange(house, caller, call, tenant, model, path, body, request_id, now)
         exchange.api, exchange.is_beta = route.api, route.is_beta
-        if route.is_native and asked.model in self._natives.some:
-            exchange.native = Native(own, translator)
+        if route.tongue is not None and self._natives.speak(route.tongue, asked.model):
+            exchange.native = Native(route.tongue, own, translator)
         if scopes is not None:
             exchange.hold = Hold(scopes, call.tokens, 0.0)
         if asked.n not in _ONE or path == b"/completions":

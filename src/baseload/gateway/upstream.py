@@ -27,6 +27,8 @@ _OURS = frozenset((errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUF
 
 NATIVE = b"/messages"
 """The path, below the base URL in name only, of a call that is asked in Anthropic's own words."""
+NATIVE_RESPONSES = b"/responses"
+"""The same for one that is asked in those of OpenAI's Responses API."""
 _BESIDE_V1 = (TOKENIZE, APPLY_TEMPLATE)
 """Paths of engines that stand beside `/v1`, not below it."""
 ANTHROPIC_VERSION = "2023-06-01"
@@ -75,6 +77,8 @@ class Pool:
             start = b"POST %b%b HTTP/1.1\r\n" % (prefix.encode(), path)
             if path == NATIVE:
                 start = self._native_start()
+            elif path == NATIVE_RESPONSES:
+                start = f"POST {self.backend.responses_path} HTTP/1.1\r\n".encode()
             found = self._heads[path] = start + self._static
         return found
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from baseload.apis.openai import BadRequestError
+from baseload.apis.openai import BadRequestError, UnmappedError
 
 Block = dict[str, Any]
 Message = dict[str, Any]
@@ -27,10 +27,6 @@ ERROR_MARK = "Error: "
 """Begins what a tool gave when it failed: a chat has no other way to say so."""
 
 _encode = msgspec.json.Encoder().encode
-
-
-class UnmappedError(BadRequestError):
-    """The request is sound, but says something that a chat has no words for."""
 
 
 def wrong(where: str, what: str) -> BadRequestError:

@@ -137,6 +137,10 @@ class Answer:
         for kind in ("created", "in_progress"):
             self._tell(f"response.{kind}", response=self.response("in_progress"))
 
+    def go_on(self, response: Fields, number: int) -> None:
+        """Go on where a backend's own events ended, so that its Response can be ended."""
+        self._top, self._echo, self._number = response, {}, number
+
     def think(self, text: str) -> None:
         """Add to the thoughts."""
         self._grow("reasoning", self._thought, text)

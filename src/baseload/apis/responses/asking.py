@@ -3,9 +3,10 @@
 Its fields are sorted into four heaps: what a chat calls by the same name, what it calls otherwise,
 what only the answer repeats (metadata), and what cannot be done here. The last is refused with the
 field's name, because a caller whose earlier answers are not found is better told than served an
-answer that has forgotten them: nothing is stored between two requests, and tools that a provider
-runs on its own machines are not here. Fields that this API does not know are passed on, as in a
-chat: they are meant for the backend.
+answer that has forgotten them: nothing is stored between two requests. Tools that a provider runs
+on its own machines are refused as what no chat can say; backends that speak this API may be asked
+for them all the same. Fields that this API does not know are passed on, as in a chat: they are
+meant for the backend.
 
 Not here: the items of the input (`items`), and which backend can do what is asked.
 
@@ -18,13 +19,13 @@ from typing import Any
 import msgspec
 
 from baseload.apis.openai import BadRequestError
-from baseload.apis.responses.items import SHOWN_CHARS_MAX, messages_of, misshapen, refused
+from baseload.apis.responses.items import SHOWN_CHARS_MAX, messages_of, misshapen, refused, unmapped
 from baseload.apis.unreadable import UNREADABLE
 
 Fields = dict[str, Any]
 
 _STATEFUL = ("previous_response_id", "conversation")
-_NOT_HERE = ("prompt", "context_management", "moderation")
+_ELSEWHERE = ("prompt", "context_management", "moderation")
 _ANSWERED = ("metadata", "store", "include", "max_tool_calls", "background", "truncation")
 """Fields that are looked at, or repeated in the answer, and that no chat is asked for."""
 _RENAMED = {"max_output_tokens": "max_tokens", "safety_identifier": "user"}
@@ -78,19 +79,19 @@ def _check(asked: Fields) -> None:
     for param in _STATEFUL:
         if asked.get(param) is not None:
             raise refused(param, "nothing is kept between requests; send all items as `input`")
-    for param in _NOT_HERE:
-        if asked.get(param) is not None:
-            raise refused(param, "it works on a provider's own store or machines")
     if asked.get("background"):
         raise refused("background", "an answer is given on the connection that asks for it")
+    for param in _ELSEWHERE:
+        if asked.get(param) is not None:
+            raise unmapped(param, "it works on a provider's own store or machines")
     if asked.get("truncation") not in (None, "disabled"):
-        raise refused("truncation", "no item of the input is ever dropped")
+        raise unmapped("truncation", "no item of the input is ever dropped")
     include = asked.get("include") or ()
     if not isinstance(include, list | tuple):
         raise misshapen("include", "a list")
     for each in include:
         if each not in _INCLUDABLE:
-            raise refused("include", f"here are {' and '.join(_INCLUDABLE)}")
+            raise unmapped("include", f"here are {' and '.join(_INCLUDABLE)}")
 
 
 # -- fields that a chat says otherwise ---------------------------------------------------------
@@ -140,7 +141,7 @@ def _function(number: int, tool: Any) -> Fields:
     kind = tool.get("type") if isinstance(tool, dict) else None
     if kind != "function":
         shown = str(kind)[:SHOWN_CHARS_MAX]
-        raise refused(f"tools[{number}].type", f"only functions are, and this is `{shown}`")
+        raise unmapped(f"tools[{number}].type", f"only functions are, and this is `{shown}`")
     if not isinstance(tool.get("name"), str):
         raise misshapen(f"tools[{number}].name", "a string")
     parts = ("name", "description", "parameters", "strict")
@@ -170,7 +171,7 @@ def _tool_choice(chat: Fields, _asked: Fields, value: Any) -> None:
     elif kind == "allowed_tools":
         chat["tool_choice"] = value.get("mode") or "auto"
     else:
-        raise refused("tool_choice", "it can be a word, a function, or allowed functions")
+        raise unmapped("tool_choice", "it can be a word, a function, or allowed functions")
 
 
 def _include(chat: Fields, _asked: Fields, value: Any) -> None:

@@ -11,13 +11,15 @@ Not here: the other fields of a request (`asking`).
 
 from typing import Any
 
-from baseload.apis.openai import BadRequestError
+from baseload.apis.openai import BadRequestError, UnmappedError
 
 Item = dict[str, Any]
 
 _TEXTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
 _ROLES = {"user": "user", "system": "system", "developer": "system"}
 """Model servers' templates know no developer; OpenAI gives both the same weight."""
+UNSUPPORTED = "unsupported_parameter"
+_WHY = "`{param}` is not supported here: {why}."
 SHOWN_CHARS_MAX = 50
 """So much of an unknown word is repeated in an error."""
 _ELSEWHERE = "speaks of what a provider keeps or runs itself"
@@ -107,7 +109,8 @@ def _take(turn: _Turn, where: str, item: Any) -> None:
         call_id = _string(where, item, "call_id")
         turn.other({"role": "tool", "tool_call_id": call_id, "content": content})
     else:
-        raise refused(f"{where}.type", f"`{str(kind)[:SHOWN_CHARS_MAX]}` {_ELSEWHERE}")
+        told = refused if kind == "item_reference" else unmapped
+        raise told(f"{where}.type", f"`{str(kind)[:SHOWN_CHARS_MAX]}` {_ELSEWHERE}")
 
 
 def _take_message(turn: _Turn, where: str, item: Item) -> None:
@@ -139,7 +142,7 @@ def _part(where: str, part: Any) -> Item:
     if kind in _TEXTS:
         return {"type": "text", "text": _string(where, part, "text")}
     if kind != "input_image":
-        raise refused(
+        raise unmapped(
             f"{where}.type", f"`{str(kind)[:SHOWN_CHARS_MAX]}` is neither text nor an image"
         )
     if not isinstance(part.get("image_url"), str):
@@ -159,7 +162,7 @@ def _plain(where: str, content: Any) -> str:
     texts = []
     for number, part in enumerate(content):
         if _object(f"{where}[{number}]", part).get("type") not in _TEXTS:
-            raise refused(f"{where}[{number}].type", "only text can stand here")
+            raise unmapped(f"{where}[{number}].type", "only text can stand here")
         texts.append(_string(f"{where}[{number}]", part, "text"))
     return "\n".join(texts)
 
@@ -188,7 +191,10 @@ def misshapen(param: str, expected: str) -> BadRequestError:
 
 
 def refused(param: str, why: str) -> BadRequestError:
-    """Give the error for what cannot be done here."""
-    return BadRequestError(
-        f"`{param}` is not supported here: {why}.", param, "unsupported_parameter"
-    )
+    """Give the error for what cannot be done here, whatever the backend."""
+    return BadRequestError(_WHY.format(param=param, why=why), param, UNSUPPORTED)
+
+
+def unmapped(param: str, why: str) -> UnmappedError:
+    """Give the error for what a chat cannot say, though a backend might understand it."""
+    return UnmappedError(_WHY.format(param=param, why=why), param, UNSUPPORTED)

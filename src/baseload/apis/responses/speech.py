@@ -121,6 +121,10 @@ class ResponsesSpeech:
         self._close()
         return said + self._answer.take_events()
 
+    def go_on(self, response: Fields, number: int) -> None:
+        """Go on where a backend's own events ended; `number` is that of the next event."""
+        self._answer.go_on(response, number)
+
     # -- within ------------------------------------------------------------------------------
 
     def _take(self, data: bytes) -> None:
