@@ -44,7 +44,9 @@ class Messages:
         fields = fields_of(body)
         chat = to_chat(fields)
         stops = fields.get("stop_sequences") or []
-        return chat, MessagesSpeech(stops, 1 + len(body) // BYTES_PER_TOKEN)
+        prompt_tokens = 1 + len(body) // BYTES_PER_TOKEN
+        is_stream = fields.get("stream") is True
+        return chat, MessagesSpeech(stops, prompt_tokens, is_stream=is_stream)
 
     def error(self, status: int, body: bytes) -> bytes:
         """Put an error into Anthropic's shape."""
