@@ -260,6 +260,18 @@ async def test_whole_answers_that_are_none(step, monkeypatch):
 
 
 @on_uvloop
+async def test_a_whole_answer_where_a_stream_was_wanted():
+    """The client would read it as an empty stream, so it is an error."""
+    async with (
+        Provider(whole(native_message())) as provider,
+        start_mixed(provider) as gateway,
+        client_of(gateway) as client,
+    ):
+        with pytest.raises(anthropic.InternalServerError, match="without a stream"):
+            await said(client)
+
+
+@on_uvloop
 async def test_an_answer_without_a_token_is_asked_for_again():
     """It is believed the second time, as for a chat."""
     async with (

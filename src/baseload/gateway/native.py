@@ -51,9 +51,9 @@ class Native:
         attempt.ask(NATIVE, body)
         return True
 
-    def pass_on(self) -> None:
+    def pass_on(self, *, is_stream: bool) -> None:
         """From now on what the caller is given is in its words already."""
-        self._interpreter.speech = NativeSpeech()
+        self._interpreter.speech = NativeSpeech(is_stream=is_stream)
 
 
 class Natives:

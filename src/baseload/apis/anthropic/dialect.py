@@ -7,7 +7,8 @@ words on, and only what the gateway says on its own account is put into them.
 from baseload.apis import openai
 from baseload.apis.anthropic.errors import error_body, error_event
 from baseload.apis.anthropic.request import fields_of, to_chat
-from baseload.apis.anthropic.speech import PING, MessagesSpeech
+from baseload.apis.anthropic.speech import PING, UNSTREAMED, MessagesSpeech
+from baseload.apis.dialect import SpeechError
 from baseload.apis.openai import ERROR
 
 BYTES_PER_TOKEN = 4
@@ -20,8 +21,13 @@ class NativeSpeech:
     _is_over = False
     """An error was given: what comes after it would be a second one."""
 
+    def __init__(self, *, is_stream: bool = False) -> None:
+        self._is_stream = is_stream
+
     def answer(self, body: bytes) -> bytes:
-        """Give it as it came."""
+        """Give it as it came; raises `SpeechError` where the caller would look for events in it."""
+        if self._is_stream:
+            raise SpeechError(UNSTREAMED)
         return body
 
     def feed(self, whole: bytes) -> bytes:

@@ -25,6 +25,7 @@ from baseload.apis.dialect import SpeechError
 from baseload.apis.sse import data_of, events
 from baseload.apis.unreadable import UNREADABLE
 
+UNSTREAMED = "The backend answered without a stream."
 TOOLS_MAX = 1024
 """Calls of tools in one answer: models make a handful, and each one is remembered."""
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
@@ -108,7 +109,7 @@ class MessagesSpeech:
     def answer(self, body: bytes) -> bytes:
         """Put a whole chat completion into a message; raises `SpeechError` if it is none."""
         if self._is_stream:  # The caller reads events: of a whole message it would see nothing.
-            raise SpeechError("The backend answered without a stream.")
+            raise SpeechError(UNSTREAMED)
         return answer.message_of(body, self._stops, self._prompt_tokens)
 
     def feed(self, whole: bytes) -> bytes:
