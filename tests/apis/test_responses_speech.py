@@ -14,6 +14,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from baseload.apis.assemble import Assembly
+from baseload.apis.dialect import SpeechError
 from baseload.apis.responses.speech import Responses
 from tests import FUZZ
 
@@ -383,3 +384,9 @@ def test_nesting_is_no_matter():
         deep = b'{"x":' * depth + b"1" + b"}" * depth
         stream = b'data: {"choices":[{"delta":{"content":"x","z":%b}}]}\n\n' % deep
         assert "error" == told(stream)[-1]["type"]
+
+
+def test_a_stream_that_is_none():
+    """Who looks for events would find none in a whole answer, and is told so instead."""
+    with pytest.raises(SpeechError):
+        speech(stream=True).answer(whole())

@@ -203,6 +203,7 @@ async def test_refusals_before_the_call():
         (request(ASK, "/v1/messages", head="x-baseload-priority: now\r\n"), 400, "invalid_request_error"),
         (request(None, "/v1/messages", method="GET"), 405, "invalid_request_error"),
         (request(ASK, "/anthropic/v1/nothing"), 404, "not_found_error"),
+        (request(ASK, "/v1/messages/batches?beta=true"), 404, "not_found_error"),
         (small, 413, "request_too_large"),
         (small.replace(b"/v1/messages", b"/v1/messages/count_tokens"), 413, "request_too_large"),
     ]  # fmt: skip

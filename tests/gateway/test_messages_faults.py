@@ -65,6 +65,20 @@ async def test_each_status_is_the_client_s_exception(step, error, kind, is_strea
 
 
 @on_uvloop
+@STREAMED
+async def test_an_answer_without_a_token(is_stream):
+    """Asked for again, and believed the second time: a message without content."""
+    async with (
+        Provider(begin() + chunk(FINISH + DONE) + END) as provider,
+        start_gateway(provider, model={"assemble": True}) as gateway,
+        client_of(gateway) as client,
+    ):
+        message = await asked(client, is_stream=is_stream)
+
+        assert ([], "end_turn", 2) == (message.content, message.stop_reason, len(provider.asked))
+
+
+@on_uvloop
 async def test_no_key():
     """Whoever has none is refused in Anthropic's words."""
     async with Provider() as provider, start_gateway(provider) as gateway:
@@ -189,6 +203,18 @@ async def test_an_error_after_pings():
             await said(client)
 
         assert "invalid_request_error" == found.value.type
+
+
+@on_uvloop
+async def test_a_whole_answer_where_a_stream_was_wanted():
+    """The client would read it as an empty stream, so it is an error."""
+    async with (
+        Provider(whole()) as provider,
+        start_gateway(provider) as gateway,
+        client_of(gateway) as client,
+    ):
+        with pytest.raises(anthropic.InternalServerError, match="without a stream"):
+            await said(client)
 
 
 @on_uvloop

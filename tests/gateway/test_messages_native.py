@@ -9,9 +9,8 @@ import json
 import anthropic
 import pytest
 
-from baseload.config.fleet import Target
 from baseload.core.facts import FAILED
-from tests.gateway.harness import on_uvloop, request, token, until
+from tests.gateway.harness import on_uvloop, request, until
 from tests.gateway.messages_kit import (
     ASK,
     HI,
@@ -38,11 +37,9 @@ from tests.gateway.provider import (
     ask_each_once,
     begin,
     chunk,
-    drip,
     ended,
     in_turn,
     nowhere,
-    stream,
     whole,
 )
 
@@ -169,88 +166,6 @@ async def test_a_large_answer_passes():
         assert [content[0]["text"]] == texts(await client.messages.create(**ASK))
 
 
-# -- one for the other ---------------------------------------------------------------------------
-
-
-@on_uvloop
-@STREAMED
-@pytest.mark.parametrize(
-    "step", [native_error(529, "overloaded_error"), RESET, native_error(500, "x")]
-)
-async def test_from_native_to_chat(step, is_stream):
-    """A backend that speaks it fails before its first token; one that does not answers."""
-    async with (
-        Provider(step) as first,
-        Provider(stream("as a ", "chat")) as second,
-        start_mixed(first, second, model={"assemble": True}) as gateway,
-        client_of(gateway) as client,
-    ):
-        assert ["as a chat"] == texts(await asked(client, is_stream=is_stream))
-        assert [NATIVE_PATH, "/v1/chat/completions"] == [
-            one.asked[0].path for one in (first, second)
-        ]
-
-
-@on_uvloop
-@STREAMED
-async def test_from_chat_to_native(is_stream):
-    """And the other way round."""
-    async with (
-        Provider(begin(), 0.02, RESET) as first,
-        Provider(play=natively) as second,
-        start_mixed(first, second, natives=(1,), model={"assemble": True}) as gateway,
-        client_of(gateway) as client,
-    ):
-        assert ["native"] == texts(await asked(client, is_stream=is_stream))
-        assert "m" == second.asked[0].json()["model"]
-
-
-@on_uvloop
-async def test_a_stream_that_fails_before_its_first_token():
-    """Signs of life commit nothing: an error after them goes elsewhere, and means an overload."""
-    error = native_event("error", error={"type": "overloaded_error", "message": "Overloaded"})
-    async with (
-        Provider(streamed(NATIVE_START, error)) as first,
-        Provider(play=natively) as second,
-        start_mixed(first, second, natives=(0, 1)) as gateway,
-        client_of(gateway) as client,
-    ):
-        assert ["native"] == texts(await said(client))
-        assert "busy" == gateway.failures["b0"].fact
-
-
-@on_uvloop
-async def test_pings_are_no_tokens():
-    """A backend that only pings has queued the call; the clock for the first token runs."""
-    pings = drip(chunk(native_event("ping")) * 40, len(chunk(native_event("ping"))), 0.05)
-    async with (
-        Provider(begin() + chunk(NATIVE_START), *pings) as first,
-        Provider(play=natively) as second,
-        start_mixed(first, second, natives=(0, 1), model={"first_token_s": 0.4}) as gateway,
-        client_of(gateway) as client,
-    ):
-        assert ["native"] == texts(await said(client))
-        assert "slow" == gateway.failures["b0"].fact
-
-
-@on_uvloop
-async def test_a_chat_that_breaks_is_never_gone_on_with_natively():
-    """What was begun as a chat is continued as one, also by a backend that speaks both."""
-    first = begin() + chunk(token("The quick brown fox jumps "))
-    tiers = tuple({name: Target(backend=name, model="m", weights="w")} for name in ("b0", "b1"))
-    rest = stream("The quick brown fox jumps ", "over the lazy dog.")
-    async with (
-        Provider(first, 0.02, RESET) as broken,
-        Provider(rest) as second,
-        start_mixed(
-            broken, second, natives=(1,), model={"tiers": tiers, "resume": "same_weights"}
-        ) as gateway,
-        client_of(gateway) as client,
-    ):
-        assert ["The quick brown fox jumps over the lazy dog."] == texts(await said(client))
-        assert ["/v1/chat/completions"] == [one.path for one in second.asked]
-
-
 # -- what goes wrong -----------------------------------------------------------------------------
 
 
@@ -264,12 +179,15 @@ async def test_a_native_stream_that_breaks_cannot_be_gone_on_with(step):
         start_mixed(first, second, natives=(0, 1), model={"resume": "any"}) as gateway,
         client_of(gateway) as client,
     ):
+        gateway.books.ledger = notes = Notes()
         with pytest.raises(anthropic.APIStatusError) as found:
             await said(client)
 
         assert ("api_error", "stream_broken") == (found.value.type, found.value.error_code)
         assert [] == second.asked
         assert "broken" == gateway.failures["b0"].fact
+        (entry,) = notes.entries
+        assert ("broken", 1, True) == (entry.outcome, entry.completion_tokens, entry.is_estimated)
 
 
 @on_uvloop
@@ -339,6 +257,18 @@ async def test_whole_answers_that_are_none(step, monkeypatch):
         with pytest.raises(anthropic.InternalServerError):
             await client.messages.create(**ASK)
         assert FAILED.label == gateway.failures["b0"].fact
+
+
+@on_uvloop
+async def test_a_whole_answer_where_a_stream_was_wanted():
+    """The client would read it as an empty stream, so it is an error."""
+    async with (
+        Provider(whole(native_message())) as provider,
+        start_mixed(provider) as gateway,
+        client_of(gateway) as client,
+    ):
+        with pytest.raises(anthropic.InternalServerError, match="without a stream"):
+            await said(client)
 
 
 @on_uvloop

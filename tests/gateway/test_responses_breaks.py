@@ -17,7 +17,7 @@ from tests.gateway.harness import (
     start_gateway,
     until,
 )
-from tests.gateway.provider import CLOSE, Provider, begin, chunk, nowhere, refusal
+from tests.gateway.provider import CLOSE, Provider, begin, chunk, nowhere, refusal, whole
 from tests.gateway.test_responses_sdk import ANY, HELLO, client_of, delta, events_of, streamed
 
 # -- failover and resuming -----------------------------------------------------------------------
@@ -156,6 +156,20 @@ async def test_refusals_raise_as_for_a_chat(script, kind, status, is_stream):
             await client.responses.create(model="m", input="hi", stream=is_stream)
 
         assert status == raised.value.status_code
+
+
+@on_uvloop
+async def test_an_answer_without_a_stream_is_no_stream():
+    """A client that looks for events would find none, and take that for an empty answer."""
+    async with (
+        Provider(whole()) as provider,
+        start_gateway(provider) as gateway,
+        client_of(gateway) as client,
+    ):
+        with pytest.raises(openai.InternalServerError) as raised:
+            await client.responses.create(model="m", input="hi", stream=True)
+
+        assert (502, "backend_failed") == (raised.value.status_code, raised.value.code)
 
 
 @on_uvloop

@@ -143,7 +143,7 @@ class Answering:
     def _pass_on(self) -> None:
         """Give what comes as it is: it is in the caller's words."""
         assert self.native is not None
-        self.native.pass_on()
+        self.native.pass_on(is_stream=self.call.is_stream)
 
     def _commit(self, attempt: Attempt, held: bytes) -> None:
         """Give the caller what was held back."""

@@ -33,18 +33,21 @@ class Tongue(NamedTuple):
     """What their pools are asked for."""
     wire: Callable[[], Wire]
     """How one of their answers is understood."""
-    speech: Callable[[], Speech]
-    """How it is given on."""
+    speech: Callable[[bool], Speech]
+    """How it is given on, to a caller who wants a stream or none."""
     is_spoken_by: Callable[[Backend], bool]
 
 
 MESSAGES = Tongue(
-    NATIVE, AnthropicWire, NativeSpeech, lambda backend: backend.anthropic_path is not None
+    NATIVE,
+    AnthropicWire,
+    lambda is_stream: NativeSpeech(is_stream=is_stream),
+    lambda backend: backend.anthropic_path is not None,
 )
 RESPONSES = Tongue(
     NATIVE_RESPONSES,
     ResponsesWire,
-    NativeResponsesSpeech,
+    lambda is_stream: NativeResponsesSpeech(is_stream=is_stream),
     lambda backend: backend.responses_path is not None,
 )
 
@@ -77,9 +80,9 @@ class Native:
         attempt.ask(tongue.path, body)
         return True
 
-    def pass_on(self) -> None:
+    def pass_on(self, *, is_stream: bool) -> None:
         """From now on what the caller is given is in its words already."""
-        self._interpreter.speech = self._tongue.speech()
+        self._interpreter.speech = self._tongue.speech(is_stream)
 
 
 class Natives:
@@ -110,6 +113,7 @@ class Natives:
         try:
             return dialect.read(body)
         except UnmappedError:
-            if tongue is None or (tongue, openai.read_request(body).model) not in self._all:
+            asked = openai.read_request(body)
+            if tongue is None or (tongue, asked.model) not in self._all:
                 raise
-            return body, tongue.speech()
+            return body, tongue.speech(asked.stream is True)

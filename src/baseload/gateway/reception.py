@@ -223,8 +223,9 @@ class Reception:
         self, client: Client, request: Request, path: bytes, request_id: bytes
     ) -> None:
         """Answer what is no call: the list of models, one of them, or nothing of the kind."""
-        is_anthropic = path.startswith(_ANTHROPIC)
-        path = path.removeprefix(_ANTHROPIC).removeprefix(_BETA).removeprefix(b"/v1")
+        below = path.removeprefix(_ANTHROPIC).removeprefix(_BETA).removeprefix(b"/v1")
+        is_anthropic = path.startswith(_ANTHROPIC) or below.startswith(_MESSAGES)
+        path = below
         if path == _COUNT:
             self._count_tokens(client, request, request_id)
             return

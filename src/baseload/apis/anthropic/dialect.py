@@ -7,7 +7,8 @@ words on, and only what the gateway says on its own account is put into them.
 from baseload.apis import openai
 from baseload.apis.anthropic.errors import error_body, error_event
 from baseload.apis.anthropic.request import fields_of, to_chat
-from baseload.apis.anthropic.speech import PING, MessagesSpeech
+from baseload.apis.anthropic.speech import PING, UNSTREAMED, MessagesSpeech
+from baseload.apis.dialect import SpeechError
 from baseload.apis.openai import ERROR
 
 BYTES_PER_TOKEN = 4
@@ -20,8 +21,13 @@ class NativeSpeech:
     _is_over = False
     """An error was given: what comes after it would be a second one."""
 
+    def __init__(self, *, is_stream: bool = False) -> None:
+        self._is_stream = is_stream
+
     def answer(self, body: bytes) -> bytes:
-        """Give it as it came."""
+        """Give it as it came; raises `SpeechError` where the caller would look for events in it."""
+        if self._is_stream:
+            raise SpeechError(UNSTREAMED)
         return body
 
     def feed(self, whole: bytes) -> bytes:
@@ -44,7 +50,9 @@ class Messages:
         fields = fields_of(body)
         chat = to_chat(fields)
         stops = fields.get("stop_sequences") or []
-        return chat, MessagesSpeech(stops, 1 + len(body) // BYTES_PER_TOKEN)
+        prompt_tokens = 1 + len(body) // BYTES_PER_TOKEN
+        is_stream = fields.get("stream") is True
+        return chat, MessagesSpeech(stops, prompt_tokens, is_stream=is_stream)
 
     def error(self, status: int, body: bytes) -> bytes:
         """Put an error into Anthropic's shape."""

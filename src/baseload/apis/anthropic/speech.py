@@ -21,9 +21,11 @@ from baseload.apis.anthropic import answer
 from baseload.apis.anthropic.errors import broken_event, error_event
 from baseload.apis.assemble import ANSWER_BYTES_MAX
 from baseload.apis.chunks import END, REASONING_KEYS, Chunk, ChunkError, choice_of, delta_of
+from baseload.apis.dialect import SpeechError
 from baseload.apis.sse import data_of, events
 from baseload.apis.unreadable import UNREADABLE
 
+UNSTREAMED = "The backend answered without a stream."
 TOOLS_MAX = 1024
 """Calls of tools in one answer: models make a handful, and each one is remembered."""
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
@@ -87,9 +89,10 @@ class _Block:
 class MessagesSpeech:
     """One answer's way into Anthropic's words."""
 
-    def __init__(self, stops: list[str], prompt_tokens: int) -> None:
+    def __init__(self, stops: list[str], prompt_tokens: int, *, is_stream: bool) -> None:
         """`prompt_tokens` is an estimate, for backends that count nothing."""
         self._stops, self._prompt_tokens = stops, prompt_tokens
+        self._is_stream = is_stream
         self._out: list[bytes] = []
         self._is_begun = self._is_over = self._is_refused = False
         self._open: _Block | None = None
@@ -105,6 +108,8 @@ class MessagesSpeech:
 
     def answer(self, body: bytes) -> bytes:
         """Put a whole chat completion into a message; raises `SpeechError` if it is none."""
+        if self._is_stream:  # The caller reads events: of a whole message it would see nothing.
+            raise SpeechError(UNSTREAMED)
         return answer.message_of(body, self._stops, self._prompt_tokens)
 
     def feed(self, whole: bytes) -> bytes:

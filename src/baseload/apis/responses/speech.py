@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from baseload.apis.dialect import Speech
+from baseload.apis.dialect import Speech, SpeechError
 from baseload.apis.openai import BadRequestError, Usage
 from baseload.apis.responses.answer import ITEMS_MAX, Answer
 from baseload.apis.responses.asking import Fields, chat_of, read_asking
@@ -46,6 +46,7 @@ _DEFAULTS: Fields = {
 """What a Response repeats of its request, and what it says where that said nothing."""
 _IS_LIMIT = ("rate_limit", "queue_full", "queue_timeout", "backend_busy", "backend_overloaded")
 _NAME_CHARS_MAX = 64
+UNSTREAMED = "The backend answered without a stream."
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -78,10 +79,16 @@ class ResponsesSpeech:
         reasoning = asked.get("reasoning") or {}
         self._answer = Answer(echo, is_summary=bool(reasoning.get("summary")))
         self._model = _word(asked.get("model"))
+        self._is_stream = asked.get("stream") is True
         self._finish: str | None = None
 
     def answer(self, body: bytes) -> bytes:
-        """Put a whole chat completion into a Response."""
+        """Put a whole chat completion into a Response.
+
+        Raises `SpeechError` where the caller would look for events in it, and find none.
+        """
+        if self._is_stream:
+            raise SpeechError(UNSTREAMED)
         try:
             chat = _decode(body)
         except UNREADABLE:
