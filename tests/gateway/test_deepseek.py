@@ -9,7 +9,8 @@ import json
 
 import pytest
 
-from baseload.config.fleet import Target
+from baseload.config.fleet import Backend, Target
+from baseload.gateway.keeping import Manners
 from tests.gateway.harness import DONE, chat, on_uvloop, request, start_gateway, until
 from tests.gateway.provider import (
     CLOSE,
@@ -119,7 +120,7 @@ async def test_thoughts_are_handed_back_in_each_servers_spelling():
 
 
 @on_uvloop
-async def test_a_hedge_and_a_renamed_model_are_fitted_too():
+async def test_a_renamed_model_is_fitted_too():
     """A tier's own name for the model, and what its server calls things, go into one request."""
     tiers = ({"b0": Target(backend="b0", model="deepseek-v3")},)
     async with (
@@ -141,6 +142,28 @@ async def test_a_server_of_unknown_kind_is_sent_the_callers_bytes():
         await ask(gateway, request(body))
 
         assert body == provider.asked[0].body
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_fitted"),
+    [
+        ({"url": "https://api.deepseek.com/v1"}, False),
+        ({"url": "https://api.deepseek.com/v1", "prefill": "off"}, False),
+        ({"url": "https://deepseek.com.example/v1"}, False),
+        ({"url": "https://api.openai.com/v1"}, True),
+        ({"url": "http://gpu/v1", "prefill": "continue_final_message"}, False),
+        ({"engine": "llama.cpp", "model": "m"}, True),
+    ],
+)
+def test_kinds_that_the_fleet_file_tells(fields, is_fitted):
+    """An address or an engine says what a backend is; how it goes on does not."""
+    manners = Manners({"b": Backend(name="b", **fields)}, {})
+    body = b'{"model":"m","messages":[],"user_id":"u"}'
+
+    _, found = manners.fit("b", b"/chat/completions", body, is_beta=False)
+    assert is_fitted is (b'"user":"u"' in found)
+    path, _ = manners.fit("b", b"/completions", b"{}", is_beta=False)
+    assert ("api.deepseek.com" in fields.get("url", "")) is (b"/beta/completions" == path)
 
 
 # -- the beta address ----------------------------------------------------------------------------
