@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from baseload.core.facts import BATCH, DEFAULT, INTERACTIVE
-from baseload.gateway import reception
+from baseload.gateway import routes
 from baseload.gateway.gateway import Gateway
 from baseload.store.entry import Entry
 from baseload.store.keys import Pass, new_secret
@@ -314,8 +314,8 @@ class Echo:
 @on_uvloop
 async def test_who_speaks_another_api_is_turned_away_in_its_words(monkeypatch):
     """The refusal is put into the dialect of the path, and says as little."""
-    route = reception.Route(b"/chat/completions", "echo", Echo())
-    monkeypatch.setitem(reception._ROUTES, b"/v1/echo", route)
+    route = routes.Route(b"/chat/completions", "echo", Echo())
+    monkeypatch.setitem(routes.ROUTES, b"/v1/echo", route)
     async with Backend() as backend, started(backend) as gateway:
         answer = await one(gateway, asking("/v1/echo", shown(WRONG)))
 

@@ -38,6 +38,9 @@ backends:                       # places where models run, by a name of your cho
     model: smollm2-135m-instruct  # what it loads: a known model's name, or a path to a .gguf file
   # edge:
   #   url: https://gpu-1.example:8000/v1
+  #   anthropic_path: /v1/messages  # where it speaks Anthropic's Messages API, if it does, on the
+  #                             # same host: then such calls are not translated for it
+  #   responses_path: /v1/responses  # the same for OpenAI's Responses API
   #   connect_s: 3.0            # longest wait for a connection
   #   ca: private-ca.pem        # PEM file of a private CA, for https
   #   account: lab              # backends with equal `account` share one limit on calls at once

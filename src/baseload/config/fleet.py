@@ -77,6 +77,28 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         ]
         | None
     ) = None
+    anthropic_path: (
+        Annotated[
+            str,
+            Meta(
+                pattern="^/[!-~]*$",
+                description="Path on the same host where it speaks Anthropic's Messages API.",
+                examples=["/anthropic/v1/messages"],
+            ),
+        ]
+        | None
+    ) = None
+    responses_path: (
+        Annotated[
+            str,
+            Meta(
+                pattern="^/[!-~]*$",
+                description="Path on the same host where it speaks OpenAI's Responses API.",
+                examples=["/v1/responses"],
+            ),
+        ]
+        | None
+    ) = None
     concurrency: (
         Annotated[
             int,

@@ -29,7 +29,7 @@ class BackOffice:
 
     def start(self) -> None:
         """Open the desk, and go on with what is not finished."""
-        self._reception.filing = self._filing
+        self._reception.side.filing = self._filing
         self.runner.start()
 
     def pause(self) -> None:

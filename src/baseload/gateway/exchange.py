@@ -56,6 +56,8 @@ class Exchange(Answering):
     # Defaults stand on the class: most calls need one attempt and few of these.
     has_choices = False
     """Several answers in one stream: then one finish reason is not the end of all."""
+    is_beta = False
+    """The caller used DeepSeek's beta address."""
     _attempt: Attempt | None = None
     _second: Attempt | None = None
     _silences = 0
@@ -175,6 +177,9 @@ class Exchange(Answering):
         attempt = Attempt(self, ask, gateway.pools[target.backend], self.has_choices, now)
         gateway.telemetry.attempts[target.backend] += 1
         self.attempts += 1
+        if self.native is not None and self.native.asks(attempt):
+            self.due = min(attempt.due, self.call.deadline)
+            return attempt
         if target.model != self.call.model:
             body = openai.rename_model(body, self.call.model, target.model)
         if ask.is_resumed:
@@ -185,6 +190,7 @@ class Exchange(Answering):
             attempt.expect_whole()
         else:
             assert self._kept is None, "a text that was begun cannot begin again"
+        path, body = gateway.manners.fit(target.backend, path, body, is_beta=self.is_beta)
         attempt.ask(path, body)
         due, deadline = attempt.due, self.call.deadline
         self.due = due if due < deadline else deadline  # noqa: FURB136 - min() costs more

@@ -198,6 +198,10 @@ class Gateway:
         self.telemetry.refused[status] += 1
         return self.reception.request_id()
 
+    def worded(self, path: bytes, status: int, body: bytes) -> bytes:
+        """Give an error in the words of those who ask for a path."""
+        return self.reception.worded(path, status, body)
+
     def note_failure(self, backend: str, fact: Fact, reason: str, request_id: bytes) -> None:
         """Keep the last failure of a backend, and log it unless it was logged a moment ago."""
         self.telemetry.failures[backend, fact.label] += 1

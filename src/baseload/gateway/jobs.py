@@ -23,7 +23,7 @@ from uuid import uuid4
 
 from baseload.apis.batch import read_lines, result_line
 from baseload.gateway.answering import Caller
-from baseload.gateway.reception import Route
+from baseload.gateway.routes import Route
 from baseload.gateway.server import Busy
 from baseload.gateway.tenants import Tenant
 from baseload.store.jobs import Batch, Jobs, Result, Waiting

@@ -47,10 +47,12 @@ class Request:
 class Refused:
     """A request that cannot be read, with the HTTP status and the sentence to answer it."""
 
-    __slots__ = ("message", "status")
+    __slots__ = ("message", "path", "status")
 
     def __init__(self, status: int, message: str) -> None:
         self.status, self.message = status, message
+        self.path = b""
+        """What was asked for, as far as it was understood."""
 
 
 class _StopReadingError(Exception):
@@ -286,6 +288,8 @@ class Reader:
         raise _StopReadingError
 
     def _break(self, refused: Refused) -> None:
+        if self.phase is not IDLE:
+            refused.path = self._request.path
         self.phase = BROKEN
         self.wants_continue = False
         self._parts, self._bulk = [], bytearray()
