@@ -261,6 +261,18 @@ def test_no_end_is_silent(last):
     assert ["failed", "error"] == kinds(events)[-2:]
 
 
+def test_too_many_calls():
+    """An answer that calls without a bound has failed, whole or streamed."""
+    events = told(
+        called(0, "{}", "f") + called(1024, "{}", "g") + delta(finish="tool_calls") + DONE
+    )
+    calls = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}] * 1025
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+
+    assert ["failed", "error"] == kinds(events)[-2:]
+    assert "failed" == answered(whole(message=message, finish_reason="tool_calls"))["status"]
+
+
 # -- answers that were not streamed --------------------------------------------------------------
 
 
