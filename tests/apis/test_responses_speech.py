@@ -5,18 +5,13 @@ against the client's own types, strictly, which the client itself does not do.
 """
 
 import json
-from itertools import pairwise
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from baseload.apis.assemble import Assembly
 from baseload.apis.dialect import SpeechError
 from baseload.apis.responses.speech import Responses
-from tests import FUZZ
 
 DONE = b"data: [DONE]\n\n"
 EVENT = TypeAdapter(ResponseStreamEvent)
@@ -261,6 +256,18 @@ def test_no_end_is_silent(last):
     assert ["failed", "error"] == kinds(events)[-2:]
 
 
+def test_too_many_calls():
+    """An answer that calls without a bound has failed, whole or streamed."""
+    events = told(
+        called(0, "{}", "f") + called(1024, "{}", "g") + delta(finish="tool_calls") + DONE
+    )
+    calls = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}] * 1025
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+
+    assert ["failed", "error"] == kinds(events)[-2:]
+    assert "failed" == answered(whole(message=message, finish_reason="tool_calls"))["status"]
+
+
 # -- answers that were not streamed --------------------------------------------------------------
 
 
@@ -314,76 +321,6 @@ def test_a_whole_answer_that_is_none(body):
 def test_errors_keep_their_shape():
     """An error with its status is the same in both."""
     assert b'{"error":{}}' == Responses().error(429, b'{"error":{}}')
-
-
-# -- properties ----------------------------------------------------------------------------------
-
-TEXT = st.text('ab\n"\\é☃', min_size=1, max_size=3)
-PIECES = st.lists(
-    TEXT.map(lambda text: delta(reasoning_content=text))
-    | TEXT.map(lambda text: delta(content=text))
-    | TEXT.map(lambda text: delta(refusal=text))
-    | st.tuples(st.integers(0, 2), TEXT).map(lambda pair: called(*pair, "f"))
-    | st.tuples(st.integers(0, 2), TEXT).map(lambda pair: called(*pair))
-    | st.just(b": keep-alive\n\n"),
-    max_size=12,
-)
-FINISH = st.sampled_from(["stop", "tool_calls", "length", "content_filter"])
-
-
-def gist(response):
-    """Give what a Response says: thoughts, words, refusals, calls."""
-    items = response["output"]
-    parts = [part for item in items for part in item.get("content", ())]
-    texts = {kind: "".join(part.get("text") or part.get("refusal") or "" for part in parts if part["type"] == kind) for kind in ("reasoning_text", "output_text", "refusal")}  # fmt: skip
-    calls = sorted((item["arguments"]) for item in items if item["type"] == "function_call")
-    return texts, calls, response["status"], response["usage"]
-
-
-@FUZZ
-@given(PIECES, FINISH, st.data())
-def test_however_a_stream_is_cut(pieces, finish, data):
-    """Cuts change nothing, and the end says what an answer without a stream would have said."""
-    stream = [*pieces, delta(finish=finish), COUNTED, DONE]
-    events = told(b"".join(stream))
-    spoken, cut = speech(), data.draw(st.lists(st.integers(0, len(stream)), max_size=4).map(sorted))
-    ends = [0, *cut, len(stream)]
-    groups = [b"".join(stream[a:b]) for a, b in pairwise(ends)]
-    assembly = Assembly()
-    assembly.feed(b"".join(stream))
-
-    again = b"".join(spoken.feed(group) for group in groups[:-1]) + spoken.end(groups[-1])
-    assert events == read(again)
-    assert gist(events[-1]["response"]) == gist(answered(assembly.answer()))
-    deltas = [e["delta"] for e in events if e["type"] == "response.output_text.delta"]
-    assert "".join(deltas) == text_of(events[-1]["response"])
-
-
-@FUZZ
-@given(st.lists(st.recursive(
-    st.none() | st.booleans() | st.integers(-2, 2) | st.text(max_size=2),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["choices", "delta", "index", "content", "tool_calls", "function", "id", "name", "arguments", "logprobs", "usage", "error", "finish_reason", "reasoning_content", "refusal", "message"]), inner, max_size=4),
-    max_leaves=20,
-).filter(lambda value: isinstance(value, dict)), max_size=3), st.booleans())  # fmt: skip
-def test_odd_chunks_end_well(chunks, is_wrapped):
-    """Whatever chunks hold, the events are sound and the last one ends them."""
-    if is_wrapped:
-        chunks = [{"choices": [{"index": 0, "delta": each, "message": each, **each}]} for each in chunks]  # fmt: skip
-    stream = b"".join(b"data: " + json.dumps(each).encode() + b"\n\n" for each in chunks)
-    ends = {"response.completed", "response.incomplete", "error"}
-
-    assert told(stream + DONE)[-1]["type"] in ends
-    for each in chunks:
-        answered(json.dumps(each).encode())
-
-
-def test_nesting_is_no_matter():
-    """A chunk that is nested too deeply fails; one that is nested deeply passes."""
-    for depth in (300, 900, 2000):
-        deep = b'{"x":' * depth + b"1" + b"}" * depth
-        stream = b'data: {"choices":[{"delta":{"content":"x","z":%b}}]}\n\n' % deep
-        assert "error" == told(stream)[-1]["type"]
 
 
 def test_a_stream_that_is_none():

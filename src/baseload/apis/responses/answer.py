@@ -23,8 +23,8 @@ from baseload.apis.openai import Usage
 Fields = dict[str, Any]
 _encode = msgspec.json.Encoder().encode
 
-ITEMS_MAX = 1024
-"""An answer with more items is none: each costs several events."""
+CALLS_MAX = 1024
+"""An answer with more calls is none: each stays open until the end, and costs several events."""
 
 
 class _Part(NamedTuple):

@@ -17,7 +17,7 @@ import msgspec
 
 from baseload.apis.dialect import Speech, SpeechError
 from baseload.apis.openai import BadRequestError, Usage
-from baseload.apis.responses.answer import ITEMS_MAX, Answer
+from baseload.apis.responses.answer import CALLS_MAX, Answer
 from baseload.apis.responses.asking import Fields, chat_of, read_asking
 from baseload.apis.sse import data_of, events
 from baseload.apis.unreadable import UNREADABLE
@@ -100,10 +100,10 @@ class ResponsesSpeech:
                 self._take_delta(message, choice)
             self._note_finish(choice)
         self._count(chat.get("usage"))
-        if not self._finish:
-            status, code = "failed", "server_error"
-            error = {"code": code, "message": "The backend's answer holds no finished choice."}
-            return _encode(self._answer.response(status, error=error))
+        if not self._finish or self._answer.is_over:
+            message = "The backend's answer holds no finished choice, or too many calls."
+            error = {"code": "server_error", "message": message}
+            return _encode(self._answer.response("failed", error=error))
         bound = _BOUNDS.get(self._finish)
         self._answer.end(bound)
         return _encode(
@@ -189,13 +189,17 @@ class ResponsesSpeech:
         function = call.get("function")
         function = function if isinstance(function, dict) else {}
         number = call["index"] if isinstance(call.get("index"), int) else number
-        if number < ITEMS_MAX:
-            self._answer.call(
-                number,
-                _word(call.get("id")),
-                _word(function.get("name")),
-                _word(function.get("arguments")),
-            )
+        if self._answer.is_over:
+            return
+        if number >= CALLS_MAX:
+            self._fail({"message": f"The backend's answer has more than {CALLS_MAX} calls."})
+            return
+        self._answer.call(
+            number,
+            _word(call.get("id")),
+            _word(function.get("name")),
+            _word(function.get("arguments")),
+        )
 
     def _note_finish(self, choice: Fields) -> None:
         if choice.get("finish_reason"):
