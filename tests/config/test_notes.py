@@ -27,7 +27,6 @@ models:
   m: {{tiers: [{{far: {{model: m}}, near: {{model: m}}}}, {{safe: {{model: m}}}}], resume: any}}
   n: {{tiers: [{{far: {{model: m}}}}], resume: off, hedge: 0.1}}
 overload: {{latency_s: 1}}
-store: {{counters: redis://r}}
 """
     expected = [
         "listen: 0.0.0.0:8080 can be reached from other machines, and the gateway asks for no keys: whoever reaches it can use it",
@@ -36,7 +35,6 @@ store: {{counters: redis://r}}
         "backends.spare: no model uses it",
         "backends.far.ca: has no effect without an https `url`",
         "backends.spare.api_key: has no effect with `engine`",
-        "store: read, but this version does not act on it",
         "models.n.hedge: has no effect with one backend",
     ]
 

@@ -6,7 +6,6 @@ of the file that this version reads but does not act on, which would otherwise l
 
 from baseload.config.addresses import is_loopback, parse_address, parse_url
 from baseload.config.fleet import Fleet
-from baseload.config.tenancy import Store
 
 
 def notes(fleet: Fleet) -> list[str]:
@@ -50,8 +49,6 @@ def _unused(fleet: Fleet) -> list[str]:
 
 def _not_acted_on(fleet: Fleet) -> list[str]:
     found = []
-    if fleet.store != Store():
-        found.append("store: read, but this version does not act on it")
     for name, model in fleet.models.items():
         if model.hedge and sum(len(tier) for tier in model.tiers) < 2:
             found.append(f"models.{name}.hedge: has no effect with one backend")

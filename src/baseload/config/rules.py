@@ -22,7 +22,7 @@ def check_rules(fleet: Found, mistakes: Mistakes) -> None:
     """Note every mistake that takes more than one value, or the disk, to see."""
     if not fleet.entries:
         return
-    for rule in (_backends, _tiers, _addresses, _tls, _keys):
+    for rule in (_backends, _tiers, _addresses, _tls, _keys, _prices):
         rule(fleet.entries, mistakes)
 
 
@@ -99,6 +99,14 @@ def _keys(fleet: dict[str, Found], mistakes: Mistakes) -> None:
         if name.text is not None and name.text in names:
             _report(mistakes, name, "another key has this name", "each caller's name is its own")
         names.add(name.text or "")
+
+
+def _prices(fleet: dict[str, Found], mistakes: Mistakes) -> None:
+    backends = fleet["backends"].entries
+    for price in fleet["prices"].items:
+        backend = price.entries["backend"] if price.entries else price
+        if backends and backend.text is not None and backend.text not in backends:
+            _report(mistakes, backend, "no such backend", nearest(backend.text, backends))
 
 
 def _parses(read: Callable[[str], _T], at: Found, hint: str, mistakes: Mistakes) -> _T | None:
