@@ -12,6 +12,7 @@ import gc
 import logging
 import resource
 import signal
+import sys
 from asyncio import Future
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,10 @@ from baseload.engines.supervisor import Engine, EngineState
 from baseload.errors import BaseloadError
 from baseload.gateway import status
 from baseload.gateway.gateway import Gateway
+from baseload.gateway.ledgermetrics import LedgerMetrics
 from baseload.gateway.tape import Recorder
+from baseload.store.ledger import Ledger
+from baseload.store.urls import DatabaseError
 from baseload.web.operator import Operator, make_app
 
 try:
@@ -43,6 +47,9 @@ logger = logging.getLogger("baseload.cli")
 
 GARBAGE_THRESHOLD = 20_000
 """Objects between two looks for cycles: calls leave none behind, so looking often is waste."""
+SWITCH_S = 0.001
+"""How long the event loop may keep the interpreter's lock from a thread that waits for it: the one
+that writes the ledger must get it some ten times within its tenth of a second."""
 MB = 1024 * 1024
 FILES_SPARE = 256
 """Open files beyond two for each connection: logs, listening sockets, engines."""
@@ -89,6 +96,7 @@ class _Station:
         self._console = Console()
         self._engines: dict[str, Engine] = {}
         self._gateway: Gateway
+        self._ledger: Ledger
         self._operator: Operator
 
     async def run(self) -> None:
@@ -99,9 +107,13 @@ class _Station:
             if backend.engine is not None
         }
         slots = {name: engine.slots for name, engine in self._engines.items()}
-        self._gateway = Gateway(fleet, slots)
-        with self._taping():
-            await self._serve()
+        self._ledger = _open_ledger(fleet)
+        try:
+            self._gateway = Gateway(fleet, slots, ledger=self._ledger)
+            with self._taping():
+                await self._serve()
+        finally:
+            await asyncio.to_thread(self._ledger.close)
 
     async def _serve(self) -> None:
         stop, hurry = self._listen_to_signals()
@@ -112,6 +124,7 @@ class _Station:
             gc.collect()
             gc.freeze()
             gc.set_threshold(GARBAGE_THRESHOLD)
+            sys.setswitchinterval(SWITCH_S)
             await stop.wait()
             await self._drain(hurry)
         finally:
@@ -132,6 +145,7 @@ class _Station:
             raise BaseloadError(_cannot_listen("listen", self._fleet.listen, error)) from error
         registry = CollectorRegistry()
         registry.register(self._gateway.telemetry)
+        registry.register(LedgerMetrics(self._ledger))
         self._operator = Operator(
             parse_address(self._fleet.admin), make_app(self._ask_status, registry)
         )
@@ -210,6 +224,13 @@ class _Station:
             highlight=False,
         )
         say(f"Operators: {escape(admin)} (/healthz /readyz /metrics /status), or `baseload status`")
+
+
+def _open_ledger(fleet: Fleet) -> Ledger:
+    try:
+        return Ledger(fleet.store.ledger, fleet.store.keep_days)
+    except DatabaseError as error:
+        raise BaseloadError(f"`store.ledger` cannot be used: {error}") from error
 
 
 def _cannot_listen(field: str, address: str, error: OSError) -> str:

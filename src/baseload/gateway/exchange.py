@@ -192,7 +192,7 @@ class Exchange(Answering):
 
     def _begin_anew(self, attempt: Attempt, body: bytes) -> bytes:
         """Ask for a stream that nobody has seen anything of."""
-        self._kept = None
+        self._kept = self.spent = None
         self._notes = self._head = b""
         backend = attempt.send.target.backend
         is_able = self._gateway.manners.streams(backend, attempt.sent_at)
@@ -227,7 +227,7 @@ class Exchange(Answering):
             self._is_relaying = False
             backend = attempt.send.target.backend
             self._gateway.telemetry.series(self.call.model, backend).events += attempt.events
-            self.events += attempt.events
+            self._gateway.books.spend(self, attempt)
         if not attempt.is_over:
             attempt.abandon()
         if second is not None:

@@ -47,10 +47,12 @@ POSTGRESQL_SETTINGS = {
     "application_name": "baseload",
 }
 """So that a server that is no more is noticed within half a minute; the URL may say otherwise."""
-CHUNKS = (256, 32, 4, 1)
-"""Rows in one INSERT. SQLite gives the interpreter's lock away for each statement, and to get it
-back from a busy event loop takes up to 5 ms: few statements for many rows. Few lengths, so that
-each is compiled once; 256 rows of 22 values stay well below SQLite's 32,766."""
+APPEND_MAX = 1024
+"""Rows that are added at once. SQLite gives the interpreter's lock away with each statement, and to
+get it back from a busy event loop takes milliseconds: so there is one statement for all of them."""
+APPEND_MIN = 8
+"""Statements are made for so many rows and for each double, so that each is compiled once; what is
+left over of one is filled with zeros, which are bound and not added."""
 
 Row = tuple[Any, ...]
 
@@ -74,7 +76,7 @@ class Database:
         self._is_within = False
         """A transaction is open, so nothing may be opened anew."""
         self._file = (0, 0)
-        self._inserts: dict[tuple[str, int, int], str] = {}
+        self._inserts: dict[tuple[str, int], str] = {}
         self._errors: tuple[type[Exception], ...] = (sqlite3.Error, *_REFUSALS)
         self._refusals: tuple[type[Exception], ...] = _REFUSALS
         if self.kind == "postgresql":
@@ -104,21 +106,20 @@ class Database:
             cursor.executemany(self._worded(sql), rows)
 
     def append(self, table: str, rows: Sequence[Sequence[object]]) -> None:
-        """Add many rows of all of a table's columns, in the way that costs least."""
+        """Add rows of all of a table's columns, all or none, in the way that costs least.
+
+        At most `APPEND_MAX` of them.
+        """
         with self._lock, self._wrapped():
             self._mend()
-            if self.kind == "postgresql":
-                with self._connection.cursor() as cursor, cursor.copy(
-                    f"COPY {table} FROM STDIN"
-                ) as copy:  # fmt: skip
-                    for row in rows:
-                        copy.write_row(row)
+            if self.kind == "sqlite":
+                self._insert(table, rows)
                 return
-            start = 0
-            for size in CHUNKS:
-                while len(rows) - start >= size:
-                    self._insert(table, rows[start : start + size])
-                    start += size
+            with self._connection.cursor() as cursor, cursor.copy(
+                f"COPY {table} FROM STDIN"
+            ) as copy:  # fmt: skip
+                for row in rows:
+                    copy.write_row(row)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -161,20 +162,26 @@ class Database:
         except self._errors as error:
             raise DatabaseError(f"{self.where}: {_hinted(reason_of(error, self._url))}") from error
         except OSError as error:
-            raise DatabaseError(f"{self.where}: {error.strerror or error}") from error
+            where = f": {error.filename}" if error.filename else ""
+            raise DatabaseError(f"{self.where}: {error.strerror or error}{where}") from error
 
     def _worded(self, sql: str) -> str:
         return sql if self.kind == "sqlite" else sql.replace("%", "%%").replace("?", "%s")
 
     def _insert(self, table: str, rows: Sequence[Sequence[object]]) -> None:
         """Add rows to SQLite with one statement."""
-        kind = (table, len(rows), len(rows[0]))
-        if (sql := self._inserts.get(kind)) is None:
-            marks = ",".join([f"({','.join('?' * kind[2])})"] * kind[1])
-            sql = self._inserts[kind] = f"INSERT INTO {table} VALUES {marks}"  # noqa: S608
+        count, width, size = len(rows), len(rows[0]), APPEND_MIN
+        while size < count:
+            size *= 2
+        if (sql := self._inserts.get((table, size))) is None:
+            marks = ",".join([f"({','.join('?' * width)})"] * size)
+            sql = f"INSERT INTO {table} SELECT * FROM (VALUES {marks}) LIMIT ?"  # noqa: S608
+            self._inserts[table, size] = sql
         values: list[object] = []
         for row in rows:
             values += row
+        values += [0] * ((size - count) * width)
+        values.append(count)
         self._connection.execute(sql, values)
 
     def _mend(self) -> None:

@@ -7,21 +7,20 @@ nothing.
 
 A database that cannot be written (a full disk, a server that is down, a file that was removed)
 stops no call. Rows wait in memory up to a bound, an alarm says since when and why, and once it
-works again they are written. Each batch is numbered within its own transaction: if a commit's
-answer was lost on the way, the number tells whether the batch is there, so no row is written twice.
+works again they are written. If a commit's answer was lost on the way, the ledger looks whether the
+batch is there before it tries again: one row of it tells of all, and no row is written twice.
 
 Not here: what stands in a row (`entry`), what is asked of them (`usage`), and what calls cost
 (`gateway.books`).
 """
 
 import logging
-import os
 from threading import Event, Thread
 from time import monotonic, time
 
 import msgspec
 
-from baseload.store.database import Database
+from baseload.store.database import APPEND_MAX, Database
 from baseload.store.entry import Entry
 from baseload.store.urls import DatabaseError, RefusedError
 
@@ -31,9 +30,6 @@ RETRY_S = 0.5
 """Between two tries to write, while it fails."""
 ROWS_MAX = 200_000
 """Rows that may wait for the database: four minutes of 800 calls a second, some 150 MB."""
-BATCH_MAX = 4096
-"""Rows of one transaction: a long outage is caught up with in pieces that others can get between.
-"""
 STUCK_S = 5.0
 """A database that takes longer than this for one batch is as good as down."""
 CLOSE_S = 10.0
@@ -75,8 +71,6 @@ class Ledger:
         self._failing: Alarm | None = None
         self._asked_at = 0.0
         """When the database was given the batch that is being written; 0 if there is none."""
-        self._name = f"{os.getpid():x}-{os.urandom(6).hex()}"
-        self._batch = 0
         self._retried = 0
         """How many rows the batch had whose fate is not known."""
         self._singly = 0
@@ -138,15 +132,13 @@ class Ledger:
             pause_s = max(WRITE_S - (monotonic() - began), 0.0) if is_well else RETRY_S
         while not self._write() and not self._give_up.wait(RETRY_S):
             pass
-        if not self._rows:
-            self._sign_off()
         self._database.close()
 
     def _write(self) -> bool:
         """Write all that waits; say whether that worked. Never raises."""
         rows = self._rows
         while rows:
-            batch = rows[: self._retried or (1 if self._singly else BATCH_MAX)]
+            batch = rows[: self._retried or (1 if self._singly else APPEND_MAX)]
             self._asked_at = monotonic()
             try:
                 self._write_batch(batch)
@@ -177,23 +169,13 @@ class Ledger:
 
     def _write_batch(self, batch: list[Entry]) -> None:
         """Write rows in one transaction, unless that happened already."""
-        database, number = self._database, self._batch + 1
-        if self._retried and self._last_batch() == number:
-            self._batch = number
-            return
-        with database.transaction():
-            database.run(
-                "INSERT INTO ledger_writers VALUES (?, ?, ?) "
-                "ON CONFLICT (name) DO UPDATE SET batch = excluded.batch, at = excluded.at",
-                self._name, number, time(),
-            )  # fmt: skip
-            database.append("calls", [_row(entry) for entry in batch])
-        self._batch = number
+        if not self._retried or not self._has(batch[0]):
+            self._database.append("calls", [_row(entry) for entry in batch])
 
-    def _last_batch(self) -> int | None:
-        """Give the number of the last batch of ours that the database has."""
-        found = self._database.run("SELECT batch FROM ledger_writers WHERE name = ?", self._name)
-        return int(found[0][0]) if found else None
+    def _has(self, entry: Entry) -> bool:
+        """Whether a row is in the database: nobody else has its id and its time to the last bit."""
+        sql = "SELECT 1 FROM calls WHERE at = ? AND request_id = ?"
+        return bool(self._database.run(sql, entry.at, entry.request_id))
 
     def _fail(self, reason: str) -> None:
         """Raise the alarm, or go on with it."""
@@ -216,7 +198,7 @@ class Ledger:
             )  # fmt: skip
 
     def _prune(self, now: float) -> None:
-        """Delete a bounded number of rows that are too old, and the traces of writers long gone."""
+        """Delete a bounded number of rows that are too old."""
         self._prune_at = now + PRUNE_S
         if not self._keep_s:
             return
@@ -230,20 +212,12 @@ class Ledger:
                 upto = bound[0][0] if bound else before
                 gone = database.run("SELECT COUNT(*) FROM calls WHERE at <= ?", upto)[0][0]
                 database.run("DELETE FROM calls WHERE at <= ?", upto)
-                database.run("DELETE FROM ledger_writers WHERE at < ?", before)
         except DatabaseError as error:
             logger.warning("old rows of the ledger cannot be deleted: %s", error)
             return
         self.pruned += int(gone)
         if bound:
             self._prune_at = now  # There is more.
-
-    def _sign_off(self) -> None:
-        """Leave no trace but the rows: nobody will ask for our batches any more."""
-        try:
-            self._database.run("DELETE FROM ledger_writers WHERE name = ?", self._name)
-        except DatabaseError:
-            logger.debug("the last batch's number stays in the ledger", exc_info=True)
 
 
 def _row(entry: Entry) -> tuple[object, ...]:

@@ -1,7 +1,7 @@
 """How does a database come to have the tables that this program knows?
 
-Tables come from numbered files beside this one (`sql/0001_….sql`), each run once and in order, all
-that are missing in one transaction: two processes that start together do not meet half a table.
+Tables come from numbered files beside this one (`sql/0001_….sql`), each run once and in order, and
+all that are missing in one transaction: two processes that start together never meet half a table.
 """
 
 import re

@@ -23,8 +23,3 @@ CREATE TABLE calls (
     cost_usd DOUBLE PRECISION
 );
 CREATE INDEX calls_at ON calls (at);
-CREATE TABLE ledger_writers (
-    name TEXT PRIMARY KEY,
-    batch BIGINT NOT NULL,
-    at DOUBLE PRECISION NOT NULL
-);
