@@ -18,7 +18,6 @@ import uvloop
 
 from baseload.config import fleet
 from baseload.config.fleet import Fleet, Model, Target
-from baseload.gateway.books import Ledger
 from baseload.gateway.gateway import Gateway
 
 TEST_S_MAX = 30.0
@@ -380,13 +379,10 @@ def fleet_of(*backends: Backend, model: dict[str, Any] | None = None, **override
 
 @asynccontextmanager
 async def start_gateway(
-    *backends: Backend,
-    model: dict[str, Any] | None = None,
-    ledger: Ledger | None = None,
-    **overrides: Any,
+    *backends: Backend, model: dict[str, Any] | None = None, **overrides: Any
 ) -> AsyncIterator[Gateway]:
     """Start a gateway for `fleet_of`; at the end it drains and must hold nothing any more."""
-    gateway = Gateway(fleet_of(*backends, model=model, **overrides), ledger=ledger)
+    gateway = Gateway(fleet_of(*backends, model=model, **overrides))
     await gateway.start()
     try:
         yield gateway

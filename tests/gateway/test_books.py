@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from baseload.config.fleet import Queue, Target
 from baseload.config.tenancy import Price
+from baseload.gateway.gateway import Gateway
 from baseload.store.entry import Entry
 from tests.gateway.harness import (
     COMPLETION,
@@ -16,10 +19,10 @@ from tests.gateway.harness import (
     chat,
     on_uvloop,
     request,
-    start_gateway,
     token,
     until,
 )
+from tests.gateway.harness import start_gateway as start_bare_gateway
 from tests.gateway.provider import (
     CLOSE,
     END,
@@ -64,6 +67,14 @@ class Lines(list[Entry]):
     """A double of a ledger that keeps lines in memory; it shows nothing of how they are written."""
 
     enter = list.append
+
+
+@asynccontextmanager
+async def start_gateway(*backends: Any, ledger: Lines, **options: Any) -> AsyncIterator[Gateway]:
+    """Start a gateway that writes its lines there."""
+    async with start_bare_gateway(*backends, **options) as gateway:
+        gateway.books.ledger = ledger
+        yield gateway
 
 
 def usage_event(usage: dict[str, Any]) -> bytes:

@@ -87,8 +87,8 @@ async def _storm(seed: int, path: Path) -> None:
     model |= {"first_token_s": 0.1, "stall_s": 0.1}
     async with first, second:
         places = backends(first, second, concurrency=8)
-        options = {"model": model, "backends": places, "ledger": ledger}
-        async with start_gateway(first, second, **options) as gateway:
+        async with start_gateway(first, second, model=model, backends=places) as gateway:
+            gateway.books.ledger = ledger
             await asyncio.gather(*(_work(gateway, rng, numbers, ended) for _ in range(CALLERS)))
             await until(lambda: len(gateway.driver) == 0)
         sent = {asked.headers["x-request-id"] for one in (first, second) for asked in one.asked}
@@ -104,8 +104,10 @@ def _check(path: Path, ledger: Ledger, sent: set[str], ended: set[str]) -> None:
     database.close()
     ids = [row[0] for row in rows]
 
-    assert sent == set(ids), "a call that was sent has no line, or a line was never sent"
-    assert len(sent) == len(ids) == ledger.written
+    assert len(set(ids)) == len(ids) == ledger.written
+    assert set() == sent - set(ids), "a call that was sent has no line"
+    unsent = {row[1] for row in rows if row[0] not in sent}
+    assert unsent <= {"gone"}, "its caller left before the request was on its way"
     assert (0, 0, None) == (ledger.waiting, ledger.lost, ledger.alarm)
     assert len(ids) > CALLS / 2
     assert {"done", "gone"} <= {row[1] for row in rows}

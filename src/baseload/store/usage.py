@@ -157,7 +157,8 @@ def _percentiles(
         *names,
         *(f"MIN(CASE WHEN place >= {share} * size THEN first_token_s END)" for share in _SHARES),
     ]
-    placed = f"SELECT {', '.join(inner)} FROM calls{where} AND first_token_s IS NOT NULL"  # noqa: S608
+    condition = f"{where} AND first_token_s IS NOT NULL"
+    placed = f"SELECT {', '.join(inner)} FROM calls{condition}"  # noqa: S608 - our own words
     rows = database.run(
         f"SELECT {', '.join(outer)} FROM ({placed}) AS placed{_grouped(names)}",  # noqa: S608
         *values,
