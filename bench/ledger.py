@@ -3,7 +3,7 @@
     python bench/ledger.py [--rows N] [--postgresql URL] [--json FILE]
 
 Rows are entered at a rate, as an event loop would, and written by the ledger's own thread; CPU time
-is that of the whole process, less what the loop takes without a ledger. Then rows are entered as
+is that of the whole process, less what making the rows takes. Then rows are entered as
 fast as they go. PostgreSQL is measured where a URL of an empty database is given; the server's own
 CPU time is not in the figures. Exit code 0: all targets are met; 1: one is missed.
 """

@@ -18,10 +18,9 @@ from collections.abc import Callable
 from time import time
 from typing import Protocol
 
-import msgspec
-
 from baseload.apis.estimate import answer_tokens, tokens_of
 from baseload.apis.openai import Usage
+from baseload.config.fleet import Target
 from baseload.core.facts import DONE, GONE, Call, Fact
 from baseload.core.quota import Hold, Verdict
 from baseload.core.rates import Rate, Tariff
@@ -30,8 +29,10 @@ from baseload.gateway.telemetry import Telemetry
 from baseload.gateway.tenants import Tenant
 from baseload.store.entry import Entry
 
-TOKENS_MAX = 1 << 40
-"""A backend that reports more has not counted."""
+Spent = tuple[int, int, int, int, float | None, bool]
+"""Tokens in, of them cached, tokens out, of them thoughts; US dollars, None if some of it was taken
+where no price is known; whether tokens were estimated."""
+NOTHING: Spent = (0, 0, 0, 0, 0.0, False)
 
 
 class Counters(Protocol):
@@ -49,18 +50,6 @@ class Ledger(Protocol):
 
     def enter(self, entry: Entry) -> None:
         """Take a line."""
-
-
-class Spent(msgspec.Struct, gc=False):
-    """What an answer has taken so far, in tokens and money."""
-
-    prompt: int
-    cached: int
-    completion: int
-    reasoning: int
-    cost_usd: float | None
-    """None: some of it was taken where no price is known."""
-    is_estimated: bool
 
 
 class Account(Protocol):
@@ -106,65 +95,57 @@ class Books:
         return self.counters.reserve(hold, then)
 
     def spend(self, call: Account, attempt: Attempt) -> None:
-        """Add what an attempt took whose answer, or a part of it, was passed on."""
-        if self.ledger is None and call.hold is None:
-            return
-        if (usage := usage_of(attempt)) is None or not _is_sound(usage):
-            prompt, completion = call.call.prompt_tokens, _counted(call.call, attempt)
-            cached = reasoning = 0
-            is_estimated = True
-        else:
-            prompt, completion = usage.prompt_tokens, usage.completion_tokens
-            cached, reasoning = usage.cached_tokens, usage.reasoning_tokens
-            is_estimated = False
-        target = attempt.send.target
-        rate = self._rate(target.backend, target.model)
-        cost = None if rate is None else rate.cost_usd(prompt, cached, completion)
-        before = call.spent
-        if before is None:
-            call.spent = Spent(prompt, cached, completion, reasoning, cost, is_estimated)
-            return
-        before.prompt += prompt
-        before.cached += cached
-        before.completion += completion
-        before.reasoning += reasoning
-        before.is_estimated |= is_estimated
-        is_known = cost is not None and before.cost_usd is not None
-        before.cost_usd = before.cost_usd + cost if is_known else None  # type: ignore[operator]
+        """Note what a part of an answer took, as another attempt is to go on with it."""
+        if self.ledger is not None or call.hold is not None:
+            call.spent = self._sum(call, attempt)
 
-    def settle(self, call: Account, fact: Fact, attempt: Attempt | None, now: float) -> None:
-        """Close the account of a call that has ended."""
+    def settle(
+        self, call: Account, fact: Fact, attempt: Attempt | None, is_given: bool, now: float
+    ) -> None:
+        """Close the account of a call that has ended.
+
+        `is_given` says whether what the last attempt said was passed on, at least a part of it.
+        """
         series = self.telemetry.series(call.call.model, call.backend)
         series.ended(fact, now - call.started_at, usage_of(attempt))
         if call.first_token_at:
             series.first_token_s.add(call.first_token_at - call.started_at)
-        if fact is DONE and attempt is not None and not attempt.is_relaying:
-            self.spend(call, attempt)
-        elif call.is_assembled and fact is not DONE and fact is not GONE:
-            call.spent = None  # What was put together so far was given to nobody.
-        if (hold := call.hold) is not None and self.counters is not None:
+        ledger, hold = self.ledger, call.hold
+        if hold is None and (ledger is None or attempt is None):
+            return
+        if call.is_assembled and fact is not DONE and fact is not GONE:
+            spent = NOTHING  # What was put together so far was given to nobody.
+        elif is_given and attempt is not None:
+            spent = self._sum(call, attempt)
+        else:
             spent = call.spent or NOTHING
-            tokens = spent.prompt + spent.completion
-            self.counters.settle(hold, tokens, spent.cost_usd or 0.0)
-        if self.ledger is not None and attempt is not None:
-            self._enter(self.ledger, call, fact, attempt, now)
+        if hold is not None and self.counters is not None:
+            self.counters.settle(hold, spent[0] + spent[2], spent[4] or 0.0)
+        if ledger is not None and attempt is not None:
+            ledger.enter(_line(call, fact, attempt.send.target, spent, now))
 
-    def _enter(
-        self, ledger: Ledger, call: Account, fact: Fact, attempt: Attempt, now: float
-    ) -> None:
-        """Write a line into the ledger."""
-        asked, target, spent = call.call, attempt.send.target, call.spent or NOTHING
-        first_token_s = call.first_token_at - call.started_at if call.first_token_at else None
-        ledger.enter(
-            Entry(
-                time(), call.request_id.decode(), call.tenant.label, call.api,
-                asked.model, target.model, target.backend, fact.label, asked.priority,
-                call.attempts, call.resumes, call.is_hedged, asked.is_stream,
-                call.sent_at - call.started_at, first_token_s, now - call.started_at,
-                spent.prompt, spent.cached, spent.completion, spent.reasoning, spent.is_estimated,
-                spent.cost_usd,
-            )
+    def _sum(self, call: Account, attempt: Attempt) -> Spent:
+        """Add what an attempt took to what others before it did."""
+        usage = attempt.usage if (script := attempt.script) is None else script.usage
+        counts = None if usage is None else usage.counts()
+        if is_estimated := counts is None:
+            counts = call.call.prompt_tokens, 0, _counted(call.call, attempt), 0
+        prompt, cached, completion, reasoning = counts
+        target = attempt.send.target
+        key = (target.backend, target.model)
+        rate = self._rates[key] if key in self._rates else self._look_up(key)
+        cost = None if rate is None else rate.cost_usd(prompt, cached, completion)
+        if (before := call.spent) is None:
+            return prompt, cached, completion, reasoning, cost, is_estimated
+        is_known = cost is not None and before[4] is not None
+        return (
+            before[0] + prompt, before[1] + cached, before[2] + completion, before[3] + reasoning,
+            (cost or 0.0) + (before[4] or 0.0) if is_known else None, is_estimated or before[5],
         )  # fmt: skip
+
+    def _look_up(self, key: tuple[str, str]) -> Rate | None:
+        rate = self._rates[key] = self.tariff.rate(*key, self._moment)
+        return rate
 
     def tell_time(self, moment: str) -> None:
         """Hear which minute it is, written `2026-11-26T09:30`: prices may have changed."""
@@ -172,15 +153,17 @@ class Books:
             self._moment = moment
             self._rates.clear()
 
-    def _rate(self, backend: str, model: str) -> Rate | None:
-        key = (backend, model)
-        if key not in self._rates:
-            self._rates[key] = self.tariff.rate(backend, model, self._moment)
-        return self._rates[key]
 
-
-NOTHING = Spent(0, 0, 0, 0, 0.0, is_estimated=False)
-"""What a call took that was passed nothing on. Never changed: `spend` makes each call its own."""
+def _line(call: Account, fact: Fact, target: Target, spent: Spent, now: float) -> Entry:
+    """Give a call's line in the ledger."""
+    asked, began, first_at = call.call, call.started_at, call.first_token_at
+    prompt, cached, completion, reasoning, cost, is_estimated = spent
+    return Entry(
+        time(), call.request_id.decode(), call.tenant.label, call.api, asked.model, target.model,
+        target.backend, fact.label, asked.priority, call.attempts, call.resumes, call.is_hedged,
+        asked.is_stream, call.sent_at - began, first_at - began if first_at else None, now - began,
+        prompt, cached, completion, reasoning, is_estimated, cost,
+    )  # fmt: skip
 
 
 def usage_of(attempt: Attempt | None) -> Usage | None:
@@ -188,11 +171,6 @@ def usage_of(attempt: Attempt | None) -> Usage | None:
     if attempt is None:
         return None
     return attempt.usage if attempt.script is None else attempt.script.usage
-
-
-def _is_sound(usage: Usage) -> bool:
-    """Whether numbers can be tokens at all."""
-    return 0 <= usage.prompt_tokens <= TOKENS_MAX and 0 <= usage.completion_tokens <= TOKENS_MAX
 
 
 def _counted(call: Call, attempt: Attempt) -> int:

@@ -47,9 +47,10 @@ POSTGRESQL_SETTINGS = {
     "application_name": "baseload",
 }
 """So that a server that is no more is noticed within half a minute; the URL may say otherwise."""
-APPEND_MAX = 1024
+APPEND_MAX = 256
 """Rows that are added at once. SQLite gives the interpreter's lock away with each statement, and to
-get it back from a busy event loop takes milliseconds: so there is one statement for all of them."""
+get it back from a busy event loop takes milliseconds: so there is one statement for all of them.
+More would fall out of the processor's cache: SQLite keeps 80 bytes for each value that is bound."""
 APPEND_MIN = 8
 """Statements are made for so many rows and for each double, so that each is compiled once; what is
 left over of one is filled with zeros, which are bound and not added."""
