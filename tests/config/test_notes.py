@@ -39,3 +39,18 @@ overload: {{latency_s: 1}}
     ]
 
     assert expected == notes(parse_fleet(text, "f", {}))
+
+
+def test_budgets_need_prices():
+    """Where money is limited, a model without a price is told; where it is not, nobody asks."""
+    text = """\
+backends: {deepseek: {url: https://api.deepseek.com/v1}, near: {url: http://localhost:1/v1}}
+models:
+  m: {tiers: [{deepseek: {model: deepseek-flash}}, {near: {model: n}}], resume: off}
+"""
+    limited = text.replace("resume: off", "resume: off, limits: {usd_day: 5}")
+
+    assert [] == notes(parse_fleet(text, "f", {}))
+    assert [
+        "prices: none is known for n at near, so its calls take nothing of any budget"
+    ] == notes(parse_fleet(limited, "f", {}))

@@ -24,7 +24,7 @@ from baseload.store.entry import Entry
 from baseload.store.urls import DatabaseError, RefusedError
 
 WRITE_S = 0.02
-"""From one batch to the next: a fifth of what a killed process may lose, as writing takes time, too,
+"""From one batch to the next: a fifth of what a killed process may lose, as writing takes time too,
 and threads wait for each other. Rows that are written soon are still in the processor's cache."""
 RETRY_S = 0.5
 """Between two tries to write, while it fails."""
