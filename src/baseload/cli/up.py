@@ -12,6 +12,7 @@ import gc
 import logging
 import resource
 import signal
+import sys
 from asyncio import Future
 from functools import partial
 from pathlib import Path
@@ -35,10 +36,12 @@ from baseload.gateway import status
 from baseload.gateway.backoffice import BackOffice
 from baseload.gateway.gateway import Gateway
 from baseload.gateway.keywatch import KeyWatch
+from baseload.gateway.ledgermetrics import LedgerMetrics
 from baseload.gateway.tape import Recorder
 from baseload.gateway.watching import Watching
-from baseload.store.database import DatabaseError, shown
 from baseload.store.keys import Pass
+from baseload.store.ledger import Ledger
+from baseload.store.urls import DatabaseError, shown
 from baseload.web.operator import Operator, make_app
 
 try:
@@ -50,6 +53,9 @@ logger = logging.getLogger("baseload.cli")
 
 GARBAGE_THRESHOLD = 20_000
 """Objects between two looks for cycles: calls leave none behind, so looking often is waste."""
+SWITCH_S = 0.001
+"""How long the event loop may keep the interpreter's lock from a thread that waits for it: the one
+that writes the ledger must get it some ten times within its tenth of a second."""
 MB = 1024 * 1024
 FILES_SPARE = 256
 """Open files beyond two for each connection: logs, listening sockets, engines."""
@@ -97,6 +103,7 @@ class _Station:
         self._gateway: Gateway
         self._watching: Watching
         self._office: BackOffice
+        self._ledger: Ledger
         self._operator: Operator
 
     async def run(self) -> None:
@@ -108,14 +115,18 @@ class _Station:
             if backend.engine is not None
         }
         slots = {name: engine.slots for name, engine in self._engines.items()}
-        self._gateway = gateway = Gateway(fleet, slots)
+        self._ledger = _open_ledger(fleet)
+        self._gateway = gateway = Gateway(fleet, slots, ledger=self._ledger)
         gateway.tenants.replace(stored)
         if gateway.tenants.is_open:
             _must_not_be_open(fleet)
         self._watching = Watching(gateway)
         self._office = BackOffice(fleet.jobs, fleet.store.ledger, gateway.reception)
-        with self._taping():
-            await self._serve()
+        try:
+            with self._taping():
+                await self._serve()
+        finally:
+            await asyncio.to_thread(self._ledger.close)
 
     def _stored_keys(self) -> tuple[Pass, ...]:
         """Give the store's keys; without them, those of the file are still something to go by."""
@@ -145,6 +156,7 @@ class _Station:
             gc.collect()
             gc.freeze()
             gc.set_threshold(GARBAGE_THRESHOLD)
+            sys.setswitchinterval(SWITCH_S)
             await stop.wait()
             await self._drain(hurry)
         finally:
@@ -166,6 +178,7 @@ class _Station:
             raise BaseloadError(_cannot_listen("listen", self._fleet.listen, error)) from error
         registry = CollectorRegistry()
         registry.register(self._gateway.telemetry)
+        registry.register(LedgerMetrics(self._ledger))
         self._operator = Operator(
             parse_address(self._fleet.admin), make_app(self._ask_status, registry)
         )
@@ -259,6 +272,13 @@ def _must_not_be_open(fleet: Fleet) -> None:
         "make one with `baseload keys create NAME`, listen on 127.0.0.1, or set `open_to_all: "
         f"true`; looked for keys in the fleet file and in {shown(fleet.store.ledger)}"
     )
+
+
+def _open_ledger(fleet: Fleet) -> Ledger:
+    try:
+        return Ledger(fleet.store.ledger, fleet.store.keep_days)
+    except DatabaseError as error:
+        raise BaseloadError(f"`store.ledger` cannot be used: {error}") from error
 
 
 def _cannot_listen(field: str, address: str, error: OSError) -> str:

@@ -20,7 +20,7 @@ from baseload.core.facts import BROKEN, CUT, DONE, Call, Fact, Reply
 from baseload.core.gate import Gate
 from baseload.core.quota import Hold, Verdict
 from baseload.gateway.attempt import JSON_HEAD, Attempt
-from baseload.gateway.books import Books
+from baseload.gateway.books import Books, Spent
 from baseload.gateway.driver import Driver
 from baseload.gateway.keeping import Kept, Manners
 from baseload.gateway.native import Native
@@ -93,8 +93,10 @@ class Answering:
     """The request's bytes, as long as they may be needed."""
     _heard_at: float
     """When the caller was last given a token, or the call began."""
-    attempts = events = 0
-    """How many attempts were made; how many events were passed on by those that are over."""
+    attempts = 0
+    """How many attempts were made."""
+    spent: Spent | None = None
+    """What the parts of the answer took that were passed on."""
     resumes = 0
     """How often the answer was gone on with elsewhere."""
     is_hedged = False

@@ -101,11 +101,15 @@ class Exchange(Answering):
 
     def wait(self) -> None:
         """Keep the caller; the gate watches the clock."""
+        if self._is_relaying and self._attempt is not None:
+            self._gateway.books.spend(self, self._attempt)
         self._stop_attempts()
         self.due = self._next_due()
 
     def send(self, ask: Send) -> None:
         """Make an attempt."""
+        if self._is_relaying and self._attempt is not None:
+            self._gateway.books.spend(self, self._attempt)
         self._stop_attempts()
         self.backend = ask.target.backend
         self._attempt = self._make(ask)
@@ -153,7 +157,7 @@ class Exchange(Answering):
         self._attempt = None  # They know each other: a ring would wait for the collector.
         self.due = inf
         now = self._gateway.gate.now
-        self._gateway.books.settle(self, fact, attempt, now)
+        self._gateway.books.settle(self, fact, attempt, is_relaying or fact is DONE, now)
         caller, self.caller = self.caller, None
         if caller is None:
             return
@@ -198,7 +202,7 @@ class Exchange(Answering):
 
     def _begin_anew(self, attempt: Attempt, body: bytes) -> bytes:
         """Ask for a stream that nobody has seen anything of."""
-        self._kept = None
+        self._kept = self.spent = None
         self._notes = self._head = b""
         backend = attempt.send.target.backend
         is_able = self._gateway.manners.streams(backend, attempt.sent_at)
@@ -233,7 +237,6 @@ class Exchange(Answering):
             self._is_relaying = False
             backend = attempt.send.target.backend
             self._gateway.telemetry.series(self.call.model, backend).events += attempt.events
-            self.events += attempt.events
         if not attempt.is_over:
             attempt.abandon()
         if second is not None:
