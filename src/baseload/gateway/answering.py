@@ -28,7 +28,7 @@ from baseload.gateway.refusals import REFUSALS
 from baseload.gateway.server import Busy
 from baseload.gateway.telemetry import Telemetry
 from baseload.gateway.tenants import Tenant
-from baseload.gateway.upstream import Pool
+from baseload.gateway.upstream import Pool, identity_of
 
 KEEP_ALIVE = b": keep-alive\n\n"
 _STREAM_HEAD = b"content-type: text/event-stream\r\nx-request-id: %b\r\n"
@@ -185,6 +185,11 @@ class Answering:
             return BROKEN
         return CUT
 
+    def can_break(self, attempt: Attempt) -> bool:
+        """Say whether an answer that has begun could be given up, and go on elsewhere."""
+        script = attempt.script
+        return script is not None and not script.is_finished and self.fact_of_break() is CUT
+
     def _assemble(self, attempt: Attempt) -> tuple[Fact, str]:
         """Put an answer together that has come to its end."""
         if self._kept is None:
@@ -245,7 +250,7 @@ class Answering:
                 head += b"retry-after: %d\r\n" % reply.retry_after_s
             head += b"x-request-id: %b\r\n" % self.request_id
             if self.backend:
-                head += self._gateway.pools[self.backend].identity
+                head += identity_of(self.backend)
             if self.attempts > 1:
                 head += b"x-baseload-attempts: %d\r\n" % self.attempts
             caller.answer(refusal.status, head, body)

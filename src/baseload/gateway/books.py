@@ -121,6 +121,11 @@ class Books:
             )
         )  # fmt: skip
 
+    def reprice(self, tariff: Tariff) -> None:
+        """Reckon by another tariff from now on."""
+        self.tariff = tariff
+        self._rates.clear()
+
     def new_day(self, day: str) -> None:
         """Hear which day it is, written `2026-11-26`: prices may have changed."""
         if day != self._today:

@@ -31,6 +31,7 @@ from baseload.core.facts import (
     PARKED,
     REJECTED,
     UNPREFILLED,
+    WITHDRAWN,
     Call,
     Fact,
     Hedge,
@@ -329,7 +330,16 @@ class Exchange(Answering):
             assert self._attempt is not None
             self.heard(self._attempt, BROKEN, str(error))
 
-    # -- what the caller does ----------------------------------------------------------------
+    # -- what operators and the caller do ----------------------------------------------------
+
+    def withdraw(self, backend: str) -> None:
+        """Give up what is out at a backend, if somebody else can go on with it at once."""
+        for attempt in (self._attempt, self._second):
+            if attempt is None or attempt.is_over or attempt.send.target.backend != backend:
+                continue
+            may_break = not self._is_relaying or self.can_break(attempt)
+            if may_break and self._gateway.gate.can_move(self.call, backend):
+                self.heard(attempt, WITHDRAWN)
 
     def caller_gone(self) -> None:
         """The caller left: nobody wants the answer any more."""

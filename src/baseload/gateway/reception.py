@@ -66,6 +66,11 @@ class Reception:
         self._house = house
         self._numbers = count(1)
         self._boot = os.urandom(4).hex().encode()
+        self.read_fleet()
+
+    def read_fleet(self) -> None:
+        """Look up in the fleet what is asked of it for every call; again whenever it changes."""
+        house = self._house
         self._models_body = openai.models_body(list(house.fleet.models), int(house.started_at))
         self._by_prefix = {name for name in house.fleet.models if house.gate.wants_prefix(name)}
 

@@ -13,12 +13,13 @@ from baseload.config.addresses import show_address
 from baseload.config.fleet import Fleet
 from baseload.core.breaker import Phase
 from baseload.core.seat import Seat
-from baseload.gateway.gateway import Failure, Gateway
+from baseload.gateway.gateway import DISABLE, Failure, Gateway
 
 
 class BackendStatus(msgspec.Struct, frozen=True):
     """One backend. `state` is `up`, `probing`, `open` (left alone by its breaker) or `down`.
 
+    Where an operator closed it, it is `draining`, `drained` or `disabled`, and `order` says more.
     `level` is `green`, `yellow` or `red`, and `why` says what turned it. `limit` is what has been
     learnt of its account, `parked` how many calls are queued at the provider, `queued_s` how long
     that has taken lately, `portion` how much of its share it gets now.
@@ -35,6 +36,7 @@ class BackendStatus(msgspec.Struct, frozen=True):
     parked: int = 0
     queued_s: float = 0.0
     portion: float = 1.0
+    order: str = ""
     engine: str | None = None
     """What an engine's supervisor says of it."""
 
@@ -73,7 +75,7 @@ def take(gateway: Gateway, engines: dict[str, str] | None = None) -> Status:
         BackendStatus(
             name=name,
             where=backend.url or f"engine {backend.engine} ({backend.model})",
-            state=_state(seats[name]),
+            state=_state(seats[name], gateway.orders.get(name)),
             in_flight=seats[name].in_flight,
             limit=seats[name].limit.limit,
             failure=gateway.failures.get(name),
@@ -82,12 +84,13 @@ def take(gateway: Gateway, engines: dict[str, str] | None = None) -> Status:
             parked=seats[name].parked,
             queued_s=round(seats[name].detector.queued_s, 3),
             portion=seats[name].portion,
+            order=gateway.standing(name),
             engine=(engines or {}).get(name),
         )
         for name, backend in fleet.backends.items()
     ]
     models = _models(fleet, seats)
-    if gateway.is_draining:
+    if gateway.is_draining or gateway.is_leaving:
         state = "draining"
     else:
         state = "serving" if any(model.is_served for model in models) else "starting"
@@ -115,7 +118,11 @@ def _models(fleet: Fleet, seats: dict[str, Seat]) -> list[ModelStatus]:
     ]
 
 
-def _state(seat: Seat) -> str:
+def _state(seat: Seat, order: str | None) -> str:
+    if order == DISABLE:
+        return "disabled"
+    if order is not None:
+        return "draining" if seat.in_flight else "drained"
     if not seat.is_up:
         return "down"
     return "up" if seat.breaker.phase is Phase.CLOSED else seat.breaker.phase.value

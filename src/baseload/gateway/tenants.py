@@ -9,6 +9,7 @@ import os
 from hashlib import blake2s
 from math import inf
 
+from baseload.config.fleet import Fleet
 from baseload.core.facts import INTERACTIVE
 from baseload.core.quota import Scope
 
@@ -52,6 +53,9 @@ class Tenants:
     def __init__(self) -> None:
         self._salt = os.urandom(8)
         self._known: dict[bytes, Tenant] = {b"": Tenant("", "")}
+
+    def reload(self, fleet: Fleet) -> None:
+        """Go by another fleet file; without keys there is nothing in it to go by."""
 
     def find(self, authorization: bytes) -> Tenant | None:
         """Give whoever sent this header; None if nobody here has such a key."""
