@@ -146,7 +146,7 @@ def test_the_runs_are_worth_something():
     """Orders and reloads really meet calls: some are withdrawn and resumed, some sent away."""
     facts, refused, resumed, withdrawn = Counter(), 0, 0, 0
     for seed in range(30):
-        run = _Run(seed, (5.0, 30.0)[seed % 2])
+        run = _Run(seed, (1.0, 30.0)[seed % 2])
         journal = run.driver.journal
         facts.update(ask.fact for _, ask in journal if isinstance(ask, Reply))
         resumed += sum(isinstance(ask, Send) and ask.is_resumed for _, ask in journal)
