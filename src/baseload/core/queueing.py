@@ -151,7 +151,7 @@ class Line:
     # -- coming and going --------------------------------------------------------------------
 
     def join(self, call: Call, lane: Hashable, now: float, expires: float) -> None:
-        """Stand in a lane until `expires`; there is a place, or somebody has just given up theirs."""
+        """Stand in a lane until `expires`; there is a place, or somebody just gave up theirs."""
         assert call.id not in self.waiting
         meter = self._meter(call)
         if not meter.waiting and meter.tag < meter.clock.now:
