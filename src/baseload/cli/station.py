@@ -106,8 +106,8 @@ class Station:
                 start_engines()
                 await self._engines_are_ready()
                 await self._start()
-            self._show()
             self._pid_file.write()
+            self._show()
             tell_ready(self._left)
             systemd.serving()
             if self._options.watch is not None:
