@@ -83,11 +83,11 @@ async def test_what_operators_ordered_outlives_a_restart(tmp_path_factory):
     code = (
         "import asyncio, sys\n"
         "from baseload.cli import station\n"
-        "old = station.Station._start\n"
+        "old = station.Station._listen\n"
         "async def start(self):\n"
         "    await old(self)\n"
-        "    if self._left is None: self.operate('b0', 'drain')\n"
-        "station.Station._start = start\n"
+        "    if self.left is None: self.operate('b0', 'drain')\n"
+        "station.Station._listen = start\n"
     )
     (folder / "sitecustomize.py").write_text(code)
     async with Backend() as first, Backend() as second:

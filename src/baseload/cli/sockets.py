@@ -6,12 +6,18 @@ that takes over from another is handed its open sockets, and systemd may hold th
 process at all (socket activation). What was handed over is used only if it is what the fleet file
 says; the rest is closed.
 
+Several workers have a socket each for the same port, and the kernel spreads new connections over
+them by a hash (SO_REUSEPORT). One socket for all gives each connection to whoever is awake first:
+as even under load, but not for connections that are kept, which come slowly and stay. All sockets
+are held here, too, so that one whose worker died still collects callers for the next.
+
 Not here: when to hand over (`succession`), and what is done with connections (`gateway`).
 """
 
 import os
 import socket
 from collections.abc import MutableMapping
+from typing import Any
 
 import msgspec
 
@@ -33,7 +39,8 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
     listen: str
     """The address as the fleet file had it, for which `listen_fds` were opened."""
     admin: str
-    listen_fds: list[int]
+    listen_fds: list[list[int]]
+    """For each worker its own, all for the one address."""
     admin_fds: list[int]
     ready_fd: int
     """Where the successor says that it is ready: the writing end of a pipe."""
@@ -44,12 +51,24 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
 class Sockets:
     """The open sockets of a process, before and while they are served."""
 
-    def __init__(self, listen: list[socket.socket], admin: list[socket.socket]) -> None:
+    def __init__(self, listen: list[list[socket.socket]], admin: list[socket.socket]) -> None:
         self.listen, self.admin = listen, admin
+        """Those of callers are in as many sets as there are workers, or fewer."""
+
+    def all_listening(self) -> list[socket.socket]:
+        """Give every socket of callers."""
+        return [one for group in self.listen for one in group]
+
+    def of_worker(self, index: int, count: int) -> list[socket.socket]:
+        """Give the sockets of one of `count` workers: each set is somebody's."""
+        sets = len(self.listen)
+        if sets < count:
+            return self.listen[index % sets]  # Somebody else opened them: they are shared.
+        return [one for at in range(index, sets, count) for one in self.listen[at]]
 
     def close(self) -> None:
         """Hold them no longer: whoever serves one has a copy of its own."""
-        for one in [*self.listen, *self.admin]:
+        for one in [*self.all_listening(), *self.admin]:
             one.close()
         self.listen, self.admin = [], []
 
@@ -70,18 +89,25 @@ def left_to_us(env: MutableMapping[str, str]) -> Handover | None:
         raise BaseloadError(f"{HANDOVER} is for baseload itself; unset it ({error})") from error
 
 
-def have_sockets(fleet: Fleet, left: Handover | None, env: MutableMapping[str, str]) -> Sockets:
+def have_sockets(
+    fleet: Fleet, left: Handover | None, env: MutableMapping[str, str], workers: int = 1
+) -> Sockets:
     """Give the sockets for a fleet's addresses: inherited ones where they fit, or new ones."""
-    listen: list[socket.socket] = []
+    listen: list[list[socket.socket]] = []
     admin: list[socket.socket] = []
     if left is not None:
-        listen = _taken(left.listen_fds, is_wanted=left.listen == fleet.listen)
+        is_wanted = left.listen == fleet.listen
+        listen = [taken for fds in left.listen_fds if (taken := _taken(fds, is_wanted=is_wanted))]
         admin = _taken(left.admin_fds, is_wanted=left.admin == fleet.admin)
     else:
-        listen, admin = _from_systemd(fleet, env)
+        given, admin = _from_systemd(fleet, env)
+        listen = [given] if given else []
     sockets = Sockets(listen, admin)
     try:
-        sockets.listen = listen or _opened("listen", fleet.listen)
+        if not listen:
+            sockets.listen.append(_opened("listen", fleet.listen, is_shared=workers > 1))
+            if workers > 1:
+                _add(sockets.listen, workers)
         sockets.admin = admin or _opened("admin", fleet.admin)
     except BaseloadError:
         sockets.close()
@@ -116,21 +142,42 @@ def _from_systemd(
     return listen, admin
 
 
-def _opened(field: str, address: str) -> list[socket.socket]:
+def _add(sets: list[list[socket.socket]], count: int) -> None:
+    """Open more sockets for the ports of the first set, until there are so many sets."""
+    while len(sets) < count:
+        sets.append([])
+        for like in sets[0]:
+            sets[-1].append(_bound(like.family, like.getsockname(), is_shared=True))
+
+
+def _bound(family: int, where: Any, *, is_shared: bool) -> socket.socket:
+    one = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind(where)
+        one.setblocking(False)
+        one.listen(BACKLOG)
+    except OSError:
+        one.close()
+        raise
+    return one
+
+
+def _opened(field: str, address: str, *, is_shared: bool = False) -> list[socket.socket]:
     """Open all sockets of an address; a name may stand for several."""
     host, port = parse_address(address)
     sockets: list[socket.socket] = []
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, kind, protocol, _, where in dict.fromkeys(found):
-            one = socket.socket(family, kind, protocol)
-            sockets.append(one)
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            one.bind(where)
-            one.setblocking(False)
-            one.listen(BACKLOG)
+        for family, _, _, _, where in dict.fromkeys(found):
+            if is_shared and port:
+                # Two gateways that share a port by mistake would each get a part of the callers.
+                _bound(family, where, is_shared=False).close()
+            sockets.append(_bound(family, where, is_shared=is_shared))
     except OSError as error:
         for one in sockets:
             one.close()

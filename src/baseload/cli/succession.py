@@ -44,12 +44,12 @@ async def succeed(fleet: Fleet, sockets: Sockets, orders: dict[str, str]) -> int
     has_engines = any(item.engine is not None for item in fleet.backends.values())
     wait_s = ENGINES_S_MAX if has_engines else START_S_MAX
     reading, writing = os.pipe()
-    fds = [one.fileno() for one in [*sockets.listen, *sockets.admin]]
+    fds = [one.fileno() for one in [*sockets.all_listening(), *sockets.admin]]
     left = Handover(
         listen=fleet.listen,
         admin=fleet.admin,
-        listen_fds=fds[: len(sockets.listen)],
-        admin_fds=fds[len(sockets.listen) :],
+        listen_fds=[[one.fileno() for one in group] for group in sockets.listen],
+        admin_fds=[one.fileno() for one in sockets.admin],
         ready_fd=writing,
         orders=orders,
     )

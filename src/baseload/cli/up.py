@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from baseload.cli.common import Config, fail, load_fleet, path_of
+from baseload.cli.service import Options
 from baseload.cli.sockets import left_to_us
-from baseload.cli.station import Options, Station
+from baseload.cli.station import Station
 from baseload.cli.watch import Watch
 from baseload.config.fleet import Fleet
 from baseload.errors import BaseloadError
