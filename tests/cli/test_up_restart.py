@@ -86,7 +86,7 @@ async def test_what_operators_ordered_outlives_a_restart(tmp_path_factory):
         "old = station.Station._listen\n"
         "async def start(self):\n"
         "    await old(self)\n"
-        "    if self.left is None: self.operate('b0', 'drain')\n"
+        "    if self.left is None: self.gateway.operate('b0', 'drain')\n"
         "station.Station._listen = start\n"
     )
     (folder / "sitecustomize.py").write_text(code)

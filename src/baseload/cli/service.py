@@ -110,6 +110,10 @@ class Service(ABC):
         """Give what says whether anybody is still answered by a backend, if it left just now."""
 
     @abstractmethod
+    async def operate(self, backend: str, order: str) -> str:
+        """Do what an operator orders of a backend; say how it stands then."""
+
+    @abstractmethod
     def greet(self) -> None:
         """Say on the terminal what is served."""
 

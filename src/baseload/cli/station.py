@@ -80,7 +80,7 @@ class Station(Service):
         pool = self.gateway.pools[backend]
         return lambda: pool.is_empty
 
-    def operate(self, backend: str, order: str) -> str:
+    async def operate(self, backend: str, order: str) -> str:
         """Do what an operator orders of a backend; say how it stands then."""
         return self.gateway.operate(backend, order)
 

@@ -10,10 +10,12 @@ from typing import Annotated
 import typer
 
 from baseload.cli.common import Config, fail, load_fleet, path_of
+from baseload.cli.foreman import Foreman
 from baseload.cli.service import Options
 from baseload.cli.sockets import left_to_us
 from baseload.cli.station import Station
 from baseload.cli.watch import Watch
+from baseload.cli.worker import Work, Worker, work_for_us
 from baseload.config.fleet import Fleet
 from baseload.errors import BaseloadError
 
@@ -43,6 +45,10 @@ def up(
     is_watching: Annotated[
         bool, typer.Option("--watch", help="Read the fleet file again whenever it changes.")
     ] = False,
+    workers: Annotated[
+        int,
+        typer.Option("--workers", metavar="N", min=1, max=64, help="Processes that serve callers."),
+    ] = 1,
 ) -> None:
     """Serve the fleet until Ctrl-C or SIGTERM, then drain.
 
@@ -52,14 +58,15 @@ def up(
 
     Example: baseload up -c fleet.yaml
     """
+    if (work := work_for_us(os.environ)) is not None:
+        _work(work)
+        return
     path = path_of(config)
     watch = Watch(path) if is_watching and path is not None else None
     fleet, source = load_fleet(config)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    _log()
     _raise_open_files(2 * fleet.inbound.connections + FILES_SPARE)
-    options = Options(path, source, tape, tape_mb * MB, watch)
+    options = Options(path, source, tape, tape_mb * MB, watch, workers)
     try:
         run_loop(_run(fleet, options))
     except (BaseloadError, OSError) as error:
@@ -67,7 +74,29 @@ def up(
 
 
 async def _run(fleet: Fleet, options: Options) -> None:
-    await Station(fleet, options, left_to_us(os.environ)).run()
+    left = left_to_us(os.environ)
+    if options.workers == 1:
+        await Station(fleet, options, left).run()
+    else:
+        await Foreman(fleet, options, left).run()
+
+
+def _work(work: Work) -> None:
+    """Be a worker, which the foreman has started with its own command."""
+
+    async def run() -> None:
+        await Worker(work).run()
+
+    _log(f"worker {work.index} ")
+    try:
+        run_loop(run())
+    except (BaseloadError, OSError) as error:
+        fail(f"worker {work.index} cannot start: {error}")
+
+
+def _log(whose: str = "") -> None:
+    layout = f"%(asctime)s {whose}%(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.INFO, format=layout)
 
 
 def _raise_open_files(wanted: int) -> None:

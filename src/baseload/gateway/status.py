@@ -4,6 +4,7 @@ A snapshot is taken in the event loop's thread, so it is of one moment. It holds
 keys nor anything that a caller sent.
 """
 
+import os
 import time
 
 import msgspec
@@ -61,6 +62,16 @@ class Status(msgspec.Struct, frozen=True):
     waiting: int
     backends: list[BackendStatus]
     models: list[ModelStatus]
+    pid: int = 0
+    workers: list[str] = []
+    """Of each worker how it stands, where there are several."""
+
+    def with_engines(self, engines: dict[str, str]) -> "Status":
+        """Give the same with what is known of engines."""
+        backends = [
+            msgspec.structs.replace(one, engine=engines.get(one.name)) for one in self.backends
+        ]
+        return msgspec.structs.replace(self, backends=backends)
 
     @property
     def is_ready(self) -> bool:
@@ -104,6 +115,7 @@ def take(gateway: Gateway, engines: dict[str, str] | None = None) -> Status:
         waiting=len(gateway.gate.line),
         backends=backends,
         models=models,
+        pid=os.getpid(),
     )
 
 

@@ -1,0 +1,170 @@
+"""`baseload up --workers`: several processes that look like one, from outside."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+
+from tests.cli.load import Load, slowly
+from tests.cli.running import Running, fleet_file, up
+from tests.cli.test_up_restart import verb
+from tests.gateway.harness import Backend, chat, on_uvloop, raw, request, until
+
+MODELS = request(method="GET", path="/v1/models")
+CALLS = 40
+
+
+async def workers(running: Running) -> dict[int, int]:
+    """Give each worker's pid, as status tells it."""
+    status = (await running.look("/status")).json()
+    found = [re.match(r"worker (\d+): pid (\d+),", line) for line in status["workers"]]
+    return {int(one.group(1)): int(one.group(2)) for one in found if one}
+
+
+async def all_workers(running: Running) -> dict[int, int]:
+    """Wait until both workers serve; give their pids."""
+    while len(found := await workers(running)) < 2:  # noqa: ASYNC110 - of things elsewhere
+        await asyncio.sleep(0.05)
+    return found
+
+
+@on_uvloop
+async def test_all_serve_and_one_page_shows_them(tmp_path_factory):
+    """Calls are spread, status adds them up, and metrics say which worker counted what."""
+    folder: Path = tmp_path_factory.mktemp("up")
+    async with Backend() as backend:
+        file = fleet_file(folder, backend)
+        async with up(file, "--workers", "2") as running:
+            answers = [(await raw(running.port, chat()))[0].status for _ in range(CALLS)]
+            status = (await running.look("/status")).json()
+            metrics = (await running.look("/metrics")).body.decode()
+            pids = await workers(running)
+
+    counts = re.findall(r'baseload_calls_total\{.*worker="(\d)"\} (\d+)', metrics)
+    by_worker = {int(worker): int(float(count)) for worker, count in counts}
+    assert [200] * CALLS == answers
+    assert {0, 1} == set(by_worker) == set(pids)
+    assert CALLS == sum(by_worker.values())
+    assert min(by_worker.values()) >= CALLS // 8
+    assert ("serving", 256, "up") == (
+        status["state"], status["backends"][0]["limit"], status["backends"][0]["state"],
+    )  # fmt: skip
+    assert any("counts limits for itself" in line for line in running.lines)
+
+
+@on_uvloop
+async def test_a_worker_that_dies_is_replaced(tmp_path_factory):
+    """Meanwhile the other one serves, and who waits at the dead one's door is let in by the next."""
+    folder: Path = tmp_path_factory.mktemp("up")
+    async with Backend() as backend:
+        file = fleet_file(folder, backend)
+        async with up(file, "--workers", "2") as running:
+            before = await workers(running)
+            os.kill(before[0], signal.SIGKILL)
+            answers = [(await raw(running.port, chat()))[0].status for _ in range(CALLS)]
+            after = await all_workers(running)
+
+    assert [200] * CALLS == answers
+    assert before[1] == after[1]
+    assert before[0] != after[0]
+
+
+@on_uvloop
+async def test_a_reload_reaches_all(tmp_path_factory):
+    """After SIGHUP every worker serves the new file; a bad one changes none of them."""
+    folder: Path = tmp_path_factory.mktemp("up")
+    async with Backend() as first, Backend() as second:
+        file = fleet_file(folder, first)
+        async with up(file, "--workers", "2") as running:
+            fleet_file(folder, second)
+            running.tell(signal.SIGHUP)
+            await running.said(r"reloaded by 2 workers: backends: ~b0")
+            for _ in range(10):
+                await raw(running.port, chat())
+            file.write_text(file.read_text() + "nonsense: 1\n")
+            running.tell(signal.SIGHUP)
+            await running.said(r"nothing was reloaded: .*nonsense")
+            os.kill((await workers(running))[0], signal.SIGKILL)
+            await running.said("worker 0, pid .* ended with -9")
+            for _ in range(10):
+                await raw(running.port, chat())
+            await all_workers(running)
+
+    assert (0, 20) == (len(first.asked), len(second.asked))
+
+
+@on_uvloop
+async def test_nobody_notices_a_restart_of_all(tmp_path_factory):
+    """A successor with workers of its own takes over under load: not one failure."""
+    folder: Path = tmp_path_factory.mktemp("up")
+    async with Backend(slowly) as backend:
+        file = fleet_file(folder, backend)
+        async with up(file, "--workers", "2") as running:
+            load = Load(running.port)
+            asking = asyncio.ensure_future(load.run(new=4, kept=4, streams=4))
+            await asyncio.sleep(0.3)
+            code, _ = await verb(file, "restart")
+            await asyncio.sleep(0.3)
+            load.stop()
+            await asking
+            await running.said("Drained")
+            pids = await workers(running)
+
+        assert (0, 2) == (code, len(pids))
+        assert [] == load.failures
+        assert load.done["new"] > 20
+        assert load.stale <= 1
+
+
+@on_uvloop
+async def test_without_the_foreman_workers_leave(tmp_path_factory):
+    """A foreman that is killed leaves nobody behind who serves without being minded."""
+    folder: Path = tmp_path_factory.mktemp("up")
+    async with Backend() as backend:
+        file = fleet_file(folder, backend)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "baseload", "up", "-c", str(file), "--workers", "2",
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        running = Running(process, folder)
+        reading = asyncio.ensure_future(running.read())
+        await running.said("2 workers share the port")
+        process.kill()
+        await reading  # It ends when nobody is left who could print.
+
+    said = Counter(line.partition("WARNING")[2] for line in running.lines if "WARNING" in line)
+    assert sum(count for line, count in said.items() if "its foreman is gone" in line) == 2
+
+
+@on_uvloop
+async def test_workers_that_cannot_start_are_an_error(tmp_path_factory):
+    """What each of them would fail at is said once, and nothing stays behind."""
+    folder: Path = tmp_path_factory.mktemp("up")
+    async with Backend() as backend:
+        papers = {name: str(folder / f"{name}.pem") for name in ("cert", "key")}
+        for paper in papers.values():
+            Path(paper).write_text("nonsense")
+        file = fleet_file(folder, backend, tls=papers)
+        code, said = await verb(file, "up", "--workers", "2")
+
+    assert 1 == code
+    assert 1 == said.count("cannot start: tls: ")
+
+
+@on_uvloop
+async def test_a_taken_port_is_not_shared_by_mistake(tmp_path_factory):
+    """A second gateway with workers on the same port fails like any other."""
+    folder: Path = tmp_path_factory.mktemp("up")
+    async with Backend() as backend:
+        file = fleet_file(folder, backend)
+        async with up(file, "--workers", "2") as running:
+            other = tmp_path_factory.mktemp("other")
+            second = fleet_file(other, backend, listen=f"127.0.0.1:{running.port}")
+            code, said = await verb(second, "up", "--workers", "2")
+            await until(lambda: bool(running.pids()))
+
+    assert 1 == code
+    assert "cannot be listened on" in said
