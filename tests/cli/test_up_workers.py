@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from tests.cli.load import Load, slowly
+from tests.cli.load import PIECES, Load, slowly
 from tests.cli.running import Running, fleet_file, up
 from tests.cli.test_up_restart import verb
 from tests.gateway.harness import Backend, chat, on_uvloop, raw, request, until
@@ -144,10 +144,8 @@ async def test_workers_that_cannot_start_are_an_error(tmp_path_factory):
     """What each of them would fail at is said once, and nothing stays behind."""
     folder: Path = tmp_path_factory.mktemp("up")
     async with Backend() as backend:
-        papers = {name: str(folder / f"{name}.pem") for name in ("cert", "key")}
-        for paper in papers.values():
-            Path(paper).write_text("nonsense")
-        file = fleet_file(folder, backend, tls=papers)
+        itself = str(fleet_file(folder, backend))  # A file that is there, and no certificate.
+        file = fleet_file(folder, backend, tls={"cert": itself, "key": itself})
         code, said = await verb(file, "up", "--workers", "2")
 
     assert 1 == code
@@ -168,3 +166,59 @@ async def test_a_taken_port_is_not_shared_by_mistake(tmp_path_factory):
 
     assert 1 == code
     assert "cannot be listened on" in said
+
+
+@on_uvloop
+async def test_sigterm_drains_all_and_a_second_one_hurries(tmp_path_factory):
+    """Open streams are finished by whoever has them; told twice, they are not waited for."""
+    folder: Path = tmp_path_factory.mktemp("up")
+    async with Backend(slowly) as backend:
+        file = fleet_file(folder, backend)
+        async with up(file, "--workers", "2") as running:
+            asked = [asyncio.ensure_future(raw(running.port, chat(stream=True))) for _ in range(4)]
+            await until(lambda: len(backend.asked) == 4)
+            running.tell(signal.SIGTERM)
+            answers = [(await one)[0] for one in asked]
+            await running.said(r"Drained\.")
+        async with up(fleet_file(folder, backend, drain_s=60), "--workers", "2") as running:
+            asked = [asyncio.ensure_future(raw(running.port, chat(stream=True)))]
+            await until(lambda: len(backend.asked) == 5)
+            running.tell(signal.SIGINT)
+            await running.said("Draining")
+            running.tell(signal.SIGINT)
+            await running.said("Drained; 1 answers were told to stop")
+            ((cut,),) = await asyncio.gather(*asked)
+
+    assert ["x" * PIECES] * 4 == [answer.text() for answer in answers]
+    assert "gateway_stopping" in cut.body.decode()
+
+
+@on_uvloop
+async def test_a_worker_that_never_comes_is_given_up(tmp_path_factory):
+    """It is not started for ever, its door is closed, and the other one serves everybody."""
+    folder: Path = tmp_path_factory.mktemp("up")
+    code = (
+        "import pathlib\n"
+        "from baseload.engines import restarts\n"
+        "restarts.RESTARTS_MAX, restarts.PAUSE_FIRST_S = 2, 0.01\n"
+        "from baseload.cli import worker\n"
+        "old = worker.Worker.run\n"
+        "async def run(self):\n"
+        f"    if self._work.index == 0 and pathlib.Path({str(folder)!r}, 'bad').exists():\n"
+        "        raise OSError('it cannot')\n"
+        "    await old(self)\n"
+        "worker.Worker.run = run\n"
+    )
+    (folder / "sitecustomize.py").write_text(code)
+    async with Backend() as backend:
+        file = fleet_file(folder, backend)
+        env = {"PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+        async with up(file, "--workers", "2", env=env) as running:
+            (folder / "bad").touch()
+            os.kill((await workers(running))[0], signal.SIGKILL)
+            await running.said("worker 0 never served in many starts")
+            answers = [(await raw(running.port, chat()))[0].status for _ in range(CALLS)]
+            status = (await running.look("/status")).json()
+
+    assert [200] * CALLS == answers
+    assert "worker 0: given up, 3 restarts" == status["workers"][0]
