@@ -109,7 +109,7 @@ class Crew:
 
     async def _supervise(self, index: int) -> None:
         record = Record()
-        while not self._is_stopping.is_set():
+        while not self._is_stopping.is_set() and self._sockets.listen:
             began_at = time.monotonic()
             member, code = await self._live(index)
             self._left += member.left

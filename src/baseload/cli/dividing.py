@@ -23,12 +23,6 @@ def counts_alone(fleet: Fleet) -> bool:
     return fleet.store.counters.startswith(ALONE)
 
 
-def has_limits(fleet: Fleet) -> bool:
-    """Say whether anything in the file is limited."""
-    keys = [limits for key in fleet.keys for limits in (key, *key.per_model.values())]
-    return any(not one.is_none for one in [*keys, *(m.limits for m in fleet.models.values())])
-
-
 def concurrency_of(fleet: Fleet, slots: dict[str, int], workers: int) -> dict[str, int]:
     """Give each backend's calls at once in one of so many workers."""
     whole = {

@@ -127,7 +127,8 @@ class Service(ABC):
         self.sockets = have_sockets(fleet, self.left, os.environ, self.options.workers)
         self._listen_to_signals()
         try:
-            await self.open(slots, lambda: self.engines.follow(fleet, engines))
+            async with self._changing:  # A reload that is asked for meanwhile waits.
+                await self.open(slots, lambda: self.engines.follow(fleet, engines))
             self._pid_file.write()
             self.greet()
             tell_ready(self.left)

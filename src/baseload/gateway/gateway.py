@@ -286,5 +286,5 @@ class Gateway:
             self.retired = [pool for pool in self.retired if not pool.is_empty]
         for name, pool in self.pools.items():
             seat = self.gate.seats[name]
-            if seat.is_up and seat.breaker.phase is Phase.CLOSED:
+            if seat.is_up and seat.is_open and seat.breaker.phase is Phase.CLOSED:
                 pool.warm()
