@@ -4,20 +4,36 @@ Backends are the scripted doubles of the gateway's tests; see what these do not 
 """
 
 import asyncio
+import functools
 import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from tests.gateway.harness import Answer, Backend, call_up, request
+from tests.gateway.harness import Answer, Backend, call_up, request, run
 
 PORT = re.compile(r"at https?://[^ :]+:(\d+)/v1")
 ADMIN = re.compile(r"Operators: http://[^ :]+:(\d+)")
+
+
+PROCESSES_S_MAX = 180.0
+"""No test may take longer. A process takes a second to start, and many where much else runs."""
+
+
+def with_processes(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Make a pytest function of a coroutine function that starts processes."""
+
+    @functools.wraps(test)
+    def on_loop(*args: Any, **kwargs: Any) -> None:
+        run(test(*args, **kwargs), s_max=PROCESSES_S_MAX)
+
+    return on_loop
 
 
 def fleet_file(folder: Path, *backends: Backend, **overrides) -> Path:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import Running, fleet_file, up
+from tests.cli.running import Running, fleet_file, up, with_processes
 from tests.cli.test_up_restart import verb
-from tests.gateway.harness import Backend, call_up, chat, on_uvloop, raw
+from tests.gateway.harness import Backend, call_up, chat, raw
 from tests.needs import need_the_engine
 
 MODEL = "smollm2-135m-instruct"
@@ -47,7 +47,7 @@ def engine_pids(running: Running) -> list[int]:
     ]
 
 
-@on_uvloop
+@with_processes
 async def test_a_reload_starts_and_stops_engines(tmp_path_factory):
     """It answers once it is ready; when it leaves the file, its open stream is finished first."""
     folder: Path = tmp_path_factory.mktemp("up")
@@ -74,7 +74,7 @@ async def test_a_reload_starts_and_stops_engines(tmp_path_factory):
     assert stream.body.rstrip().endswith(b"data: [DONE]")
 
 
-@on_uvloop
+@with_processes
 async def test_a_successor_takes_over_when_its_engine_is_ready(tmp_path_factory):
     """While it loads the old one answers, so nobody hears that there is no engine."""
     folder: Path = tmp_path_factory.mktemp("up")
@@ -91,7 +91,7 @@ async def test_a_successor_takes_over_when_its_engine_is_ready(tmp_path_factory)
     assert {200} == {*statuses, last.status}
 
 
-@on_uvloop
+@with_processes
 async def test_workers_share_one_engine(tmp_path_factory):
     """It is started once, by the foreman, and every worker knows where it is."""
     folder: Path = tmp_path_factory.mktemp("up")

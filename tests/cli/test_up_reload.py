@@ -3,13 +3,13 @@
 import signal
 from pathlib import Path
 
-from tests.cli.running import fleet_file, up
-from tests.gateway.harness import Backend, chat, on_uvloop, raw, request
+from tests.cli.running import fleet_file, up, with_processes
+from tests.gateway.harness import Backend, chat, raw, request
 
 MODELS = request(method="GET", path="/v1/models")
 
 
-@on_uvloop
+@with_processes
 async def test_sighup_reads_the_file_again(tmp_path_factory):
     """The next call goes where the new file says; a bad one changes nothing and says why."""
     folder: Path = tmp_path_factory.mktemp("up")
@@ -32,7 +32,7 @@ async def test_sighup_reads_the_file_again(tmp_path_factory):
         assert "nonsense" in said
 
 
-@on_uvloop
+@with_processes
 async def test_a_watched_file_is_read_when_it_has_changed(tmp_path_factory):
     """Both ways in which editors write are noticed: into the file, and another in its place."""
     folder: Path = tmp_path_factory.mktemp("up")
@@ -50,7 +50,7 @@ async def test_a_watched_file_is_read_when_it_has_changed(tmp_path_factory):
     assert ["n"] == [one["id"] for one in models.json()["data"]]
 
 
-@on_uvloop
+@with_processes
 async def test_what_needs_a_restart_is_said(tmp_path_factory):
     """An address in the file that differs is left, named, and harmless."""
     folder: Path = tmp_path_factory.mktemp("up")

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from tests.cli.load import Load, slowly
-from tests.cli.running import fleet_file, up
-from tests.gateway.harness import Backend, chat, on_uvloop, raw, until
+from tests.cli.running import fleet_file, up, with_processes
+from tests.gateway.harness import Backend, chat, raw, until
 
 RESTARTS = 3
 
@@ -25,7 +25,7 @@ async def verb(file: Path, *words: str) -> tuple[int, str]:
     return process.returncode, said.decode()
 
 
-@on_uvloop
+@with_processes
 async def test_nobody_notices_restarts(tmp_path_factory):
     """New connections, kept ones and long streams over three restarts: not one failure."""
     folder: Path = tmp_path_factory.mktemp("up")
@@ -54,7 +54,7 @@ async def test_nobody_notices_restarts(tmp_path_factory):
         assert 0 == running.process.returncode
 
 
-@on_uvloop
+@with_processes
 async def test_a_successor_that_cannot_start_changes_nothing(tmp_path_factory):
     """With a bad file the old process goes on, says so, and the verb fails with the reason."""
     folder: Path = tmp_path_factory.mktemp("up")
@@ -76,7 +76,7 @@ async def test_a_successor_that_cannot_start_changes_nothing(tmp_path_factory):
     assert (200, pids, 0) == (answer.status, after, code)
 
 
-@on_uvloop
+@with_processes
 async def test_what_operators_ordered_outlives_a_restart(tmp_path_factory):
     """A successor knows which backends are closed."""
     folder: Path = tmp_path_factory.mktemp("up")
@@ -103,7 +103,7 @@ async def test_what_operators_ordered_outlives_a_restart(tmp_path_factory):
     assert ["drained", "up"] == [one["state"] for one in status["backends"]]
 
 
-@on_uvloop
+@with_processes
 async def test_sockets_of_systemd_are_served(tmp_path_factory):
     """With socket activation the port is open before there is a process; systemd is told."""
     folder: Path = tmp_path_factory.mktemp("up")
@@ -138,7 +138,7 @@ async def test_sockets_of_systemd_are_served(tmp_path_factory):
     assert farewell.startswith("STOPPING=1")
 
 
-@on_uvloop
+@with_processes
 async def test_sigterm_during_a_restart_stops_both(tmp_path_factory):
     """Whoever is told to stop takes the successor with it that has yet to serve."""
     folder: Path = tmp_path_factory.mktemp("up")

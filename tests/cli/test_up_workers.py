@@ -9,9 +9,9 @@ from collections import Counter
 from pathlib import Path
 
 from tests.cli.load import PIECES, Load, slowly
-from tests.cli.running import Running, fleet_file, up
+from tests.cli.running import Running, fleet_file, up, with_processes
 from tests.cli.test_up_restart import verb
-from tests.gateway.harness import Backend, chat, on_uvloop, raw, request, until
+from tests.gateway.harness import Backend, chat, raw, request, until
 
 MODELS = request(method="GET", path="/v1/models")
 CALLS = 40
@@ -31,7 +31,7 @@ async def all_workers(running: Running) -> dict[int, int]:
     return found
 
 
-@on_uvloop
+@with_processes
 async def test_all_serve_and_one_page_shows_them(tmp_path_factory):
     """Calls are spread, status adds them up, and metrics say which worker counted what."""
     folder: Path = tmp_path_factory.mktemp("up")
@@ -55,7 +55,7 @@ async def test_all_serve_and_one_page_shows_them(tmp_path_factory):
     assert any("counts limits for itself" in line for line in running.lines)
 
 
-@on_uvloop
+@with_processes
 async def test_a_worker_that_dies_is_replaced(tmp_path_factory):
     """Meanwhile the other one serves, and who waits at the dead one's door is let in by the next."""
     folder: Path = tmp_path_factory.mktemp("up")
@@ -72,7 +72,7 @@ async def test_a_worker_that_dies_is_replaced(tmp_path_factory):
     assert before[0] != after[0]
 
 
-@on_uvloop
+@with_processes
 async def test_a_reload_reaches_all(tmp_path_factory):
     """After SIGHUP every worker serves the new file; a bad one changes none of them."""
     folder: Path = tmp_path_factory.mktemp("up")
@@ -96,7 +96,7 @@ async def test_a_reload_reaches_all(tmp_path_factory):
     assert (0, 20) == (len(first.asked), len(second.asked))
 
 
-@on_uvloop
+@with_processes
 async def test_nobody_notices_a_restart_of_all(tmp_path_factory):
     """A successor with workers of its own takes over under load: not one failure."""
     folder: Path = tmp_path_factory.mktemp("up")
@@ -119,7 +119,7 @@ async def test_nobody_notices_a_restart_of_all(tmp_path_factory):
         assert load.stale <= 1
 
 
-@on_uvloop
+@with_processes
 async def test_without_the_foreman_workers_leave(tmp_path_factory):
     """A foreman that is killed leaves nobody behind who serves without being minded."""
     folder: Path = tmp_path_factory.mktemp("up")
@@ -139,7 +139,7 @@ async def test_without_the_foreman_workers_leave(tmp_path_factory):
     assert sum(count for line, count in said.items() if "its foreman is gone" in line) == 2
 
 
-@on_uvloop
+@with_processes
 async def test_workers_that_cannot_start_are_an_error(tmp_path_factory):
     """What each of them would fail at is said once, and nothing stays behind."""
     folder: Path = tmp_path_factory.mktemp("up")
@@ -152,7 +152,7 @@ async def test_workers_that_cannot_start_are_an_error(tmp_path_factory):
     assert 1 == said.count("cannot start: tls: ")
 
 
-@on_uvloop
+@with_processes
 async def test_a_taken_port_is_not_shared_by_mistake(tmp_path_factory):
     """A second gateway with workers on the same port fails like any other."""
     folder: Path = tmp_path_factory.mktemp("up")
@@ -168,7 +168,7 @@ async def test_a_taken_port_is_not_shared_by_mistake(tmp_path_factory):
     assert "cannot be listened on" in said
 
 
-@on_uvloop
+@with_processes
 async def test_sigterm_drains_all_and_a_second_one_hurries(tmp_path_factory):
     """Open streams are finished by whoever has them; told twice, they are not waited for."""
     folder: Path = tmp_path_factory.mktemp("up")
@@ -193,7 +193,7 @@ async def test_sigterm_drains_all_and_a_second_one_hurries(tmp_path_factory):
     assert "gateway_stopping" in cut.body.decode()
 
 
-@on_uvloop
+@with_processes
 async def test_a_worker_that_never_comes_is_given_up(tmp_path_factory):
     """It is not started for ever, its door is closed, and the other one serves everybody."""
     folder: Path = tmp_path_factory.mktemp("up")

@@ -9,8 +9,11 @@ import pytest
 
 from baseload.config import fleet as config
 from baseload.config.fleet import Inbound, Queue, Target
+from baseload.core.tape import CLOSED
 from baseload.errors import BaseloadError
 from baseload.gateway.gateway import Gateway
+from baseload.gateway.tape import Recorder
+from baseload.sim.replay import replay
 from tests.gateway.harness import (
     Backend,
     call_up,
@@ -281,3 +284,25 @@ async def test_reloads_under_load_lose_nobody():
         await asyncio.gather(changes(), *(caller() for _ in range(40)))
 
     assert [(200, "hello")] * 800 == statuses
+
+
+@on_uvloop
+async def test_a_tape_of_orders_and_reloads_is_decided_again(tmp_path):
+    """What a live gateway recorded while it was changed is replayed without a difference."""
+    tape = tmp_path / "tape"
+    script = Held()
+    async with Backend(script) as one, Backend() as two, start_gateway(one, two) as gateway:
+        with Recorder(gateway.driver, gateway.setup, tape, 1 << 22):
+            async with call_up(gateway.address[1]) as caller:
+                await caller.send(chat())
+                await script.begun.wait()
+                gateway.operate("b0", "disable")
+                await caller.answer()
+            gateway.reload(changed(gateway, two))
+            await raw(gateway.address[1], chat())
+            gateway.operate("b0", "enable")
+            await raw(gateway.address[1], chat() + chat("gone"), count=2)
+    verdict = replay(tape)
+
+    assert (CLOSED, None, []) == (verdict.end, verdict.difference, verdict.failures)
+    assert {"done": 2, "unavailable": 1} == dict(verdict.outcomes)

@@ -24,7 +24,7 @@ from baseload.core.records import (
     Ticked,
     Waited,
 )
-from baseload.core.tape import CLOSED, TITLE, block
+from baseload.core.tape import CLOSED, TITLE, TITLES, block
 from baseload.sim import replay as replaying
 from baseload.sim.replay import CUT, Verdict, replay
 from tests.core.records import RECORDS
@@ -123,6 +123,14 @@ def test_a_long_story_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 # -- differences ---------------------------------------------------------------------------------
+
+
+def test_tapes_of_the_form_before_are_read(tmp_path: Path):
+    """They had neither orders nor reloads, and are decided as they were."""
+    data, _ = record(5, 5.0, 200)
+    verdict = replay(write(tmp_path / "old", TITLES[0] + data.removeprefix(TITLE)))
+
+    assert (CLOSED, None) == (verdict.end, verdict.difference)
 
 
 def test_a_changed_decision_is_found(tmp_path: Path):

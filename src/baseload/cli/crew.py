@@ -96,9 +96,20 @@ class Crew:
     async def drain(self, *, is_succeeded: bool) -> int:
         """See all off; give how many answers had to be told to stop."""
         self._is_stopping.set()
-        await self.ask_all("drain", b"succeeded" if is_succeeded else b"")
+        await self._ask_or_kill("drain", b"succeeded" if is_succeeded else b"")
         await asyncio.gather(*self._tasks)
         return self._left
+
+    async def hurry(self) -> None:
+        """Have nobody wait any longer."""
+        await self._ask_or_kill("hurry", b"")
+
+    async def _ask_or_kill(self, what: str, body: bytes) -> None:
+        """Ask everyone; who does not serve yet, or hears nothing any more, is not waited for."""
+        answers = await self.ask_all(what, body)
+        for member in list(self._members.values()):
+            if member.index not in answers:
+                self.kill(member)
 
     async def end(self) -> None:
         """End whoever is still there, for a start that failed: a closed line makes them leave."""

@@ -90,7 +90,7 @@ class Foreman(Service):
 
     def hurry(self) -> None:
         """Have no worker wait any longer."""
-        self.spawn(self.crew.ask_all("hurry"))
+        self.spawn(self.crew.hurry())
 
     # -- what workers must know --------------------------------------------------------------
 

@@ -81,6 +81,8 @@ def _draw(now: dict[str, Any]) -> None:
             ),
         )
     console.print(backends)
+    for line in now["workers"]:
+        console.print(line, highlight=False)
     models = Table("model", "served", "tiers", box=None, pad_edge=False)
     for item in now["models"]:
         served = "[green]yes[/]" if item["is_served"] else "[red]no[/]"
