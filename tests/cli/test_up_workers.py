@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.cli.load import PIECES, Load, slowly
-from tests.cli.running import Running, fleet_file, up, with_processes
+from tests.cli.running import ADMIN, Running, fleet_file, up, with_processes
 from tests.cli.test_up_restart import verb
 from tests.gateway.harness import Backend, chat, raw, request, until
 
@@ -222,3 +222,61 @@ async def test_a_worker_that_never_comes_is_given_up(tmp_path_factory):
 
     assert [200] * CALLS == answers
     assert "worker 0: given up, 3 restarts" == status["workers"][0]
+
+
+@with_processes
+async def test_when_no_worker_can_be_kept_alive_it_ends(tmp_path_factory):
+    """There is nothing left to mind: the exit code says so."""
+    folder: Path = tmp_path_factory.mktemp("up")
+    code = (
+        "import pathlib\n"
+        "from baseload.engines import restarts\n"
+        "restarts.RESTARTS_MAX, restarts.PAUSE_FIRST_S = 1, 0.01\n"
+        "from baseload.cli import worker\n"
+        "old = worker.Worker.run\n"
+        "async def run(self):\n"
+        f"    if pathlib.Path({str(folder)!r}, 'bad').exists():\n"
+        "        raise OSError('it cannot')\n"
+        "    await old(self)\n"
+        "worker.Worker.run = run\n"
+    )
+    (folder / "sitecustomize.py").write_text(code)
+    async with Backend() as backend:
+        file = fleet_file(folder, backend)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "baseload", "up", "-c", str(file), "--workers", "2",
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            env=os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+        )  # fmt: skip
+        running = Running(process, folder)
+        reading = asyncio.ensure_future(running.read())
+        await running.said("2 workers share the port")
+        (folder / "bad").touch()
+        running.admin = int((await running.said(ADMIN.pattern)).group(1))
+        for pid in (await workers(running)).values():
+            os.kill(pid, signal.SIGKILL)
+        await reading
+        code = await process.wait()
+
+    assert 1 == code
+    assert any("no worker could be kept alive" in line for line in running.lines)
+
+
+@with_processes
+async def test_a_worker_that_hangs_is_replaced(tmp_path_factory):
+    """Stopped in its tracks, it answers nobody; the foreman ends it, and the next one serves."""
+    folder: Path = tmp_path_factory.mktemp("up")
+    code = "from baseload.cli import crew\ncrew.PING_S = crew.SILENT_S_MAX = 0.5\n"
+    (folder / "sitecustomize.py").write_text(code)
+    async with Backend() as backend:
+        file = fleet_file(folder, backend)
+        env = {"PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+        async with up(file, "--workers", "2", env=env) as running:
+            before = await workers(running)
+            os.kill(before[1], signal.SIGSTOP)
+            await running.said("worker 1, pid .* hangs")
+            answers = [(await raw(running.port, chat()))[0].status for _ in range(CALLS)]
+            after = await all_workers(running)
+
+    assert [200] * CALLS == answers
+    assert (before[0], True) == (after[0], before[1] != after[1])

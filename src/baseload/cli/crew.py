@@ -13,11 +13,11 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import msgspec
 
-from baseload.cli.channel import Channel, ChannelError
+from baseload.cli.channel import ASK_S_MAX, Channel, ChannelError
 from baseload.cli.sockets import Sockets, copies
 from baseload.cli.worker import WORKER, Work
 from baseload.engines.restarts import Record
@@ -25,6 +25,9 @@ from baseload.errors import BaseloadError
 
 START_S_MAX = 60.0
 """From a worker's start to its serving; one that takes longer hangs."""
+PING_S = 5.0
+SILENT_S_MAX = 30.0
+"""A worker that serves and has answered nothing for so long is stuck, and is replaced."""
 
 logger = logging.getLogger("baseload.cli")
 
@@ -79,8 +82,8 @@ class Crew:
         """Give the workers that serve."""
         return [self._members[at] for at in sorted(self._members) if self._members[at].ready_at]
 
-    def told(self) -> list[str]:
-        """Say of each worker how it stands."""
+    def told(self, heard: Container[int]) -> list[str]:
+        """Say of each worker how it stands; `heard` are those that answered just now."""
         now, lines = time.monotonic(), []
         for at in range(self.count):
             member, again = self._members.get(at), f", {self.restarts[at]} restarts"
@@ -90,7 +93,8 @@ class Crew:
                 lines.append(f"worker {at}: starting{again}")
             else:
                 up_s = now - member.ready_at
-                lines.append(f"worker {at}: pid {member.pid}, {up_s:.0f} s up{again}")
+                silence = "" if at in heard else ", does not answer"
+                lines.append(f"worker {at}: pid {member.pid}, {up_s:.0f} s up{again}{silence}")
         return lines
 
     async def drain(self, *, is_succeeded: bool) -> int:
@@ -159,18 +163,27 @@ class Crew:
         member = self._members[index] = Member(index, channel, process.pid)
         await channel.open()
         hearing = asyncio.ensure_future(channel.run())
-        patience = asyncio.get_running_loop().call_later(START_S_MAX, self._lose_patience, member)
+        minding = asyncio.ensure_future(self._mind(member))
         code = await process.wait()
-        patience.cancel()
+        minding.cancel()
         channel.close()
         await asyncio.wait({hearing})
         del self._members[index]
         return member, code
 
-    def _lose_patience(self, member: Member) -> None:
-        if member.ready_at is None:
-            logger.error("worker %d does not serve after %g s", member.index, START_S_MAX)
-            self.kill(member)
+    async def _mind(self, member: Member) -> None:
+        """End a worker that hangs: while it starts, or later."""
+        clock = asyncio.get_running_loop().time
+        heard_at, most_s = clock(), START_S_MAX
+        while clock() - heard_at < most_s:
+            await asyncio.sleep(PING_S)
+            with contextlib.suppress(ChannelError):
+                if member.ready_at is not None:
+                    most_s = SILENT_S_MAX
+                    await member.channel.ask("ping", wait_s=PING_S)
+                    heard_at = clock()
+        logger.error("worker %d, pid %d, hangs", member.index, member.pid)
+        self.kill(member)
 
     def kill(self, member: Member) -> None:
         """End a worker at once; another takes its place."""
@@ -201,10 +214,12 @@ class Crew:
 
     # -- asking ------------------------------------------------------------------------------
 
-    async def ask_all(self, what: str, body: bytes = b"") -> dict[int, bytes]:
+    async def ask_all(
+        self, what: str, body: bytes = b"", wait_s: float = ASK_S_MAX
+    ) -> dict[int, bytes]:
         """Ask everyone who serves; give the answers. Who gives none is logged and left out."""
         members = self.ready()
-        asked = [member.channel.ask(what, body) for member in members]
+        asked = [member.channel.ask(what, body, wait_s) for member in members]
         answers = {}
         for member, answer in zip(
             members, await asyncio.gather(*asked, return_exceptions=True), strict=True

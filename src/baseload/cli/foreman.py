@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from baseload.cli.channel import ASK_S_MAX, ChannelError
+from baseload.cli.channel import ChannelError
 from baseload.cli.crew import Crew, Member
 from baseload.cli.dividing import concurrency_of, counts_alone, part_of
 from baseload.cli.greeting import greet, tell_of_engines
@@ -35,6 +35,8 @@ from baseload.gateway.upstream import Pool
 from baseload.web.operator import Operator, make_app
 
 IDLE_LOOK_S = 0.5
+SHOW_S_MAX = 2.0
+"""How long a worker may take to show itself: less than whoever looks waits for the whole."""
 
 logger = logging.getLogger("baseload.cli")
 
@@ -213,17 +215,17 @@ class Foreman(Service):
         """Ask all workers for a snapshot, from another thread."""
 
         async def take() -> Status:
-            answers = await self.crew.ask_all("status")
+            answers = await self.crew.ask_all("status", wait_s=SHOW_S_MAX)
             if not answers:
                 raise TimeoutError
             all_ = [msgspec.msgpack.decode(one, type=Status) for one in answers.values()]
-            return merged_status(all_, self.crew.told(), self.engines.told())
+            return merged_status(all_, self.crew.told(answers), self.engines.told())
 
         return self.ask(take())
 
     async def numbers(self) -> dict[int, list[Family]]:
         """Ask all workers for what they have counted."""
-        answers = await self.crew.ask_all("metrics")
+        answers = await self.crew.ask_all("metrics", wait_s=SHOW_S_MAX)
         kind = list[Family]
         return {at: msgspec.msgpack.decode(one, type=kind) for at, one in answers.items()}
 
@@ -247,4 +249,4 @@ class _Numbers(Collector):
         """Ask, and wait no longer than an answer may take."""
         foreman = self._foreman
         asked = asyncio.run_coroutine_threadsafe(foreman.numbers(), foreman.loop)
-        return merged_families(asked.result(ASK_S_MAX + 1.0))
+        return merged_families(asked.result(2 * SHOW_S_MAX))

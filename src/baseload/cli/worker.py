@@ -131,6 +131,8 @@ class Worker:
         """Do what the foreman asks."""
         gateway = self._gateway
         match what:
+            case "ping":
+                pass
             case "status":
                 return msgspec.msgpack.encode(status.take(gateway))
             case "metrics":

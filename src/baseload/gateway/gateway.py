@@ -149,7 +149,8 @@ class Gateway:
         self._stop_listening()
         begun_at = self.driver.clock()
         self._drain_until = begun_at + max(m.total_s for m in self.fleet.models.values())
-        await self._wait_for_clients(begun_at + LEAVE_S_MIN, begun_at + LEAVE_IDLE_S)
+        least_s = LEAVE_S_MIN if self.tls is None else LEAVE_IDLE_S  # Handshakes take a while.
+        await self._wait_for_clients(begun_at + least_s, begun_at + LEAVE_IDLE_S)
         return await self.drain()
 
     async def drain(self) -> int:
