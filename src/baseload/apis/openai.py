@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from baseload.apis import chunks, trouble
 from baseload.apis.sse import data_of
 from baseload.apis.unreadable import UNREADABLE
 
@@ -46,11 +47,15 @@ class Request(msgspec.Struct, gc=False):
 
 
 class BadRequestError(ValueError):
-    """The body is not a request: `param` names the field at fault, if it is one."""
+    """The body is not a request: `param` names the field at fault, `code` the kind of fault."""
 
-    def __init__(self, message: str, param: str | None = None) -> None:
+    def __init__(self, message: str, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
-        self.param = param
+        self.param, self.code = param, code
+
+
+class UnmappedError(BadRequestError):
+    """The request is sound, but says something that a chat has no words for."""
 
 
 _decode_request = msgspec.json.Decoder(Request).decode
@@ -187,6 +192,11 @@ class _Chunk(msgspec.Struct, gc=False):
     usage: msgspec.Raw = msgspec.Raw(b"null")
     error: Any = None
     object: Any = None
+
+
+END_EVENT = chunks.END_EVENT
+"""What ends a stream; it stands here for those who ask one wire or another (`anthropic.wire`)."""
+status_of_event = trouble.status_of_event
 
 
 class Event(Enum):

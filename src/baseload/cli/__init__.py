@@ -8,6 +8,7 @@ from baseload import __version__
 from baseload.cli.ask import ask
 from baseload.cli.check import check
 from baseload.cli.init import init
+from baseload.cli.keys import keys
 from baseload.cli.replay import replay
 from baseload.cli.restart import restart
 from baseload.cli.schema import schema
@@ -41,6 +42,7 @@ def baseload(
 
 for verb in (up, restart, check, init, schema, status, ask, replay):
     app.command()(verb)
+app.add_typer(keys, name="keys")
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ import msgspec
 
 from baseload.cli.channel import ASK_S_MAX, Channel, ChannelError
 from baseload.cli.sockets import Sockets, copies
-from baseload.cli.worker import WORKER, Work
+from baseload.cli.worker import WORKER, Ready, Work
 from baseload.engines.restarts import Record
 from baseload.errors import BaseloadError
 
@@ -41,7 +41,7 @@ class Member:
     def __init__(self, index: int, channel: Channel, pid: int) -> None:
         self.index, self.channel, self.pid = index, channel, pid
         self.ready_at: float | None = None
-        self.address: tuple[str, int] | None = None
+        self.told: Ready | None = None
         self.left = 0
         """Answers that had to be told to stop at its end."""
 
@@ -204,7 +204,7 @@ class Crew:
         """Hear what a worker says of its own accord."""
         member = self._members.get(index)
         if member is not None and what == "ready":
-            member.address = msgspec.msgpack.decode(body, type=tuple[str, int])
+            member.told = msgspec.msgpack.decode(body, type=Ready)
             member.ready_at = time.monotonic()
             self.on_ready(member)
             self._news.set()

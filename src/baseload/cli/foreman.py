@@ -231,9 +231,10 @@ class Foreman(Service):
 
     def greet(self) -> None:
         """Say on the terminal what is served."""
-        console, address = self.console, self.crew.ready()[0].address
-        assert address is not None
-        greet(console, self.fleet, self.options.source, address, self.operator.address)
+        console, told = self.console, self.crew.ready()[0].told
+        assert told is not None
+        where, source = self.operator.address, self.options.source
+        greet(console, self.fleet, source, told.address, where, is_open=told.is_open)
         waiting = [] if self.left is not None else self.engines.names
         tell_of_engines(console, waiting, self.options.tape)
         console.print(f"{self.crew.count} workers share the port.")

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from baseload import __version__
+from baseload.cli.ask import KEY_VARIABLE
 from baseload.cli.common import base_url
 from baseload.config.addresses import show_address
 from baseload.config.fleet import Fleet
@@ -15,9 +16,18 @@ from baseload.config.notes import notes
 
 
 def greet(
-    console: Console, fleet: Fleet, source: str, address: tuple[str, int], admin: tuple[str, int]
+    console: Console,
+    fleet: Fleet,
+    source: str,
+    address: tuple[str, int],
+    admin: tuple[str, int],
+    *,
+    is_open: bool,
 ) -> None:
-    """Say what is served, from where, how to try it, and where operators look."""
+    """Say what is served, from where, how to try it, and where operators look.
+
+    Without `is_open`, callers need keys.
+    """
     say = partial(console.print, soft_wrap=True)
     url = base_url(show_address(*address), is_tls=fleet.tls is not None)
     where = f"[bold]{escape(url)}/v1[/]"
@@ -33,11 +43,10 @@ def greet(
     model_name = next(iter(fleet.models))
     question = '"messages":[{"role":"user","content":"Say hello."}]'
     body = f'{{"model":"{model_name}","max_tokens":64,{question}}}'
-    say("Try it:")
-    console.out(
-        f"  curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
-        highlight=False,
-    )
+    key = "" if is_open else f' -H "authorization: Bearer ${KEY_VARIABLE}"'
+    say(f"Try it{', with a key' if key else ''}:")
+    curl = f"curl {url}/v1/chat/completions -H 'content-type: application/json'{key}"
+    console.out(f"  {curl} -d '{body}'", highlight=False)
     operators = escape(base_url(show_address(*admin)))
     say(f"Operators: {operators} (/healthz /readyz /metrics /status), or `baseload status`")
 

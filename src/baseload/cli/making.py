@@ -1,17 +1,31 @@
 """The one place where a gateway is made, with all that works beside it in its process.
 
 Whatever a gateway is given beyond its fleet (counters, a ledger), and whatever runs on its loop
-besides callers, is opened and closed here, so that one process and each of several workers have the
-same. Not here: engines and the operator's port, of which there is one, however many workers.
+besides callers (batches, the watch over keys, traces), is opened and closed here, so that one
+process and each of several workers have the same. Not here: engines and the operator's port, of
+which there is one, however many workers.
 """
 
+import asyncio
+import contextlib
+import logging
 import socket
 from collections.abc import Sequence
 
+from msgspec import structs
 from prometheus_client import CollectorRegistry
 
+from baseload.config.addresses import is_loopback, parse_address
 from baseload.config.fleet import Fleet
+from baseload.errors import BaseloadError
+from baseload.gateway.backoffice import BackOffice
 from baseload.gateway.gateway import Gateway
+from baseload.gateway.keywatch import KeyWatch
+from baseload.gateway.watching import Watching
+from baseload.store.database import DatabaseError, shown
+from baseload.store.keys import Pass
+
+logger = logging.getLogger("baseload.cli")
 
 
 def make_gateway(fleet: Fleet, concurrency: dict[str, int], sharers: int = 1) -> Gateway:
@@ -24,19 +38,62 @@ def make_gateway(fleet: Fleet, concurrency: dict[str, int], sharers: int = 1) ->
 
 
 class Plant:
-    """A gateway, and what works beside it."""
+    """A gateway, and what works beside it. Raises BaseloadError for what it cannot do without."""
 
     def __init__(self, fleet: Fleet, concurrency: dict[str, int], sharers: int = 1) -> None:
-        self.gateway = make_gateway(fleet, concurrency, sharers)
+        self.keys = KeyWatch(fleet.store.ledger)
+        stored = self._stored_keys(fleet)
+        self.gateway = gateway = make_gateway(fleet, concurrency, sharers)
+        gateway.tenants.replace(stored)
+        if gateway.tenants.is_open:
+            _must_not_be_open(fleet)
+        self._watching = Watching(gateway)
+        jobs = structs.replace(fleet.jobs, concurrency=-(-fleet.jobs.concurrency // sharers))
+        self._office = BackOffice(jobs, fleet.store.ledger, gateway.reception)
         self.registry = CollectorRegistry()
         """Everything that is counted in this process."""
-        self.registry.register(self.gateway.telemetry)
+        self.registry.register(gateway.telemetry)
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Serve on these sockets, which are ours from now on."""
         await self.gateway.start(sockets)
+        self.keys.start(self._hear_of_keys)
+        self._office.start()
 
     async def drain(self, *, is_succeeded: bool) -> int:
         """Leave, the port to a successor or to nobody; give how many had to be told to stop."""
         gateway = self.gateway
-        return await (gateway.hand_over() if is_succeeded else gateway.drain())
+        self._office.pause()  # A successor goes on with what is not finished.
+        left = await (gateway.hand_over() if is_succeeded else gateway.drain())
+        await self._office.stop()
+        await self._watching.stop()
+        await asyncio.to_thread(self.keys.stop)
+        return left
+
+    def _stored_keys(self, fleet: Fleet) -> tuple[Pass, ...]:
+        """Give the store's keys; without them, those of the file are still something to go by."""
+        try:
+            return self.keys.look() or ()
+        except DatabaseError as error:
+            if not fleet.keys:
+                what = "whether there are keys cannot be looked up"
+                raise BaseloadError(f"{what}, and the fleet file has none: {error}") from error
+            logger.warning("only the fleet file's keys are known for now: %s", error)
+            return ()
+
+    def _hear_of_keys(self, passes: tuple[Pass, ...]) -> None:
+        """Hand the store's keys over to the loop; it may have ended just now."""
+        gateway = self.gateway
+        with contextlib.suppress(RuntimeError):
+            gateway.loop.call_soon_threadsafe(gateway.tenants.replace, passes)
+
+
+def _must_not_be_open(fleet: Fleet) -> None:
+    """Refuse to serve whoever comes along, unless that was asked for."""
+    if fleet.open_to_all or is_loopback(parse_address(fleet.listen)[0]):
+        return
+    raise BaseloadError(
+        f"`listen: {fleet.listen}` can be reached from other machines, and there are no keys: "
+        "make one with `baseload keys create NAME`, listen on 127.0.0.1, or set `open_to_all: "
+        f"true`; looked for keys in the fleet file and in {shown(fleet.store.ledger)}"
+    )

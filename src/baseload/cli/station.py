@@ -95,6 +95,7 @@ class Station(Service):
     def greet(self) -> None:
         """Say on the terminal what is served."""
         gateway, console = self.gateway, self.console
-        greet(console, self.fleet, self.options.source, gateway.address, self.operator.address)
+        where, is_open = self.operator.address, gateway.tenants.is_open
+        greet(console, self.fleet, self.options.source, gateway.address, where, is_open=is_open)
         waiting = [] if self.left is not None else self.engines.names
         tell_of_engines(console, waiting, self.options.tape)

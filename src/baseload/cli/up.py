@@ -11,6 +11,7 @@ import typer
 
 from baseload.cli.common import Config, fail, load_fleet, path_of
 from baseload.cli.foreman import Foreman
+from baseload.cli.logs import logs
 from baseload.cli.service import Options
 from baseload.cli.sockets import left_to_us
 from baseload.cli.station import Station
@@ -64,13 +65,13 @@ def up(
     path = path_of(config)
     watch = Watch(path) if is_watching and path is not None else None
     fleet, source = load_fleet(config)
-    _log()
-    _raise_open_files(2 * fleet.inbound.connections + FILES_SPARE)
     options = Options(path, source, tape, tape_mb * MB, watch, workers)
-    try:
-        run_loop(_run(fleet, options))
-    except (BaseloadError, OSError) as error:
-        fail(f"baseload cannot start: {error}")
+    with logs(fleet):
+        _raise_open_files(2 * fleet.inbound.connections + FILES_SPARE)
+        try:
+            run_loop(_run(fleet, options))
+        except (BaseloadError, OSError) as error:
+            fail(f"baseload cannot start: {error}")
 
 
 async def _run(fleet: Fleet, options: Options) -> None:
@@ -87,16 +88,11 @@ def _work(work: Work) -> None:
     async def run() -> None:
         await Worker(work).run()
 
-    _log(f"worker {work.index} ")
-    try:
-        run_loop(run())
-    except (BaseloadError, OSError) as error:
-        fail(f"worker {work.index} cannot start: {error}")
-
-
-def _log(whose: str = "") -> None:
-    layout = f"%(asctime)s {whose}%(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=logging.INFO, format=layout)
+    with logs(work.fleet):
+        try:
+            run_loop(run())
+        except (BaseloadError, OSError) as error:
+            fail(f"worker {work.index} cannot start: {error}")
 
 
 def _raise_open_files(wanted: int) -> None:

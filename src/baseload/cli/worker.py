@@ -51,6 +51,14 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     tape_bytes: int
 
 
+class Ready(msgspec.Struct, frozen=True):
+    """What a worker says when it serves."""
+
+    address: tuple[str, int]
+    is_open: bool
+    """Callers need no key."""
+
+
 class Change(msgspec.Struct, frozen=True):
     """What a reload brings."""
 
@@ -110,9 +118,9 @@ class Worker:
         await asyncio.wait({hearing})
 
     async def _say_ready(self) -> None:
-        host, port = self._gateway.address
+        ready = Ready(self._gateway.address, self._gateway.tenants.is_open)
         with contextlib.suppress(ChannelError):  # The foreman has just gone, and so do we.
-            await self._channel.ask("ready", msgspec.msgpack.encode((host, port)))
+            await self._channel.ask("ready", msgspec.msgpack.encode(ready))
 
     async def _hear(self) -> None:
         await self._channel.run()

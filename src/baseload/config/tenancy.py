@@ -5,10 +5,14 @@ room was full. Limits are the same few fields wherever they are set: for a key, 
 key, for a model and all of its callers together.
 """
 
-from typing import Annotated, Literal
+from datetime import UTC, datetime
+from math import inf
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
+
+NAME_PATTERN: Final = "^[^\\x00-\\x1f\\x7f]{1,64}$"
 
 Count = Annotated[int, Meta(ge=1)]
 Usd = Annotated[float, Meta(ge=0, le=1e9)]
@@ -34,27 +38,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         )
 
 
-class Key(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One caller's key. The key itself is never in the file, only its SHA-256 in hex."""
+class Terms(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the holder of a key may do, wherever the key is kept: in the file, or in the store."""
 
-    name: Annotated[
-        str,
-        Meta(
-            pattern="^[^\\x00-\\x1f\\x7f]{1,64}$",
-            description="Whom the key belongs to, in at most 64 signs.",
-            examples=["team-a"],
-        ),
-    ]
-    sha256: Annotated[
-        str,
-        Meta(
-            pattern="^[0-9a-f]{64}$",
-            description="SHA-256 of the key: 64 hexadecimal digits in lower case.",
-        ),
-    ]
-    priority: Annotated[Class, Meta(description="The most urgent class its calls may have.")] = (
-        "default"
-    )
+    priority: Annotated[
+        Class, Meta(description="The class of its calls, and the most urgent they may ask for.")
+    ] = "default"
     models: Annotated[
         tuple[str, ...], Meta(description="Models it may use; empty: all.", examples=[["m"]])
     ] = ()
@@ -67,6 +56,31 @@ class Key(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
     per_model: Annotated[
         dict[str, Limits], Meta(description="Limits of this key for single models.")
     ] = {}
+
+    @property
+    def expires_at(self) -> float:
+        """In seconds since 1970; infinite if never."""
+        return inf if self.expires is None else begin_of(self.expires)
+
+
+class Key(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One caller's key. The key itself is never in the file, only its SHA-256 in hex."""
+
+    name: Annotated[
+        str,
+        Meta(
+            pattern=NAME_PATTERN,
+            description="Whom the key belongs to, in at most 64 signs.",
+            examples=["team-a"],
+        ),
+    ]
+    sha256: Annotated[
+        str,
+        Meta(
+            pattern="^[0-9a-f]{64}$",
+            description="SHA-256 of the key: 64 hexadecimal digits in lower case.",
+        ),
+    ]
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,6 +95,14 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ) = None
     """As `input_usd_mtok` where absent."""
     output_usd_mtok: Annotated[Usd, Meta(description="Tokens of the answer, reasoning included.")]
+
+
+class Jobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What batches may take, and how long they and their files are kept."""
+
+    concurrency: Annotated[Count, Meta(description="Requests of batches at once, at most.")] = 32
+    keep_days: Annotated[int, Meta(ge=1, le=3650, description="Days until they are deleted.")] = 30
+    storage_mb: Annotated[int, Meta(ge=1, description="What one key may keep in files.")] = 1024
 
 
 class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -100,3 +122,11 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             examples=["memory://", "redis://127.0.0.1:6379/0"],
         ),
     ] = "memory://"
+
+
+def begin_of(day: str) -> float:
+    """Give when a day begins, in seconds since 1970; raises ValueError if there is no such day."""
+    try:
+        return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        raise ValueError("no day of the calendar") from None

@@ -11,7 +11,8 @@ Not here: who a key belongs to, what a token costs, and where the cards of repli
 
 import msgspec
 
-from baseload.config.tenancy import Limits
+from baseload.config.fleet import Model
+from baseload.config.tenancy import Key, Limits
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -20,6 +21,20 @@ class Scope(msgspec.Struct, frozen=True):
     name: str
     limits: Limits
     words: str
+
+
+def scopes_of(key: Key, model: Model) -> tuple[Scope, ...]:
+    """Give what limits a key's calls for a model; nothing if they are not limited."""
+    scopes = []
+    if not key.is_none:
+        scopes.append(Scope(f"key:{key.name}", key, "your key"))
+    single = key.per_model.get(model.name)
+    if single is not None and not single.is_none:
+        words = f"your key with {model.name}"
+        scopes.append(Scope(f"key:{key.name}/{model.name}", single, words))
+    if not model.limits.is_none:
+        scopes.append(Scope(f"model:{model.name}", model.limits, f"{model.name}, all callers"))
+    return tuple(scopes)
 
 
 class Hold:

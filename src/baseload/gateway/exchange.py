@@ -44,7 +44,7 @@ from baseload.core.flow import Flow
 from baseload.core.quota import Verdict
 from baseload.gateway.answering import Answering, Caller, Plane
 from baseload.gateway.attempt import Attempt
-from baseload.gateway.books import usage_of
+from baseload.gateway.books import tokens_of
 from baseload.gateway.connection import Connection
 from baseload.gateway.tenants import Tenant
 
@@ -57,6 +57,8 @@ class Exchange(Answering):
     # Defaults stand on the class: most calls need one attempt and few of these.
     has_choices = False
     """Several answers in one stream: then one finish reason is not the end of all."""
+    is_beta = False
+    """The caller used DeepSeek's beta address."""
     _attempt: Attempt | None = None
     _second: Attempt | None = None
     _silences = 0
@@ -176,6 +178,9 @@ class Exchange(Answering):
         attempt = Attempt(self, ask, gateway.pools[target.backend], self.has_choices, now)
         gateway.telemetry.attempts[target.backend] += 1
         self.attempts += 1
+        if self.native is not None and self.native.asks(attempt):
+            self.due = min(attempt.due, self.call.deadline)
+            return attempt
         if target.model != self.call.model:
             body = openai.rename_model(body, self.call.model, target.model)
         if ask.is_resumed:
@@ -186,6 +191,7 @@ class Exchange(Answering):
             attempt.expect_whole()
         else:
             assert self._kept is None, "a text that was begun cannot begin again"
+        path, body = gateway.manners.fit(target.backend, path, body, is_beta=self.is_beta)
         attempt.ask(path, body)
         due, deadline = attempt.due, self.call.deadline
         self.due = due if due < deadline else deadline  # noqa: FURB136 - min() costs more
@@ -266,7 +272,7 @@ class Exchange(Answering):
         elif fact is DONE:
             if attempt.script is None and (name := attempt.send.target.backend) in self._unstreamed:
                 self._gateway.manners.refused_stream(name, now)
-            told = Told(fact, now, 0.0, backend, 0.0, self._tokens(attempt))
+            told = Told(fact, now, 0.0, backend, 0.0, tokens_of(attempt, self.call))
         else:
             told = Told(fact, now, retry_after_s, backend)
         driver.tell(self, told)
@@ -283,12 +289,6 @@ class Exchange(Answering):
             other.abandon()
             self._attempt = attempt
             self.backend = attempt.send.target.backend
-
-    def _tokens(self, attempt: Attempt) -> int:
-        """Give what the answer took, as reported or as counted."""
-        if (usage := usage_of(attempt)) is not None:
-            return usage.prompt_tokens + usage.completion_tokens
-        return self.call.prompt_tokens + attempt.events if attempt.events else 0
 
     def give(self, whole: bytes, is_progress: bool) -> None:
         """Give whole events on, and keep them if they may be needed."""

@@ -107,7 +107,7 @@ class Gateway:
         self.started_at = time.time()
         self.address = parse_address(fleet.listen)
         self.books = Books(self.telemetry, Tariff(fleet.prices), counters, ledger)
-        self.tenants = Tenants()
+        self.tenants = Tenants(fleet)
         self.reception = Reception(self)
         self.tls: ssl.SSLContext | None = None
         self._servers: list[asyncio.Server] = []
@@ -258,6 +258,10 @@ class Gateway:
         self.telemetry.refused[status] += 1
         return self.reception.request_id()
 
+    def worded(self, path: bytes, status: int, body: bytes) -> bytes:
+        """Give an error in the words of those who ask for a path."""
+        return self.reception.worded(path, status, body)
+
     def note_failure(self, backend: str, fact: Fact, reason: str, request_id: bytes) -> None:
         """Keep the last failure of a backend, and log it unless it was logged a moment ago."""
         self.telemetry.failures[backend, fact.label] += 1
@@ -276,6 +280,7 @@ class Gateway:
         self.coarse_now = now = monotonic()
         for client in [client for client in self.clients if client.due <= now]:
             client.overdue()
+        self.tenants.tick()
         self.books.new_day(time.strftime("%Y-%m-%d", time.gmtime()))
         self.telemetry.connections = len(self.clients)
         self.telemetry.lag_s, self.telemetry.lag_max_s = self.driver.lag_s, self.driver.lag_max_s
