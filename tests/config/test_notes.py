@@ -27,7 +27,6 @@ models:
   m: {{tiers: [{{far: {{model: m}}, near: {{model: m}}}}, {{safe: {{model: m}}}}], resume: any}}
   n: {{tiers: [{{far: {{model: m}}}}], resume: off, hedge: 0.1}}
 overload: {{latency_s: 1}}
-store: {{counters: redis://r}}
 """
     expected = [
         "listen: 0.0.0.0:8080 can be reached from other machines, and no keys are in this file: callers need one made with `baseload keys create`",
@@ -36,7 +35,6 @@ store: {{counters: redis://r}}
         "backends.spare: no model uses it",
         "backends.far.ca: has no effect without an https `url`",
         "backends.spare.api_key: has no effect with `engine`",
-        "store.counters: read, but this version does not act on it",
         "models.n.hedge: has no effect with one backend",
     ]
 
@@ -60,3 +58,18 @@ def test_a_door_that_was_opened_on_purpose():
     assert ["open_to_all: has no effect with `keys`"] == notes(
         parse_fleet(f"{HEAD}{KEYS}open_to_all: true\n", "f", {})
     )
+
+
+def test_budgets_need_prices():
+    """Where money is limited, a model without a price is told; where it is not, nobody asks."""
+    text = """\
+backends: {deepseek: {url: https://api.deepseek.com/v1}, near: {url: http://localhost:1/v1}}
+models:
+  m: {tiers: [{deepseek: {model: deepseek-flash}}, {near: {model: n}}], resume: off}
+"""
+    limited = text.replace("resume: off", "resume: off, limits: {usd_day: 5}")
+
+    assert [] == notes(parse_fleet(text, "f", {}))
+    assert [
+        "prices: none is known for n at near, so its calls take nothing of any budget"
+    ] == notes(parse_fleet(limited, "f", {}))

@@ -23,6 +23,8 @@ MODEL_PATHS = (b"/chat/completions", b"/completions", b"/embeddings")
 """Paths below the base URL that ask a model."""
 ANSWER_TOKENS_MAX = 1 << 20
 """Who asks for more than any model gives has not bounded the answer."""
+TOKENS_MAX = 1 << 40
+"""A backend that reports more has not counted."""
 ANSWER_TOKENS = 256
 """What an answer is expected to take if the request does not bound it."""
 
@@ -136,16 +138,29 @@ class Usage(msgspec.Struct, gc=False):
     @property
     def cached_tokens(self) -> int:
         """Of the prompt's tokens, those that were in the backend's cache."""
-        details = self.prompt_tokens_details
-        found = self.prompt_cache_hit_tokens or (details.cached_tokens if details else None) or 0
-        return min(max(found, 0), self.prompt_tokens)
+        counts = self.counts()
+        return 0 if counts is None else counts[1]
 
     @property
     def reasoning_tokens(self) -> int:
         """Of the answer's tokens, those that were thoughts."""
-        details = self.completion_tokens_details
-        found = (details.reasoning_tokens if details else None) or 0
-        return min(max(found, 0), self.completion_tokens)
+        counts = self.counts()
+        return 0 if counts is None else counts[3]
+
+    def counts(self) -> tuple[int, int, int, int] | None:
+        """Give tokens in, of them cached, tokens out, of them thoughts; None if it is nonsense."""
+        prompt, completion = self.prompt_tokens, self.completion_tokens
+        if not (0 <= prompt <= TOKENS_MAX and 0 <= completion <= TOKENS_MAX):
+            return None
+        cached, inward = self.prompt_cache_hit_tokens, self.prompt_tokens_details
+        if not cached:
+            cached = 0 if inward is None else inward.cached_tokens or 0
+        outward = self.completion_tokens_details
+        reasoning = 0 if outward is None else outward.reasoning_tokens or 0
+        if cached or reasoning:
+            cached = min(max(cached, 0), prompt)
+            reasoning = min(max(reasoning, 0), completion)
+        return prompt, cached, completion, reasoning
 
 
 class _Answer(msgspec.Struct, gc=False):

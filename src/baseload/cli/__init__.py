@@ -14,6 +14,7 @@ from baseload.cli.restart import restart
 from baseload.cli.schema import schema
 from baseload.cli.status import status
 from baseload.cli.up import up
+from baseload.cli.usage import usage
 
 app = typer.Typer(
     name="baseload",
@@ -40,7 +41,7 @@ def baseload(
     """Keep DeepSeek-class models answering when the provider's servers are busy."""
 
 
-for verb in (up, restart, check, init, schema, status, ask, replay):
+for verb in (up, restart, check, init, schema, status, usage, ask, replay):
     app.command()(verb)
 app.add_typer(keys, name="keys")
 

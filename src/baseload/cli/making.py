@@ -21,20 +21,24 @@ from baseload.errors import BaseloadError
 from baseload.gateway.backoffice import BackOffice
 from baseload.gateway.gateway import Gateway
 from baseload.gateway.keywatch import KeyWatch
+from baseload.gateway.ledgermetrics import LedgerMetrics
 from baseload.gateway.watching import Watching
-from baseload.store.database import DatabaseError, shown
 from baseload.store.keys import Pass
+from baseload.store.ledger import Ledger
+from baseload.store.urls import DatabaseError, shown
 
 logger = logging.getLogger("baseload.cli")
 
 
-def make_gateway(fleet: Fleet, concurrency: dict[str, int], sharers: int = 1) -> Gateway:
+def make_gateway(
+    fleet: Fleet, concurrency: dict[str, int], sharers: int = 1, ledger: Ledger | None = None
+) -> Gateway:
     """Make a gateway inside the running loop; `concurrency` is what is known better than the file.
 
     `sharers` is how many processes count the same limits, where these are not counted together.
     """
     assert sharers >= 1
-    return Gateway(fleet, concurrency)
+    return Gateway(fleet, concurrency, ledger=ledger)
 
 
 class Plant:
@@ -43,7 +47,8 @@ class Plant:
     def __init__(self, fleet: Fleet, concurrency: dict[str, int], sharers: int = 1) -> None:
         self.keys = KeyWatch(fleet.store.ledger)
         stored = self._stored_keys(fleet)
-        self.gateway = gateway = make_gateway(fleet, concurrency, sharers)
+        self.ledger = _open_ledger(fleet)
+        self.gateway = gateway = make_gateway(fleet, concurrency, sharers, self.ledger)
         gateway.tenants.replace(stored)
         if gateway.tenants.is_open:
             _must_not_be_open(fleet)
@@ -53,6 +58,7 @@ class Plant:
         self.registry = CollectorRegistry()
         """Everything that is counted in this process."""
         self.registry.register(gateway.telemetry)
+        self.registry.register(LedgerMetrics(self.ledger))
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Serve on these sockets, which are ours from now on."""
@@ -68,7 +74,12 @@ class Plant:
         await self._office.stop()
         await self._watching.stop()
         await asyncio.to_thread(self.keys.stop)
+        await self.close()
         return left
+
+    async def close(self) -> None:
+        """Write down what is left of finished calls; a second time does nothing."""
+        await asyncio.to_thread(self.ledger.close)
 
     def _stored_keys(self, fleet: Fleet) -> tuple[Pass, ...]:
         """Give the store's keys; without them, those of the file are still something to go by."""
@@ -86,6 +97,13 @@ class Plant:
         gateway = self.gateway
         with contextlib.suppress(RuntimeError):
             gateway.loop.call_soon_threadsafe(gateway.tenants.replace, passes)
+
+
+def _open_ledger(fleet: Fleet) -> Ledger:
+    try:
+        return Ledger(fleet.store.ledger, fleet.store.keep_days)
+    except DatabaseError as error:
+        raise BaseloadError(f"`store.ledger` cannot be used: {error}") from error
 
 
 def _must_not_be_open(fleet: Fleet) -> None:

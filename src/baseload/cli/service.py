@@ -14,6 +14,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 from abc import ABC, abstractmethod
 from asyncio import Future
 from collections.abc import Callable, Coroutine
@@ -38,6 +39,10 @@ from baseload.web.operator import Operator
 
 GARBAGE_THRESHOLD = 20_000
 """Objects between two looks for cycles: calls leave none behind, so looking often is waste."""
+
+SWITCH_S = 0.001
+"""How long the event loop may keep the interpreter's lock from a thread that waits for it: the one
+that writes the ledger must get it some ten times within its tenth of a second."""
 
 logger = logging.getLogger("baseload.cli")
 _T = TypeVar("_T")
@@ -138,6 +143,7 @@ class Service(ABC):
             gc.collect()
             gc.freeze()
             gc.set_threshold(GARBAGE_THRESHOLD)
+            sys.setswitchinterval(SWITCH_S)
             await self._stop.wait()
             self._cancel_tasks()
             await self._drain()

@@ -43,7 +43,11 @@ class Station(Service):
                 gateway.driver, gateway.setup, self.options.tape, self.options.tape_bytes
             )
             self._tape.enter_context(recorder)
-        await self.arrive(start_engines, self._listen)
+        try:
+            await self.arrive(start_engines, self._listen)
+        except BaseException:
+            await self.plant.close()
+            raise
 
     async def _listen(self) -> None:
         for backend, order in self.left.orders.items() if self.left is not None else ():

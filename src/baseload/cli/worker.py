@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -22,7 +23,7 @@ import msgspec
 from baseload.cli.channel import Channel, ChannelError
 from baseload.cli.making import Plant
 from baseload.cli.merging import families_of
-from baseload.cli.service import GARBAGE_THRESHOLD
+from baseload.cli.service import GARBAGE_THRESHOLD, SWITCH_S
 from baseload.config.fleet import Fleet
 from baseload.errors import BaseloadError
 from baseload.gateway import status
@@ -109,6 +110,7 @@ class Worker:
             gc.collect()
             gc.freeze()
             gc.set_threshold(GARBAGE_THRESHOLD)
+            sys.setswitchinterval(SWITCH_S)
             await self._say_ready()
             await self._stop.wait()
             left = await self._plant.drain(is_succeeded=self._is_succeeded)

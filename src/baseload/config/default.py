@@ -137,10 +137,15 @@ models:                         # what callers may write as `model`
 # prices:                       # what backends charge, where it is not known already
 #   - backend: edge             # the backend's name in this file
 #     model: deepseek-v3        # the model's name at that backend
-#     since: 2026-11-01         # the first day (UTC) on which it holds
+#     since: 2026-11-01         # the day (UTC) from which it holds; or a minute: 2026-11-01T16:00
 #     input_usd_mtok: 0.27      # a million tokens of prompts
 #     cached_usd_mtok: 0.07     # those that were in its cache; as input_usd_mtok when absent
 #     output_usd_mtok: 1.1      # a million tokens of answers, reasoning included
+#     peak:                     # hours in which it charges more
+#       hours: ["01:00-04:00"]  # from and to, in UTC
+#       factor: 2.0             # what prices are multiplied by
+#       weekdays_only: false    # weekends have no such hours
+#       off_days: []            # nor have these days (UTC)
 
 # jobs:                         # batches (/v1/batches) and their files
 #   concurrency: 32             # requests of batches at once, at most
@@ -149,6 +154,7 @@ models:                         # what callers may write as `model`
 
 # store:                        # where what must outlive a process is kept
 #   ledger: sqlite:///baseload.db  # calls, keys, batches; or postgresql://user@host/database
+#   keep_days: 400              # days after which calls are deleted from the ledger; 0: never
 #   counters: memory://         # where limits are counted; redis://host:6379/0 for several replicas
 """
 

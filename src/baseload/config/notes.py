@@ -6,12 +6,13 @@ of the file that this version reads but does not act on, which would otherwise l
 
 from baseload.config.addresses import is_loopback, parse_address, parse_url
 from baseload.config.fleet import Fleet
-from baseload.config.tenancy import Store
+from baseload.config.prices import prices_of
 
 
 def notes(fleet: Fleet) -> list[str]:
     """Return one sentence for each thing worth knowing, most urgent first."""
-    return [*_loud(fleet), *_open_doors(fleet), *_unused(fleet), *_not_acted_on(fleet)]
+    parts = (_loud, _open_doors, _unused, _not_acted_on, _unpriced)
+    return [note for part in parts for note in part(fleet)]
 
 
 def _open_doors(fleet: Fleet) -> list[str]:
@@ -64,9 +65,30 @@ def _unused(fleet: Fleet) -> list[str]:
 
 def _not_acted_on(fleet: Fleet) -> list[str]:
     found = []
-    if fleet.store.counters != Store().counters:
-        found.append("store.counters: read, but this version does not act on it")
     for name, model in fleet.models.items():
         if model.hedge and sum(len(tier) for tier in model.tiers) < 2:
             found.append(f"models.{name}.hedge: has no effect with one backend")
     return found
+
+
+def _unpriced(fleet: Fleet) -> list[str]:
+    """Where money is limited, what cannot be counted in money."""
+    limits = [
+        *(model.limits for model in fleet.models.values()),
+        *fleet.keys,
+        *(limit for key in fleet.keys for limit in key.per_model.values()),
+    ]
+    if all(limit.usd_day is None and limit.usd_month is None for limit in limits):
+        return []
+    priced = {(price.backend, price.model) for price in prices_of(fleet)}
+    used = {
+        (name, target.model): None
+        for model in fleet.models.values()
+        for tier in model.tiers
+        for name, target in tier.items()
+    }
+    return [
+        f"prices: none is known for {model} at {name}, so its calls take nothing of any budget"
+        for name, model in used
+        if (name, model) not in priced
+    ]

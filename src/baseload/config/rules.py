@@ -24,7 +24,7 @@ def check_rules(fleet: Found, mistakes: Mistakes) -> None:
     """Note every mistake that takes more than one value, or the disk, to see."""
     if not fleet.entries:
         return
-    for rule in (_backends, _tiers, _addresses, _tls, _keys):
+    for rule in (_backends, _tiers, _addresses, _tls, _keys, _prices):
         rule(fleet.entries, mistakes)
 
 
@@ -112,6 +112,14 @@ def _keys(fleet: dict[str, Found], mistakes: Mistakes) -> None:
             for name, found in [*named, *key.entries["per_model"].entries.items()]:
                 if name is not None and name not in models:
                     _report(mistakes, found, "no such model", nearest(name, models))
+
+
+def _prices(fleet: dict[str, Found], mistakes: Mistakes) -> None:
+    backends = fleet["backends"].entries
+    for price in fleet["prices"].items:
+        backend = price.entries["backend"] if price.entries else price
+        if backends and backend.text is not None and backend.text not in backends:
+            _report(mistakes, backend, "no such backend", nearest(backend.text, backends))
 
 
 def _parses(read: Callable[[str], _T], at: Found, hint: str, mistakes: Mistakes) -> _T | None:

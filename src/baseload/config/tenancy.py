@@ -17,6 +17,16 @@ NAME_PATTERN: Final = "^[^\\x00-\\x1f\\x7f]{1,64}$"
 Count = Annotated[int, Meta(ge=1)]
 Usd = Annotated[float, Meta(ge=0, le=1e9)]
 Day = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$", examples=["2027-01-31"])]
+Since = Annotated[
+    str,
+    Meta(
+        pattern=r"^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2})?$", examples=["2027-01-31", "2027-01-31T16:00"]
+    ),
+]
+Hours = Annotated[
+    str,
+    Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-4]):[0-5]\d$", examples=["01:00-04:00"]),
+]
 Class = Literal["interactive", "default", "batch"]
 
 
@@ -83,18 +93,34 @@ class Key(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ]
 
 
+class Peak(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Hours in which a backend charges more."""
+
+    hours: Annotated[tuple[Hours, ...], Meta(min_length=1, description="From and to, in UTC.")]
+    factor: Annotated[
+        float, Meta(gt=0, le=1000, description="What prices are multiplied by in these hours.")
+    ] = 2.0
+    weekdays_only: Annotated[
+        bool, Meta(description="Saturdays and Sundays (UTC) have no such hours.")
+    ] = False
+    off_days: Annotated[
+        tuple[Day, ...], Meta(description="Further days (UTC) that have none: public holidays.")
+    ] = ()
+
+
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a backend charges for a model from a day on, in US dollars for a million tokens."""
 
     backend: Annotated[str, Meta(description="The backend's name in this file.")]
     model: Annotated[str, Meta(description="The model's name at that backend.")]
-    since: Annotated[Day, Meta(description="The first day (UTC) on which it holds.")]
+    since: Annotated[Since, Meta(description="The day (UTC), or minute, from which it holds.")]
     input_usd_mtok: Annotated[Usd, Meta(description="Prompt tokens.")]
     cached_usd_mtok: (
         Annotated[Usd, Meta(description="Prompt tokens that were in its cache.")] | None
     ) = None
     """As `input_usd_mtok` where absent."""
     output_usd_mtok: Annotated[Usd, Meta(description="Tokens of the answer, reasoning included.")]
+    peak: Annotated[Peak, Meta(description="Hours in which it charges more.")] | None = None
 
 
 class Jobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -115,6 +141,10 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             examples=["sqlite:///baseload.db", "postgresql://baseload@db/baseload"],
         ),
     ] = "sqlite:///baseload.db"
+    keep_days: Annotated[
+        int,
+        Meta(ge=0, le=36_500, description="Days after which calls are deleted; 0: never."),
+    ] = 400
     counters: Annotated[
         str,
         Meta(

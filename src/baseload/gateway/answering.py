@@ -20,7 +20,7 @@ from baseload.core.facts import BROKEN, CUT, DONE, Call, Fact, Reply
 from baseload.core.gate import Gate
 from baseload.core.quota import Hold, Verdict
 from baseload.gateway.attempt import JSON_HEAD, Attempt
-from baseload.gateway.books import Books
+from baseload.gateway.books import Books, Spent
 from baseload.gateway.driver import Driver
 from baseload.gateway.keeping import Kept, Manners
 from baseload.gateway.native import Native
@@ -93,8 +93,10 @@ class Answering:
     """The request's bytes, as long as they may be needed."""
     _heard_at: float
     """When the caller was last given a token, or the call began."""
-    attempts = events = 0
-    """How many attempts were made; how many events were passed on by those that are over."""
+    attempts = 0
+    """How many attempts were made."""
+    spent: Spent | None = None
+    """What the parts of the answer took that were passed on."""
     resumes = 0
     """How often the answer was gone on with elsewhere."""
     is_hedged = False
@@ -118,6 +120,7 @@ class Answering:
     _answer = _head = _notes = b""
     """A whole answer put together; its head; comments on where it was resumed."""
     _kept_alive_at = 0.0
+    _silences = 0
     first_token_at = 0.0
     backend = _reason = ""
     """Where the call was last tried, and what went wrong there."""
@@ -201,9 +204,16 @@ class Answering:
         return CUT
 
     def can_break(self, attempt: Attempt) -> bool:
-        """Say whether an answer that has begun could be given up, and go on elsewhere."""
+        """Say whether an attempt could be given up: nothing was said, or it can go on elsewhere."""
+        if not attempt.is_relaying:
+            return True
         script = attempt.script
         return script is not None and not script.is_finished and self.fact_of_break() is CUT
+
+    def believes_silence(self) -> bool:
+        """Believe the second whole answer without a token: a model may have nothing to say."""
+        self._silences += 1
+        return self._silences > 1
 
     def _assemble(self, attempt: Attempt) -> tuple[Fact, str]:
         """Put an answer together that has come to its end."""

@@ -44,7 +44,7 @@ from baseload.core.flow import Flow
 from baseload.core.quota import Verdict
 from baseload.gateway.answering import Answering, Caller, Plane
 from baseload.gateway.attempt import Attempt
-from baseload.gateway.books import tokens_of
+from baseload.gateway.books import taken_by
 from baseload.gateway.connection import Connection
 from baseload.gateway.tenants import Tenant
 
@@ -61,7 +61,6 @@ class Exchange(Answering):
     """The caller used DeepSeek's beta address."""
     _attempt: Attempt | None = None
     _second: Attempt | None = None
-    _silences = 0
     _unstreamed: frozenset[str] = frozenset()
     """Backends that refused this call in a way that may mean the stream which we asked for."""
     _is_relaying = False
@@ -97,16 +96,20 @@ class Exchange(Answering):
 
     def _told(self, verdict: Verdict) -> Told:
         self.verdict = verdict
-        fact = GRANTED if verdict.is_granted else LIMITED
-        return Told(fact, self._gateway.driver.clock(), verdict.retry_after_s)
+        told = GRANTED if verdict.is_granted else LIMITED
+        return Told(told, self.clock(), verdict.retry_after_s)
 
     def wait(self) -> None:
         """Keep the caller; the gate watches the clock."""
+        if self._is_relaying and self._attempt is not None:
+            self._gateway.books.spend(self, self._attempt)
         self._stop_attempts()
         self.due = self._next_due()
 
     def send(self, ask: Send) -> None:
         """Make an attempt."""
+        if self._is_relaying and self._attempt is not None:
+            self._gateway.books.spend(self, self._attempt)
         self._stop_attempts()
         self.backend = ask.target.backend
         self._attempt = self._make(ask)
@@ -154,7 +157,7 @@ class Exchange(Answering):
         self._attempt = None  # They know each other: a ring would wait for the collector.
         self.due = inf
         now = self._gateway.gate.now
-        self._gateway.books.settle(self, fact, attempt, now)
+        self._gateway.books.settle(self, fact, attempt, is_relaying or fact is DONE, now)
         caller, self.caller = self.caller, None
         if caller is None:
             return
@@ -199,7 +202,7 @@ class Exchange(Answering):
 
     def _begin_anew(self, attempt: Attempt, body: bytes) -> bytes:
         """Ask for a stream that nobody has seen anything of."""
-        self._kept = None
+        self._kept = self.spent = None
         self._notes = self._head = b""
         backend = attempt.send.target.backend
         is_able = self._gateway.manners.streams(backend, attempt.sent_at)
@@ -234,7 +237,6 @@ class Exchange(Answering):
             self._is_relaying = False
             backend = attempt.send.target.backend
             self._gateway.telemetry.series(self.call.model, backend).events += attempt.events
-            self.events += attempt.events
         if not attempt.is_over:
             attempt.abandon()
         if second is not None:
@@ -272,7 +274,7 @@ class Exchange(Answering):
         elif fact is DONE:
             if attempt.script is None and (name := attempt.send.target.backend) in self._unstreamed:
                 self._gateway.manners.refused_stream(name, now)
-            told = Told(fact, now, 0.0, backend, 0.0, tokens_of(attempt, self.call))
+            told = Told(fact, now, 0.0, backend, 0.0, taken_by(attempt, self.call))
         else:
             told = Told(fact, now, retry_after_s, backend)
         driver.tell(self, told)
@@ -316,11 +318,6 @@ class Exchange(Answering):
             return UNPREFILLED
         return REJECTED
 
-    def believes_silence(self) -> bool:
-        """Believe the second whole answer without a token: a model may have nothing to say."""
-        self._silences += 1
-        return self._silences > 1
-
     def _gather(self, whole: bytes) -> None:
         """Keep what will be given as one piece."""
         assert self._kept is not None
@@ -337,8 +334,7 @@ class Exchange(Answering):
         for attempt in (self._attempt, self._second):
             if attempt is None or attempt.is_over or attempt.send.target.backend != backend:
                 continue
-            may_break = not self._is_relaying or self.can_break(attempt)
-            if may_break and self._gateway.gate.can_move(self.call, backend):
+            if self.can_break(attempt) and self._gateway.gate.can_move(self.call, backend):
                 self.heard(attempt, WITHDRAWN)
 
     def caller_gone(self) -> None:
@@ -396,5 +392,4 @@ class Exchange(Answering):
         return due if second is None else min(due, second.due)
 
     def _tell(self, fact: Fact) -> None:
-        driver = self._gateway.driver
-        driver.tell(self, Told(fact, driver.clock()))
+        self._gateway.driver.tell(self, Told(fact, self.clock()))

@@ -20,6 +20,7 @@ import msgspec
 
 from baseload.config.addresses import parse_address
 from baseload.config.fleet import Fleet
+from baseload.config.prices import prices_of
 from baseload.core.breaker import Phase
 from baseload.core.facts import Fact
 from baseload.core.gate import Gate
@@ -106,7 +107,7 @@ class Gateway:
         self.coarse_now = monotonic()
         self.started_at = time.time()
         self.address = parse_address(fleet.listen)
-        self.books = Books(self.telemetry, Tariff(fleet.prices), counters, ledger)
+        self.books = Books(self.telemetry, Tariff(prices_of(fleet)), counters, ledger)
         self.tenants = Tenants(fleet)
         self.reception = Reception(self)
         self.tls: ssl.SSLContext | None = None
@@ -281,7 +282,7 @@ class Gateway:
         for client in [client for client in self.clients if client.due <= now]:
             client.overdue()
         self.tenants.tick()
-        self.books.new_day(time.strftime("%Y-%m-%d", time.gmtime()))
+        self.books.tell_time(time.strftime("%Y-%m-%dT%H:%M", time.gmtime()))
         self.telemetry.connections = len(self.clients)
         self.telemetry.lag_s, self.telemetry.lag_max_s = self.driver.lag_s, self.driver.lag_max_s
         if now - self._aged_at >= POOL_AGE_S:
