@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from contextlib import closing
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
@@ -10,6 +11,7 @@ from prometheus_client.registry import Collector
 from baseload.cli import channel as channel_module
 from baseload.cli.channel import Channel, ChannelError
 from baseload.cli.dividing import concurrency_of, part_of
+from baseload.cli.making import Plant
 from baseload.cli.merging import families_of, merged_families, merged_status
 from baseload.cli.sockets import Sockets, have_sockets, left_to_us
 from baseload.config.fleet import Backend, Fleet, Inbound, Model, Queue, Target
@@ -17,6 +19,8 @@ from baseload.config.tenancy import Key, Limits, Store
 from baseload.errors import BaseloadError
 from baseload.gateway.gateway import Failure
 from baseload.gateway.status import BackendStatus, ModelStatus, Status
+from baseload.store.database import Database
+from baseload.store.keys import KeyStore
 from tests.gateway.harness import on_both_loops, on_uvloop
 
 SHA = "0" * 64
@@ -68,6 +72,21 @@ def test_limits_of_models_are_divided():
     whole = fleet(models={"m": Model(name="m", tiers=model.tiers, limits=Limits(rpm=10))})
 
     assert 2 == part_of(whole, 4).models["m"].limits.rpm
+
+
+@on_uvloop
+async def test_stored_keys_are_divided_like_those_of_the_file(tmp_path):
+    """A worker that counts alone allows its part of what a key in the database may use."""
+    url = f"sqlite:///{tmp_path / 'keys.db'}"
+    with closing(Database(url)) as database:
+        KeyStore(database).create("stored", rpm=600)
+    plant = Plant(fleet(store=Store(ledger=url)), {}, 2)
+    await plant.start([])
+    tenant = plant.gateway.tenants.named("stored")
+    await plant.drain(is_succeeded=False)
+
+    assert tenant is not None
+    assert [300] == [scope.limits.rpm for scope in tenant.scopes["m"]]
 
 
 # -- merging ---------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from math import ceil
 from msgspec import structs
 
 from baseload.config.fleet import Fleet
-from baseload.config.tenancy import Limits
+from baseload.config.tenancy import Key, Limits
 from baseload.gateway.preparing import URL_CONCURRENCY
 
 ALONE = "memory:"
@@ -43,17 +43,7 @@ def part_of(fleet: Fleet, workers: int) -> Fleet:
     )
     if not counts_alone(fleet):
         return fleet
-    keys = tuple(
-        structs.replace(
-            key,
-            **_parts(key, workers),
-            per_model={
-                name: structs.replace(limits, **_parts(limits, workers))
-                for name, limits in key.per_model.items()
-            },
-        )
-        for key in fleet.keys
-    )
+    keys = tuple(part_of_key(key, workers) for key in fleet.keys)
     models = {
         name: structs.replace(
             model, limits=structs.replace(model.limits, **_parts(model.limits, workers))
@@ -61,6 +51,15 @@ def part_of(fleet: Fleet, workers: int) -> Fleet:
         for name, model in fleet.models.items()
     }
     return structs.replace(fleet, keys=keys, models=models)
+
+
+def part_of_key(key: Key, workers: int) -> Key:
+    """Give a key as one of so many workers counts it."""
+    per_model = {
+        name: structs.replace(limits, **_parts(limits, workers))
+        for name, limits in key.per_model.items()
+    }
+    return structs.replace(key, **_parts(key, workers), per_model=per_model)
 
 
 def _parts(limits: Limits, workers: int) -> dict[str, float | int]:

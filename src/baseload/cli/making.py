@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from msgspec import structs
 from prometheus_client import CollectorRegistry
 
+from baseload.cli.dividing import part_of_key
 from baseload.config.addresses import is_loopback, parse_address
 from baseload.config.fleet import Fleet
 from baseload.errors import BaseloadError
@@ -35,7 +36,8 @@ def make_gateway(
 ) -> Gateway:
     """Make a gateway inside the running loop; `concurrency` is what is known better than the file.
 
-    `sharers` is how many processes count the same limits, where these are not counted together.
+    `sharers` is how many processes count the same limits, where these are not counted together:
+    each is given its part of them already, in the fleet and in the keys.
     """
     assert sharers >= 1
     return Gateway(fleet, concurrency, ledger=ledger)
@@ -46,6 +48,7 @@ class Plant:
 
     def __init__(self, fleet: Fleet, concurrency: dict[str, int], sharers: int = 1) -> None:
         self.keys = KeyWatch(fleet.store.ledger)
+        self._sharers = sharers
         stored = self._stored_keys(fleet)
         self.ledger = _open_ledger(fleet)
         self.gateway = gateway = make_gateway(fleet, concurrency, sharers, self.ledger)
@@ -84,7 +87,7 @@ class Plant:
     def _stored_keys(self, fleet: Fleet) -> tuple[Pass, ...]:
         """Give the store's keys; without them, those of the file are still something to go by."""
         try:
-            return self.keys.look() or ()
+            return self._parts(self.keys.look() or ())
         except DatabaseError as error:
             if not fleet.keys:
                 what = "whether there are keys cannot be looked up"
@@ -96,7 +99,15 @@ class Plant:
         """Hand the store's keys over to the loop; it may have ended just now."""
         gateway = self.gateway
         with contextlib.suppress(RuntimeError):
-            gateway.loop.call_soon_threadsafe(gateway.tenants.replace, passes)
+            gateway.loop.call_soon_threadsafe(gateway.tenants.replace, self._parts(passes))
+
+    def _parts(self, passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
+        """Give the store's keys with our part of their limits, as the file's come already."""
+        if self._sharers == 1:
+            return passes
+        return tuple(
+            structs.replace(one, key=part_of_key(one.key, self._sharers)) for one in passes
+        )
 
 
 def _open_ledger(fleet: Fleet) -> Ledger:
