@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from baseload.cli.up import _must_not_be_open
+from baseload.cli.making import _must_not_be_open
 from baseload.config.fleet import Fleet
 from baseload.config.reading import parse_fleet
 from baseload.errors import BaseloadError

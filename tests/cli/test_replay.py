@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from baseload import __version__
 from baseload.cli.replay import replay
-from baseload.core.tape import Ended, Heard, Sent, Ticked
+from baseload.core.records import Ended, Heard, Sent, Ticked
 from tests.sim.tapes import END, HEAD, change, put_together, record, taken_apart, write
 
 FLUSHED_S_MAX = 20.0

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baseload.config.fleet import Queue
-from baseload.core import tape
+from baseload.core import records
 from baseload.core.facts import (
     Call,
     Fact,
@@ -22,20 +22,14 @@ from baseload.core.facts import (
     Wait,
     Watch,
 )
-from baseload.core.setup import Setup
-from baseload.core.tape import (
-    BLOCK_BYTES,
-    BLOCK_HEAD_BYTES,
-    TITLE,
+from baseload.core.records import (
     Announced,
     Began,
     Decision,
     Ended,
     Event,
-    Head,
     Heard,
     Hedged,
-    Packer,
     Relayed,
     Replied,
     Saw,
@@ -44,6 +38,14 @@ from baseload.core.tape import (
     Ticked,
     Waited,
     Watched,
+)
+from baseload.core.setup import Setup
+from baseload.core.tape import (
+    BLOCK_BYTES,
+    BLOCK_HEAD_BYTES,
+    TITLE,
+    Head,
+    Packer,
     block,
     block_length,
     read_block,
@@ -221,10 +223,11 @@ def test_the_head_of_another_version_is_named():
 
 def test_the_kinds_keep_their_numbers():
     """Tags and the order of fields are the tape's form: changing one needs a new `FORM`."""
-    kinds = {kind.__struct_config__.tag: kind.__name__ for kind in tape.Line.__args__}
+    kinds = {kind.__struct_config__.tag: kind.__name__ for kind in records.Line.__args__}
 
     expected = {
         1: "Began", 2: "Heard", 3: "Announced", 4: "Saw", 5: "Ticked",
+        6: "Ordered", 7: "Reconfigured",
         10: "Reserved", 11: "Waited", 12: "Sent", 13: "Hedged", 14: "Watched", 15: "Relayed", 16: "Replied",
         20: "Ended",
     }  # fmt: skip

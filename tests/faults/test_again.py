@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from baseload.core.gate import ATTEMPTS_MAX, RETRY_SHARE
+from baseload.core.desk import RETRY_SHARE
+from baseload.core.gate import ATTEMPTS_MAX
 from baseload.core.patience import LAST_PATIENCE
 from baseload.core.resting import PAUSE_S_MIN
 from tests.faults.double import (

@@ -28,14 +28,14 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 }
 
 
-def run(main: Coroutine[Any, Any, Any], loop: str = "uvloop") -> Any:
+def run(main: Coroutine[Any, Any, Any], loop: str = "uvloop", s_max: float = TEST_S_MAX) -> Any:
     """Run to the end on one of `LOOPS`; an exception in any callback fails it too."""
     unhandled: list[dict[str, Any]] = []
 
     async def bounded() -> Any:
         here = asyncio.get_running_loop()
         here.set_exception_handler(lambda _loop, context: unhandled.append(context))
-        async with asyncio.timeout(TEST_S_MAX):
+        async with asyncio.timeout(s_max):
             return await main
 
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:

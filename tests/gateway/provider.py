@@ -29,7 +29,7 @@ from typing import Any, Self, cast
 import pytest
 
 from baseload.config import fleet
-from baseload.core import gate
+from baseload.core import desk
 from baseload.gateway.gateway import Gateway
 from tests.gateway.harness import COMPLETION, DONE, Answer, chat, raw, token, until
 
@@ -334,8 +334,8 @@ async def black_hole() -> AsyncIterator[Any]:
 
 def ask_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let gates that are made from now on try no backend twice for one call."""
-    monkeypatch.setattr(gate, "RETRY_SHARE", 0.0)
-    monkeypatch.setattr(gate, "RETRIES_MIN", 0)
+    monkeypatch.setattr(desk, "RETRY_SHARE", 0.0)
+    monkeypatch.setattr(desk, "RETRIES_MIN", 0)
 
 
 async def ask(gateway: Gateway, data: bytes | None = None) -> Answer:

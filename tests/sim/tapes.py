@@ -6,6 +6,7 @@ from random import Random
 
 from baseload.config.fleet import Model, Queue, Target
 from baseload.core.gate import Gate
+from baseload.core.records import Ended, Line
 from baseload.core.setup import Setup
 from baseload.core.tape import (
     BLOCK_BYTES_MAX,
@@ -13,9 +14,7 @@ from baseload.core.tape import (
     CLOSED,
     HEAD_BYTES_MAX,
     TITLE,
-    Ended,
     Head,
-    Line,
     Packer,
     block,
     block_length,

@@ -11,9 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from baseload.core.facts import Hedge, Relay, Reply, Send
-from baseload.core.tape import (
-    CLOSED,
-    TITLE,
+from baseload.core.records import (
     Announced,
     Began,
     Ended,
@@ -25,8 +23,8 @@ from baseload.core.tape import (
     TapeError,
     Ticked,
     Waited,
-    block,
 )
+from baseload.core.tape import CLOSED, TITLE, TITLES, block
 from baseload.sim import replay as replaying
 from baseload.sim.replay import CUT, Verdict, replay
 from tests.core.records import RECORDS
@@ -125,6 +123,14 @@ def test_a_long_story_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 # -- differences ---------------------------------------------------------------------------------
+
+
+def test_tapes_of_the_form_before_are_read(tmp_path: Path):
+    """They had neither orders nor reloads, and are decided as they were."""
+    data, _ = record(5, 5.0, 200)
+    verdict = replay(write(tmp_path / "old", TITLES[0] + data.removeprefix(TITLE)))
+
+    assert (CLOSED, None) == (verdict.end, verdict.difference)
 
 
 def test_a_changed_decision_is_found(tmp_path: Path):
@@ -260,7 +266,7 @@ def test_a_recording_that_gave_up_says_why(tmp_path: Path):
     [
         (b"listen: 127.0.0.1:8080\n", "it is no tape"),
         (b"baseload tapf 1\n", "it is no tape"),
-        (b"baseload tape 2\nxyz", "a tape of form 2"),
+        (b"baseload tape 3\nxyz", "a tape of form 3"),
         (TITLE + bytes(40), "not the beginning of a block"),
         (TITLE + block([["0.1.0", 0.0, 0.0, {}]]), r"written by baseload 0\.1\.0"),
         (TITLE + block([Ticked(1.0)]), "its head cannot be read"),

@@ -10,6 +10,7 @@ from baseload.core.facts import Call, Fact, Hedge, Relay, Reply, Send, Told
 from baseload.gateway import driver as live
 from baseload.sim import driver as simulated
 from baseload.sim.kernel import Kernel
+from tests.sim.changes import changes
 from tests.sim.worlds import World, announcements, arrivals, make_gate, script, sights
 
 NUMBER = 3000
@@ -92,8 +93,12 @@ class ScriptedHands:
             for after_s, fact, wish_s in script(self._seed, ask)
         ]
 
+    def withdraw(self, backend: str) -> None:
+        if backend in self._timers and self._driver.gate.can_move(self.call, backend):
+            self._tell(Told(Fact.WITHDRAWN, self._loop.time(), 0.0, backend))
 
-def _simulated(seed: int, per_s: float):
+
+def _simulated(seed: int, per_s: float, *, is_changed: bool = False):
     kernel = Kernel()
     driver = simulated.Driver(kernel, make_gate(), World(seed, kernel))
     plan = arrivals(seed, NUMBER, per_s)
@@ -102,14 +107,36 @@ def _simulated(seed: int, per_s: float):
         if leaves is not None:
             kernel.at(leaves, lambda call=call: driver.cancel(call))
     for when, backend, is_up in announcements(seed, plan[-1][0]):
-        kernel.at(when, lambda b=backend, u=is_up: driver.announce(b, is_up=u))
+        kernel.at(when, lambda b=backend, u=is_up: _announce(driver, b, u))
     for backend, sight in sights(seed, plan[-1][0]):
-        kernel.at(sight.at, lambda b=backend, s=sight: driver.observe(b, s))
+        kernel.at(sight.at, lambda b=backend, s=sight: _observe(driver, b, s))
+    for when, what, about in changes(seed, plan[-1][0]) if is_changed else ():
+        kernel.at(when, lambda w=what, a=about: _change(driver, w, a))
     kernel.run(NUMBER * 100)
     return driver.journal
 
 
-def _live(seed: int, per_s: float):
+def _announce(driver: live.Driver | simulated.Driver, backend: str, is_up: bool) -> None:
+    if backend in driver.gate.seats:
+        driver.announce(backend, is_up=is_up)
+
+
+def _observe(driver: live.Driver | simulated.Driver, backend: str, sight) -> None:
+    if backend in driver.gate.seats:
+        driver.observe(backend, sight)
+
+
+def _change(driver: live.Driver | simulated.Driver, what: str, about) -> None:
+    """Do what an operator does; both drivers are told in the same words."""
+    if what == "reload":
+        driver.reconfigure(about)
+    elif about in driver.gate.seats:
+        driver.order(about, is_open=what == "open")
+        if what == "disable":
+            driver.withdraw(about)
+
+
+def _live(seed: int, per_s: float, *, is_changed: bool = False):
     loop = JumpingLoop()
     driver = live.Driver(make_gate(), loop, clock=loop.time)
     driver.journal = []
@@ -124,9 +151,11 @@ def _live(seed: int, per_s: float):
         if leaves is not None:
             loop.call_at(leaves, lambda call=call: hands[call.id].gone())
     for when, backend, is_up in announcements(seed, plan[-1][0]):
-        loop.call_at(when, lambda b=backend, u=is_up: driver.announce(b, is_up=u))
+        loop.call_at(when, lambda b=backend, u=is_up: _announce(driver, b, u))
     for backend, sight in sights(seed, plan[-1][0]):
-        loop.call_at(sight.at, lambda b=backend, s=sight: driver.observe(b, s))
+        loop.call_at(sight.at, lambda b=backend, s=sight: _observe(driver, b, s))
+    for when, what, about in changes(seed, plan[-1][0]) if is_changed else ():
+        loop.call_at(when, _change, driver, what, about)
     loop.call_at(plan[-1][0] + 200, loop.stop)
     loop.run_forever()
     loop.close()
@@ -140,4 +169,15 @@ def test_both_worlds_decide_alike(seed: int, per_s: float):
     expected, actual = _simulated(seed, per_s), _live(seed, per_s)
 
     assert len(expected) > NUMBER * 1.2
+    assert expected == actual
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("per_s", [2.0, 40.0])
+def test_both_worlds_take_orders_and_reloads_alike(seed: int, per_s: float):
+    """With operators in it, who close backends and change the fleet, they still decide alike."""
+    expected = _simulated(seed, per_s, is_changed=True)
+    actual = _live(seed, per_s, is_changed=True)
+
+    assert len(expected) > NUMBER
     assert expected == actual

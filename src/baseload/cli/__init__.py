@@ -10,6 +10,7 @@ from baseload.cli.check import check
 from baseload.cli.init import init
 from baseload.cli.keys import keys
 from baseload.cli.replay import replay
+from baseload.cli.restart import restart
 from baseload.cli.schema import schema
 from baseload.cli.status import status
 from baseload.cli.up import up
@@ -40,7 +41,7 @@ def baseload(
     """Keep DeepSeek-class models answering when the provider's servers are busy."""
 
 
-for verb in (up, check, init, schema, status, usage, ask, replay):
+for verb in (up, restart, check, init, schema, status, usage, ask, replay):
     app.command()(verb)
 app.add_typer(keys, name="keys")
 

@@ -51,9 +51,14 @@ def load_fleet_to_ask(config: Path | None) -> Fleet:
     return load_fleet(config, _AnyVariable())[0]
 
 
+def path_of(config: Path | None) -> Path | None:
+    """Give the fleet file that is meant; None for the built-in fleet."""
+    return config or (USUAL if USUAL.exists() else None)
+
+
 def load_fleet(config: Path | None, env: Mapping[str, str] = os.environ) -> tuple[Fleet, str]:
     """Give the fleet that is meant and where it came from; exits with its mistakes."""
-    path = config or (USUAL if USUAL.exists() else None)
+    path = path_of(config)
     try:
         if path is None:
             return default_fleet(env), "the built-in fleet"

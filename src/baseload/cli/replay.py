@@ -16,7 +16,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from baseload import __version__
-from baseload.core.tape import CLOSED, Line, TapeError
+from baseload.core.records import Line, TapeError
+from baseload.core.tape import CLOSED
 from baseload.sim import replay as tapes
 from baseload.sim.replay import CUT, STORY_LINES_MAX, Difference, Verdict
 from baseload.sim.story import sentence

@@ -15,6 +15,7 @@ from baseload.cli.common import Config, base_url, fail, load_fleet_to_ask
 WAIT_S_MAX = 10.0
 _COLOURS = {
     "up": "green", "probing": "yellow", "open": "red", "down": "red",
+    "draining": "yellow", "drained": "yellow", "disabled": "yellow",
     "green": "green", "yellow": "yellow", "red": "red",
 }  # fmt: skip
 
@@ -74,9 +75,14 @@ def _draw(now: dict[str, Any]) -> None:
             + (f", {item['parked']} queued there" if item["parked"] else ""),
             f"{item['portion']:.0%}",
             escape(item["where"]),
-            escape(item["engine"] or "" if item["state"] == "down" else failure.get("reason", "")),
+            escape(
+                item["order"]
+                or (item["engine"] or "" if item["state"] == "down" else failure.get("reason", ""))
+            ),
         )
     console.print(backends)
+    for line in now["workers"]:
+        console.print(line, highlight=False)
     models = Table("model", "served", "tiers", box=None, pad_edge=False)
     for item in now["models"]:
         served = "[green]yes[/]" if item["is_served"] else "[red]no[/]"

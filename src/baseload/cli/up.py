@@ -1,48 +1,24 @@
-"""`baseload up`: run the gateway, its engines and the operator's port until told to stop.
+"""`baseload up`: run the gateway, its engines and the operator's port until told to stop."""
 
-The rooms do not know each other; here they are joined. Engines tell when they are ready, the
-gateway is told where; the operator's port asks for snapshots. The order matters at both ends: first
-listen, so that callers get an honest 503 while engines load; at the end first drain, and only then
-stop the engines that the open answers come from.
-"""
-
-import asyncio
 import contextlib
-import gc
 import logging
+import os
 import resource
-import signal
-import sys
-from asyncio import Future
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from prometheus_client import CollectorRegistry
-from rich.console import Console
-from rich.markup import escape
 
-from baseload import __version__
-from baseload.cli.ask import KEY_VARIABLE
-from baseload.cli.common import Config, base_url, fail, load_fleet
+from baseload.cli.common import Config, fail, load_fleet, path_of
+from baseload.cli.foreman import Foreman
 from baseload.cli.logs import logs
-from baseload.config.addresses import is_loopback, parse_address, show_address
+from baseload.cli.service import Options
+from baseload.cli.sockets import left_to_us
+from baseload.cli.station import Station
+from baseload.cli.watch import Watch
+from baseload.cli.worker import Work, Worker, work_for_us
 from baseload.config.fleet import Fleet
-from baseload.config.notes import notes
-from baseload.engines.supervisor import Engine, EngineState
 from baseload.errors import BaseloadError
-from baseload.gateway import status
-from baseload.gateway.backoffice import BackOffice
-from baseload.gateway.gateway import Gateway
-from baseload.gateway.keywatch import KeyWatch
-from baseload.gateway.ledgermetrics import LedgerMetrics
-from baseload.gateway.tape import Recorder
-from baseload.gateway.watching import Watching
-from baseload.store.keys import Pass
-from baseload.store.ledger import Ledger
-from baseload.store.urls import DatabaseError, shown
-from baseload.web.operator import Operator, make_app
 
 try:
     from uvloop import run as run_loop
@@ -51,11 +27,6 @@ except ImportError:  # A platform without uvloop: asyncio's own loop does the sa
 
 logger = logging.getLogger("baseload.cli")
 
-GARBAGE_THRESHOLD = 20_000
-"""Objects between two looks for cycles: calls leave none behind, so looking often is waste."""
-SWITCH_S = 0.001
-"""How long the event loop may keep the interpreter's lock from a thread that waits for it: the one
-that writes the ledger must get it some ten times within its tenth of a second."""
 MB = 1024 * 1024
 FILES_SPARE = 256
 """Open files beyond two for each connection: logs, listening sockets, engines."""
@@ -72,218 +43,56 @@ def up(
     tape_mb: Annotated[
         int, typer.Option("--tape-mb", metavar="MB", min=1, help="What the tape may grow to.")
     ] = 64,
+    is_watching: Annotated[
+        bool, typer.Option("--watch", help="Read the fleet file again whenever it changes.")
+    ] = False,
+    workers: Annotated[
+        int,
+        typer.Option("--workers", metavar="N", min=1, max=64, help="Processes that serve callers."),
+    ] = 1,
 ) -> None:
     """Serve the fleet until Ctrl-C or SIGTERM, then drain.
 
     Open answers are waited for, as long as drain_s in the fleet file says; a second Ctrl-C waits
-    no longer. Exits with 0 after a drain.
+    no longer. SIGHUP reads the fleet file again, SIGUSR2 (`baseload restart`) replaces the process
+    without refusing anybody. Exits with 0 after a drain.
 
     Example: baseload up -c fleet.yaml
     """
+    if (work := work_for_us(os.environ)) is not None:
+        _work(work)
+        return
+    path = path_of(config)
+    watch = Watch(path) if is_watching and path is not None else None
     fleet, source = load_fleet(config)
+    options = Options(path, source, tape, tape_mb * MB, watch, workers)
     with logs(fleet):
         _raise_open_files(2 * fleet.inbound.connections + FILES_SPARE)
         try:
-            run_loop(_Station(fleet, source, tape, tape_mb * MB).run())
+            run_loop(_run(fleet, options))
         except (BaseloadError, OSError) as error:
             fail(f"baseload cannot start: {error}")
 
 
-class _Station:
-    """One running baseload: a gateway, its engines, the operator's port."""
+async def _run(fleet: Fleet, options: Options) -> None:
+    left = left_to_us(os.environ)
+    if options.workers == 1:
+        await Station(fleet, options, left).run()
+    else:
+        await Foreman(fleet, options, left).run()
 
-    def __init__(self, fleet: Fleet, source: str, tape: Path | None, tape_bytes: int) -> None:
-        self._fleet = fleet
-        self._source = source
-        self._tape = tape
-        self._tape_bytes = tape_bytes
-        self._console = Console()
-        self._engines: dict[str, Engine] = {}
-        self._keys = KeyWatch(fleet.store.ledger)
-        self._gateway: Gateway
-        self._watching: Watching
-        self._office: BackOffice
-        self._ledger: Ledger
-        self._operator: Operator
 
-    async def run(self) -> None:
-        fleet = self._fleet
-        stored = self._stored_keys()
-        self._engines = {
-            name: Engine(backend, Path(fleet.state_dir), self._engine_changed)
-            for name, backend in fleet.backends.items()
-            if backend.engine is not None
-        }
-        slots = {name: engine.slots for name, engine in self._engines.items()}
-        self._ledger = _open_ledger(fleet)
-        self._gateway = gateway = Gateway(fleet, slots, ledger=self._ledger)
-        gateway.tenants.replace(stored)
-        if gateway.tenants.is_open:
-            _must_not_be_open(fleet)
-        self._watching = Watching(gateway)
-        self._office = BackOffice(fleet.jobs, fleet.store.ledger, gateway.reception)
+def _work(work: Work) -> None:
+    """Be a worker, which the foreman has started with its own command."""
+
+    async def run() -> None:
+        await Worker(work).run()
+
+    with logs(work.fleet):
         try:
-            with self._taping():
-                await self._serve()
-        finally:
-            await asyncio.to_thread(self._ledger.close)
-
-    def _stored_keys(self) -> tuple[Pass, ...]:
-        """Give the store's keys; without them, those of the file are still something to go by."""
-        try:
-            return self._keys.look() or ()
-        except DatabaseError as error:
-            if not self._fleet.keys:
-                what = "whether there are keys cannot be looked up"
-                raise BaseloadError(f"{what}, and the fleet file has none: {error}") from error
-            logger.warning("only the fleet file's keys are known for now: %s", error)
-            return ()
-
-    def _hear_of_keys(self, passes: tuple[Pass, ...]) -> None:
-        """Hand the store's keys over to the loop; it may have ended just now."""
-        gateway = self._gateway
-        with contextlib.suppress(RuntimeError):
-            gateway.loop.call_soon_threadsafe(gateway.tenants.replace, passes)
-
-    async def _serve(self) -> None:
-        stop, hurry = self._listen_to_signals()
-        await self._start()
-        self._keys.start(self._hear_of_keys)
-        tasks = [asyncio.create_task(engine.run()) for engine in self._engines.values()]
-        try:
-            self._office.start()
-            self._show()
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(GARBAGE_THRESHOLD)
-            sys.setswitchinterval(SWITCH_S)
-            await stop.wait()
-            await self._drain(hurry)
-        finally:
-            await asyncio.gather(*(engine.stop() for engine in self._engines.values()))
-            await asyncio.gather(*tasks)
-            self._operator.stop()
-            self._keys.stop()
-
-    def _taping(self) -> contextlib.AbstractContextManager[object]:
-        if self._tape is None:
-            return contextlib.nullcontext()
-        gateway = self._gateway
-        return Recorder(gateway.driver, gateway.setup, self._tape, self._tape_bytes)
-
-    async def _start(self) -> None:
-        try:
-            await self._gateway.start()
-        except OSError as error:
-            raise BaseloadError(_cannot_listen("listen", self._fleet.listen, error)) from error
-        registry = CollectorRegistry()
-        registry.register(self._gateway.telemetry)
-        registry.register(LedgerMetrics(self._ledger))
-        self._operator = Operator(
-            parse_address(self._fleet.admin), make_app(self._ask_status, registry)
-        )
-        try:
-            self._operator.start()
-        except OSError as error:
-            await self._gateway.drain()
-            raise BaseloadError(_cannot_listen("admin", self._fleet.admin, error)) from error
-
-    async def _drain(self, hurry: asyncio.Event) -> None:
-        open_ = len(self._gateway.driver)
-        self._console.print(f"\nDraining: {open_} open answers. Ctrl-C again does not wait.")
-        self._office.pause()
-        drain = asyncio.create_task(self._gateway.drain())
-        rush = asyncio.create_task(hurry.wait())
-        await asyncio.wait({drain, rush}, return_when=asyncio.FIRST_COMPLETED)
-        if not drain.done():
-            self._gateway.hurry()
-        left = await drain
-        await self._office.stop()
-        await self._watching.stop()
-        rush.cancel()
-        self._console.print(f"Drained; {left} answers were told to stop." if left else "Drained.")
-
-    def _engine_changed(self, state: EngineState) -> None:
-        if state.phase == "ready" and state.address is not None:
-            self._gateway.announce(state.name, f"http://{show_address(*state.address)}/v1")
-            self._console.print(f"[green]●[/] engine {escape(state.name)} is ready")
-        else:
-            self._gateway.announce(state.name, None)
-
-    def _ask_status(self) -> "Future[status.Status]":
-        async def take() -> status.Status:
-            engines = {
-                name: f"{engine.state.phase}, {engine.state.restarts} restarts"
-                + f": {engine.state.reason}" * bool(engine.state.reason)
-                for name, engine in self._engines.items()
-            }
-            return status.take(self._gateway, engines)
-
-        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(take(), self._gateway.loop))
-
-    def _listen_to_signals(self) -> tuple[asyncio.Event, asyncio.Event]:
-        stop, hurry = asyncio.Event(), asyncio.Event()
-
-        def told() -> None:
-            (hurry if stop.is_set() else stop).set()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._gateway.loop.add_signal_handler(number, told)
-        return stop, hurry
-
-    def _show(self) -> None:
-        """Say what is served, from where, how to try it, and where operators look."""
-        fleet, say = self._fleet, partial(self._console.print, soft_wrap=True)
-        is_tls = fleet.tls is not None
-        url = base_url(show_address(*self._gateway.address), is_tls=is_tls)
-        admin = base_url(show_address(*self._operator.address))
-        where = f"[bold]{escape(url)}/v1[/]"
-        say(f"[bold]baseload {__version__}[/] serves {escape(self._source)} at {where}")
-        for name, model in fleet.models.items():
-            tiers = " → ".join(
-                " | ".join(f"{target.model} at {place}" for place, target in tier.items())
-                for tier in model.tiers
-            )
-            say(f"  {escape(name)}: {escape(tiers)}", highlight=False)
-        for note in notes(fleet):
-            say(f"[yellow]note:[/] {escape(note)}", highlight=False)
-        for name in self._engines:
-            say(f"[yellow]○[/] engine {escape(name)} is starting; until then it answers 503")
-        if self._tape is not None:
-            say(f"Tape: {escape(str(self._tape))}, for `baseload replay`", highlight=False)
-        model_name = next(iter(fleet.models))
-        question = '"messages":[{"role":"user","content":"Say hello."}]'
-        body = f'{{"model":"{model_name}","max_tokens":64,{question}}}'
-        key = ""
-        if not self._gateway.tenants.is_open:
-            key = f' -H "authorization: Bearer ${KEY_VARIABLE}"'
-        say(f"Try it{', with a key' if key else ''}:")
-        curl = f"curl {url}/v1/chat/completions -H 'content-type: application/json'{key}"
-        self._console.out(f"  {curl} -d '{body}'", highlight=False)
-        say(f"Operators: {escape(admin)} (/healthz /readyz /metrics /status), or `baseload status`")
-
-
-def _must_not_be_open(fleet: Fleet) -> None:
-    """Refuse to serve whoever comes along, unless that was asked for."""
-    if fleet.open_to_all or is_loopback(parse_address(fleet.listen)[0]):
-        return
-    raise BaseloadError(
-        f"`listen: {fleet.listen}` can be reached from other machines, and there are no keys: "
-        "make one with `baseload keys create NAME`, listen on 127.0.0.1, or set `open_to_all: "
-        f"true`; looked for keys in the fleet file and in {shown(fleet.store.ledger)}"
-    )
-
-
-def _open_ledger(fleet: Fleet) -> Ledger:
-    try:
-        return Ledger(fleet.store.ledger, fleet.store.keep_days)
-    except DatabaseError as error:
-        raise BaseloadError(f"`store.ledger` cannot be used: {error}") from error
-
-
-def _cannot_listen(field: str, address: str, error: OSError) -> str:
-    reason = error.strerror or str(error)
-    return f"`{field}: {address}` cannot be listened on: {reason}; is another one running there?"
+            run_loop(run())
+        except (BaseloadError, OSError) as error:
+            fail(f"worker {work.index} cannot start: {error}")
 
 
 def _raise_open_files(wanted: int) -> None:

@@ -112,6 +112,7 @@ class Fact(Enum):
     UNJOINED = "unjoined", NOBODY, IGNORE, IGNORE, ELSEWHERE  # it said something else before
     CUT = "cut", BACKEND, DROPPED, IGNORE, ANYWHERE  # ended or fell silent; can be continued
     BROKEN = "broken", BACKEND, DROPPED, IGNORE, NO  # ended or fell silent; cannot be
+    WITHDRAWN = "withdrawn", NOBODY, IGNORE, IGNORE, ELSEWHERE  # an operator closed the backend
     OVERDUE = "overdue", NOBODY, IGNORE, IGNORE, NO  # the call's own deadline
     GONE = "gone", CALLER, IGNORE, IGNORE, NO  # the caller left
 
@@ -119,7 +120,7 @@ class Fact(Enum):
 (
     GRANTED, LIMITED, ADMITTED, QUEUED, SHED, EXPIRED, UNAVAILABLE, PREEMPTED, PARKED, LATE,
     FIRST_TOKEN, DONE, REJECTED, UNREACHABLE, BUSY, OVERLOADED, DENIED, FORBIDDEN, ABSENT, FAILED,
-    EMPTY, STARVED, LOST, SLOW, UNPREFILLED, UNJOINED, CUT, BROKEN, OVERDUE, GONE,
+    EMPTY, STARVED, LOST, SLOW, UNPREFILLED, UNJOINED, CUT, BROKEN, WITHDRAWN, OVERDUE, GONE,
 ) = Fact  # fmt: skip
 
 

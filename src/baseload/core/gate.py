@@ -10,16 +10,16 @@ What the desk tells by itself (a waiting call was admitted, expired or pushed ou
 taken away) is left in `notices` for the driver to fetch; when it will next have something to tell
 is `deadline()`.
 
-Not here: what is known of one backend (`seat`) and of one call (`stay`), which backend (`permits`,
-`routing`), who is next (`queueing`), and how long things may take (`patience`).
+Not here: how the desk gives out, keeps waiting and sends away (`desk`), what is known of one
+backend (`seat`) and of one call (`stay`), which backend (`permits`, `routing`), who is next
+(`queueing`), and how long things may take (`patience`).
 """
 
-from collections import deque
 from math import inf
 
+from baseload.config.fleet import Model
 from baseload.core import patience
-from baseload.core.budget import Budget
-from baseload.core.dice import Dice
+from baseload.core.desk import Desk
 from baseload.core.facts import (
     ABSENT,
     ADMITTED,
@@ -34,22 +34,18 @@ from baseload.core.facts import (
     OVERDUE,
     PARKED,
     PREEMPTED,
-    QUEUED,
     SHED,
     UNAVAILABLE,
+    WITHDRAWN,
     Ask,
     Call,
     Fact,
-    Hedge,
     Relay,
     Send,
     Sight,
     Told,
     Watch,
 )
-from baseload.core.permits import Permits
-from baseload.core.queueing import Line
-from baseload.core.resting import Rest, pause_s
 from baseload.core.seat import Seat
 from baseload.core.setup import Setup
 from baseload.core.stay import Stay
@@ -58,32 +54,12 @@ ATTEMPTS_MAX = 4
 """Attempts that one call may make for a first token: more only adds load where all is failing."""
 RESUMES_MAX = 8
 """Times that one answer may be continued."""
-RETRY_SHARE = 0.2
-RETRIES_MIN = 3
-"""Calls that may retry the backend they came from, at once: a share of all live calls, or a few.
-Going to another backend is not counted: it adds no load to the one that fails."""
 DOWN_RETRY_S = 2.0
 """What to tell callers while a backend is down: about how long an engine takes to start."""
 
 
-class Gate:
+class Gate(Desk):
     """The porter's desk of the whole fleet. Every method that takes `now` is an event."""
-
-    def __init__(self, setup: Setup, rng: Dice) -> None:
-        self._rng = rng
-        self.permits = Permits(setup, rng)
-        self.seats = self.permits.seats
-        self.line = Line(setup.queue.size)
-        self.rest = Rest()
-        self.drain = patience.Drain()
-        self.retries = Budget(RETRY_SHARE, RETRIES_MIN)
-        self.notices: deque[tuple[Call, Fact]] = deque()
-        self.now = -inf
-        self._wait_s = setup.queue.wait_s
-        self._plans = self.permits.plans
-        self._stays: dict[int, Stay] = {}
-        self.due = inf
-        """When the gate changes by itself, or infinity; `deadline()` in the form of the law."""
 
     # -- events of calls ---------------------------------------------------------------------
 
@@ -93,7 +69,10 @@ class Gate:
             self._settle(now)
         self.now = now
         assert call.id not in self._stays
-        stay = self._stays[call.id] = Stay(call, self._plans[call.model])
+        plan = self._plans.get(call.model)  # It may have gone while limits were asked.
+        if plan is None:
+            plan = self.permits.plan_of(Model(name=call.model, tiers=()))
+        stay = self._stays[call.id] = Stay(call, plan)
         if call.priority == INTERACTIVE:
             self.due = min(self.due, self.permits.reserve(stay, now))
         return ADMITTED if self._take(stay) else self._wait(stay, UNAVAILABLE)
@@ -134,6 +113,8 @@ class Gate:
         stay, fact = self._stays[call.id], told.fact
         if told.now >= call.deadline:
             return OVERDUE
+        if fact is WITHDRAWN:
+            stay.attempts -= 1  # Nothing has failed.
         if fact is PREEMPTED:
             stay.attempts -= 1
             return ADMITTED if self._take(stay) else self._wait(stay, UNAVAILABLE)
@@ -188,6 +169,36 @@ class Gate:
         self.due = min(self.due, seat.due)
         self._grant()
 
+    def order(self, backend: str, is_open: bool, now: float) -> None:
+        """Hear that an operator closed a backend to new calls, or opened it again.
+
+        Calls that are there stay. Those that wait for nobody else now hear so at once.
+        """
+        self._settle(now)
+        self.seats[backend].is_open = is_open
+        self._grant()
+        if not is_open:
+            self._dismiss(backend)
+
+    def reconfigure(self, setup: Setup, now: float) -> None:
+        """Go on with another fleet; whoever is the same in it keeps all that was learnt.
+
+        No permit is taken away. Every call goes by the new plan of its model from now on, and one
+        that waits for what is no longer there hears so at once.
+        """
+        self._settle(now)
+        left = self.permits.reconfigure(setup)
+        self.seats, self._plans = self.permits.seats, self.permits.plans
+        self._wait_s = setup.queue.wait_s
+        for call_id, stay in self._stays.items():
+            stay.follow(self.permits.plan_of(stay.plan.model), left)
+            if call_id in self.line.waiting:
+                self.line.move(call_id, (stay.call.model, stay.tried))
+        self._dismiss()
+        self.line.resize(setup.queue.size, setup.models)
+        self._grant()
+        self.due = min(self.line.deadline(), self.rest.deadline(), self.permits.deadline())
+
     def tick(self, now: float) -> None:
         """Let time pass; between two deadlines this changes nothing."""
         self._settle(now)
@@ -216,6 +227,8 @@ class Gate:
         if stay.committed is not None:
             stay.resumes += 1
         stay.committed = permit.target
+        if permit.seat.is_gone:  # Who bears its name now, if anybody, is another.
+            stay.follow(stay.plan, frozenset({permit.seat.name}))
         stay.attempts, stay.tried = 0, stay.barred
         if stay.is_budgeted:
             stay.is_budgeted = False
@@ -230,7 +243,12 @@ class Gate:
 
     def may_resume(self, call: Call) -> bool:
         """Say whether an answer to this call may be continued if it breaks."""
-        return self._plans[call.model].model.resume != "off"
+        return self._stays[call.id].plan.model.resume != "off"
+
+    def can_move(self, call: Call, backend: str) -> bool:
+        """Say whether an attempt at a backend could be given up: another would be made at once."""
+        stay = self._stays[call.id]
+        return stay.resumes < RESUMES_MAX and self.permits.can_move(stay, backend)
 
     def wants_prefix(self, model: str) -> bool:
         """Say whether calls for this model are routed by how their prompts begin."""
@@ -246,23 +264,13 @@ class Gate:
             wait_s = self.drain.wait_s(len(self.line))
         elif fact is UNAVAILABLE or (fact.is_retryable and fact is not ABSENT):
             seats = self.permits.candidates(self._stays[call.id], frozenset())
-            wait_s = min(patience.mends_in_s(seat, self.now, DOWN_RETRY_S) for seat in seats)
+            mends_in_s = (patience.mends_in_s(seat, self.now, DOWN_RETRY_S) for seat in seats)
+            wait_s = min(mends_in_s, default=DOWN_RETRY_S)
         else:
             return 0.0
         return patience.advice_s(wait_s, self._rng)
 
     # -- within ------------------------------------------------------------------------------
-
-    def _take(self, stay: Stay) -> bool:
-        if not self.permits.take(stay, self.now):
-            return False
-        assert stay.first is not None
-        self.due = min(self.due, stay.first.seat.due)
-        if self.line.waiting and not stay.is_charged:
-            # While nobody waits there is enough for all, and nobody owes anybody anything.
-            stay.is_charged = True
-            self.line.charge(stay.call)
-        return True
 
     def _take_lesson(self, stay: Stay, seat: Seat, told: Told) -> None:
         """Note what the end of an attempt means for its call and for those who wait."""
@@ -271,105 +279,9 @@ class Gate:
             seat.mends_at = max(seat.mends_at, told.now + told.retry_after_s)
         if told.tokens:
             stay.tokens = told.tokens
-        if fact.is_retryable and fact.retry is not AT_ONCE:
+        if fact.is_retryable and fact.retry is not AT_ONCE and not seat.is_gone:
             stay.tried |= {seat.name}
             if fact.retry is ELSEWHERE:
                 stay.barred |= {seat.name}
         if self.line.waiting:
             self.drain.note(told.now)
-
-    def _hedge(self, stay: Stay) -> Ask:
-        """Add a second attempt beside one that is late, if load allows and another is free."""
-        call, model = stay.call, stay.plan.model
-        has_room = self.permits.hedges < max(1.0, model.hedge * len(self._stays))
-        if stay.second is None and has_room:
-            permit = self.permits.take_second(stay, self.now)
-            if permit is not None:
-                self.due = min(self.due, permit.seat.due)
-                return Hedge(call, patience.send(call, permit, model, self.now, True, False))
-        return Watch(call)
-
-    def _wait(self, stay: Stay, otherwise: Fact) -> Fact:
-        """Find a place in the line; `otherwise` if no backend could be waited for."""
-        call, line = stay.call, self.line
-        if not any(seat.mends_soon() for seat in self.permits.candidates(stay, stay.tried)):
-            return otherwise
-        if call.priority == INTERACTIVE and self._preempt(stay):
-            # By notice, after the victim's own: first one call hangs up, then the other is sent.
-            self.notices.append((call, ADMITTED))
-            return QUEUED
-        expires = min(self.now + self._wait_s, call.deadline)
-        if self.now + self.drain.wait_s(line.ahead(call)) > expires:
-            return EXPIRED  # It could not make it: better to hear that now.
-        if line.is_full():
-            if (victim := line.victim(call)) is None:
-                return SHED
-            line.leave(victim)
-            self.notices.append((self._stays[victim].call, SHED))
-        if not line.waiting:
-            self.drain.begin(self.now)
-        line.join(call, (call.model, stay.tried), self.now, expires)
-        self.due = min(self.due, expires)
-        return QUEUED
-
-    def _preempt(self, stay: Stay) -> bool:
-        """Take the permit of the newest batch call that has no token yet."""
-        for seat in self.permits.candidates(stay, stay.tried):
-            if not seat.preemptible or not seat.would_take_one():
-                continue
-            victim = self._stays[next(reversed(seat.preemptible))]
-            self.permits.release_all(victim, PREEMPTED, self.now)
-            self.notices.append((victim.call, PREEMPTED))
-            return self._take(stay)
-        return False
-
-    def _pause(self, stay: Stay, told: Told) -> Fact:
-        """Rest before asking a backend again that has just failed, if that may help."""
-        call, fact = stay.call, told.fact
-        if not any(seat.mends_soon() for seat in self.permits.candidates(stay, stay.barred)):
-            return fact
-        until = self.now + pause_s(stay.pauses, told.retry_after_s, self._rng)
-        if until > min(self.now + self._wait_s, call.deadline):
-            return fact
-        if not stay.is_budgeted:
-            if not self.retries.can_take(len(self._stays)):
-                return fact
-            self.retries.take()
-            stay.is_budgeted = True
-        stay.pauses += 1
-        stay.tried = stay.barred
-        self.rest.add(call.id, until)
-        self.due = min(self.due, until)
-        return QUEUED
-
-    def _wake(self, stay: Stay) -> None:
-        """End a call's pause: it goes on, or waits, or is told why not."""
-        fact = ADMITTED if self._take(stay) else self._wait(stay, UNAVAILABLE)
-        if fact is not QUEUED:
-            self.notices.append((stay.call, fact))
-
-    def _grant(self) -> None:
-        """Hand permits to waiting calls until none of the lanes' heads can have one."""
-        granted = True
-        while granted and self.line.waiting:
-            granted = False
-            for call_id in self.line.heads(self.now):
-                stay = self._stays[call_id]
-                if self._take(stay):
-                    self.line.leave(call_id)
-                    self.notices.append((stay.call, ADMITTED))
-                    granted = True
-                    break
-
-    def _settle(self, now: float) -> None:
-        """Let time do its work, up to now; afterwards nothing is due."""
-        assert now >= self.now, "time ran backwards"
-        self.now = now
-        while now >= self.due:
-            for call_id in self.line.expire(now):
-                self.notices.append((self._stays[call_id].call, EXPIRED))
-            self.permits.settle(now)
-            self._grant()
-            for call_id in self.rest.wake(now):
-                self._wake(self._stays[call_id])
-            self.due = min(self.line.deadline(), self.rest.deadline(), self.permits.deadline())

@@ -110,17 +110,17 @@ class Detector:
         "_sight",
         "_sight_in_flight",
         "_sight_until",
-        "_thresholds",
         "_window",
         "deadline",
         "level",
         "pace",
         "queued_s",
         "reason",
+        "thresholds",
     )
 
     def __init__(self, thresholds: Overload, pace: Pace) -> None:
-        self._thresholds = thresholds
+        self.thresholds = thresholds
         self.pace = pace
         self.level = GREEN
         self.reason = ""
@@ -147,7 +147,7 @@ class Detector:
         outcomes, errors, _, _ = window.sums
         if outcomes < OUTCOMES_MIN:
             return
-        rate, red_rate = errors / outcomes, self._thresholds.error_rate
+        rate, red_rate = errors / outcomes, self.thresholds.error_rate
         if rate > red_rate and errors >= ERRORS_MIN_RED:
             level = RED
         elif rate > red_rate * YELLOW_SHARE and errors >= ERRORS_MIN_YELLOW:
@@ -169,7 +169,7 @@ class Detector:
         # still speaks of the past when calls have become fast again.
         if pace.newest > STRAIN_YELLOW:
             self._judge_strain(now)
-        if queued_s > self._thresholds.queued_s * YELLOW_SHARE:
+        if queued_s > self.thresholds.queued_s * YELLOW_SHARE:
             self._judge_queue(queued_s, now)
         elif queued_s <= 0.0:
             self._window.count(SWIFT, now)
@@ -257,7 +257,7 @@ class Detector:
             self._turn(level, f"first token {pace.strain():.1f}x as usual", now)
 
     def _judge_queue(self, queued_s: float, now: float) -> None:
-        red_s = self._thresholds.queued_s
+        red_s = self.thresholds.queued_s
         lasting_s = min(self.queued_s, queued_s)
         if lasting_s > red_s * YELLOW_SHARE:
             level = RED if lasting_s > red_s else YELLOW
@@ -274,7 +274,7 @@ class Detector:
                 self._turn(RED, f"{waiting} waiting", now, hold_s)
             elif waiting >= WAITING_MIN_YELLOW and waiting > places * WAITING_YELLOW:
                 self._turn(YELLOW, f"{waiting} waiting", now, hold_s)
-        if sight.ping_s is not None and sight.ping_s > self._thresholds.latency_s:
+        if sight.ping_s is not None and sight.ping_s > self.thresholds.latency_s:
             self._turn(RED, f"ping took {sight.ping_s:.2f} s", now, hold_s)
 
     def _turn(self, level: Level, reason: str, now: float, hold_s: float = HOLD_S) -> None:

@@ -79,7 +79,7 @@ class Drain:
 
 def mends_in_s(seat: Seat, now: float, down_s: float) -> float:
     """Give after how long a backend is worth asking again."""
-    if not seat.is_up:
+    if not (seat.is_up and seat.is_open):
         return down_s
     breaker = seat.breaker
     probe_s = 0.0 if breaker.can_take or breaker.deadline == inf else breaker.deadline - now

@@ -21,24 +21,73 @@ class Permits:
     """All backends and their accounts, and where each model may be answered."""
 
     def __init__(self, setup: Setup, rng: Dice) -> None:
-        bounds: dict[str, tuple[int, int]] = {}
-        owners = {name: setup.accounts.get(name, f"\0{name}") for name in setup.concurrency}
-        for name, start in setup.concurrency.items():
-            most = max(start, setup.ceilings.get(name, start))
-            known = bounds.get(owners[name], (0, 0))  # Of an account's backends the largest counts.
-            bounds[owners[name]] = (max(known[0], start), max(known[1], most))
-        accounts = {name: Account(AdaptiveLimit(*bound)) for name, bound in bounds.items()}
-        self.seats = {
-            name: Seat(name, accounts[owner], setup.overload) for name, owner in owners.items()
-        }
-        self.accounts = list(accounts.values())
-        self.plans = {name: self._plan(model, rng) for name, model in setup.models.items()}
+        self._rng = rng
+        self._owners: dict[str, str] = {}
+        """Whose permits each backend gives out: those of a named account, or its own."""
+        self._epochs: dict[str, int] = {}
+        self._accounts: dict[str, Account] = {}
+        self._bounds: dict[str, tuple[int, int]] = {}
+        self.seats: dict[str, Seat] = {}
+        self.accounts: list[Account] = []
+        self.plans: dict[str, Plan] = {}
         self.hedges = 0
         """Second attempts that are out."""
+        self.reconfigure(setup)
 
-    def _plan(self, model: Model, rng: Dice) -> Plan:
+    def reconfigure(self, setup: Setup) -> frozenset[str]:
+        """Become what a setup says; give the names of those who are no longer here.
+
+        Whoever is the same as before keeps all that is known of it and all permits that are out. A
+        limit whose bounds were changed is learnt anew. Permits of those who left stay theirs.
+        """
+        owners = {name: setup.accounts.get(name, f"\0{name}") for name in setup.concurrency}
+        seats, epochs = self.seats, setup.epochs
+        kept = {
+            name
+            for name, owner in owners.items()
+            if self._owners.get(name) == owner and self._epochs.get(name, 0) == epochs.get(name, 0)
+        }
+        bounds = _bounds(setup, owners)
+        accounts = {}
+        for owner, bound in bounds.items():
+            account = self._accounts.get(owner)
+            if account is None or (owner.startswith("\0") and owner[1:] not in kept):
+                account = Account(AdaptiveLimit(*bound))
+            elif self._bounds[owner] != bound:
+                account.limit = AdaptiveLimit(*bound)
+            accounts[owner] = account
+        self._owners, self._epochs, self._bounds = owners, epochs, bounds
+        self._accounts, self.accounts = accounts, list(accounts.values())
+        self.seats = {name: self._seat(name, setup, name in kept) for name in owners}
+        left = frozenset(name for name, seat in seats.items() if self.seats.get(name) is not seat)
+        for name in left:
+            seats[name].is_gone = True
+        self.plans = {name: self._plan(model) for name, model in setup.models.items()}
+        return left
+
+    def plan_of(self, model: Model) -> Plan:
+        """Give where a model of this name may be answered now; without it, nowhere."""
+        return self.plans.get(model.name) or Plan(model, (), False, False)
+
+    def _seat(self, name: str, setup: Setup, is_kept: bool) -> Seat:
+        account, known = self._accounts[self._owners[name]], self.seats.get(name)
+        if is_kept and known is not None:
+            known.limit = account.limit
+            known.judge_by(setup.overload)
+            return known
+        seat = Seat(name, account, setup.overload)
+        seat.is_up = name not in setup.down
+        seat.is_open = known is None or known.is_open  # An order is about the name.
+        return seat
+
+    def _plan(self, model: Model) -> Plan:
+        known = self.plans.get(model.name)
+        if known is not None and known.model == model:
+            places = [place for tier in known.tiers for place in tier.places]
+            if all(self.seats.get(seat.name) is seat for _, seat in places):
+                return known  # The split goes on where it was.
         tiers = tuple(
-            Tier(tuple((target, self.seats[target.backend]) for target in tier.values()), rng)
+            Tier(tuple((target, self.seats[target.backend]) for target in tier.values()), self._rng)
             for tier in model.tiers
         )
         wants_prefix = any(
@@ -126,6 +175,18 @@ class Permits:
             if now >= seat.due:
                 seat.settle(now)
 
+    def can_move(self, stay: Stay, backend: str) -> bool:
+        """Say whether somebody else has a permit for the call now, and may go on with its text."""
+        is_begun = stay.committed is not None and stay.call.is_stream
+        return stay.second is not None or any(
+            seat.name != backend
+            and seat.name not in stay.tried
+            and seat.can_take(stay.call.priority)
+            and (not is_begun or stay.continues_at(target))
+            for tier in stay.plan.tiers
+            for target, seat in tier.places
+        )
+
     def deadline(self) -> float:
         """Give when a backend or an account changes by itself, or infinity."""
         due = min((seat.due for seat in self.seats.values()), default=inf)
@@ -133,3 +194,13 @@ class Permits:
             if account.reserved_until > -inf:
                 due = min(due, account.reserved_until)
         return due
+
+
+def _bounds(setup: Setup, owners: dict[str, str]) -> dict[str, tuple[int, int]]:
+    """Give where each account's limit begins, and what it may grow to."""
+    bounds: dict[str, tuple[int, int]] = {}
+    for name, start in setup.concurrency.items():
+        most = max(start, setup.ceilings.get(name, start))
+        known = bounds.get(owners[name], (0, 0))  # Of an account's backends the largest counts.
+        bounds[owners[name]] = (max(known[0], start), max(known[1], most))
+    return bounds

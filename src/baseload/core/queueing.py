@@ -19,7 +19,7 @@ permit (`gate`), and how much each key may use in all.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Container, Hashable, Iterator
 from heapq import heappop, heappush
 from math import inf
 
@@ -151,9 +151,8 @@ class Line:
     # -- coming and going --------------------------------------------------------------------
 
     def join(self, call: Call, lane: Hashable, now: float, expires: float) -> None:
-        """Stand in a lane until `expires`; the caller has seen that there is a place."""
+        """Stand in a lane until `expires`; there is a place, or somebody just gave up theirs."""
         assert call.id not in self.waiting
-        assert not self.is_full()
         meter = self._meter(call)
         if not meter.waiting and meter.tag < meter.clock.now:
             meter.tag = meter.clock.now
@@ -161,8 +160,7 @@ class Line:
         self._orders += 1
         ticket = _Ticket(call, lane, meter, self._orders, now, expires)
         self.waiting[call.id] = ticket
-        meters = self._lanes.setdefault(lane, {}).setdefault(call.priority, {})
-        meters.setdefault(meter, OrderedDict())[call.id] = ticket
+        self._enter_lane(ticket)
         row = self._rows.setdefault(call.priority, _Row())
         row.calls[call.id] = ticket
         holding = row.holdings.setdefault(call.key, _Holding())
@@ -176,15 +174,7 @@ class Line:
             return False
         call, meter = ticket.call, ticket.meter
         meter.waiting -= 1
-        classes = self._lanes[ticket.lane]
-        meters = classes[call.priority]
-        del meters[meter][call_id]
-        if not meters[meter]:  # Whatever has become empty goes: nothing is kept for the absent.
-            del meters[meter]
-            if not meters:
-                del classes[call.priority]
-                if not classes:
-                    del self._lanes[ticket.lane]
+        self._leave_lane(ticket)
         row = self._rows[call.priority]
         del row.calls[call_id]
         holding = row.holdings[call.key]
@@ -196,6 +186,22 @@ class Line:
             # Those who left early must not pile up in the heap while the others wait.
             self._expiries = sorted((one.expires, id_) for id_, one in self.waiting.items())
         return True
+
+    def move(self, call_id: int, lane: Hashable) -> None:
+        """Put a waiting call into another lane; of its key's calls there it is the last."""
+        ticket = self.waiting[call_id]
+        if ticket.lane != lane:
+            self._leave_lane(ticket)
+            ticket.lane = lane
+            self._enter_lane(ticket)
+
+    def resize(self, size_max: int, models: Container[str]) -> None:
+        """Have another bound, and forget models that are gone; whoever waits already may stay."""
+        self.size_max, self._keys_max = size_max, KEYS_MAX + size_max
+        for at, clock in list(self._clocks.items()):
+            if at[0] not in models and not any(one.waiting for one in clock.meters.values()):
+                self._meters -= len(clock.meters)
+                del self._clocks[at]
 
     def deadline(self) -> float:
         """Give the time at which the next waiting call expires, or infinity."""
@@ -307,6 +313,23 @@ class Line:
         meter.rate = meter.took / meter.told
 
     # -- within ------------------------------------------------------------------------------
+
+    def _enter_lane(self, ticket: _Ticket) -> None:
+        call = ticket.call
+        meters = self._lanes.setdefault(ticket.lane, {}).setdefault(call.priority, {})
+        meters.setdefault(ticket.meter, OrderedDict())[call.id] = ticket
+
+    def _leave_lane(self, ticket: _Ticket) -> None:
+        call, meter = ticket.call, ticket.meter
+        classes = self._lanes[ticket.lane]
+        meters = classes[call.priority]
+        del meters[meter][call.id]
+        if not meters[meter]:  # Whatever has become empty goes: nothing is kept for the absent.
+            del meters[meter]
+            if not meters:
+                del classes[call.priority]
+                if not classes:
+                    del self._lanes[ticket.lane]
 
     def _meter(self, call: Call) -> _Meter:
         """Give the meter of a call's key, a new one if need be."""

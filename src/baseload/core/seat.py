@@ -72,10 +72,9 @@ class Permit:
 class Seat:
     """One backend. `portion` is how much of its share it gets now, from 0 to 1."""
 
-    __slots__ = ("account", "bend", "breaker", "detector", "due", "in_flight", "is_calm", "is_red",
-                 "is_up",
-                 "limit", "mends_at", "name", "overload", "pace", "parked", "portion",
-                 "preemptible", "token_at", "tokens")  # fmt: skip
+    __slots__ = ("account", "bend", "breaker", "detector", "due", "in_flight", "is_calm", "is_gone",
+                 "is_open", "is_red", "is_up", "limit", "mends_at", "name", "overload", "pace",
+                 "parked", "portion", "preemptible", "token_at", "tokens")  # fmt: skip
 
     def __init__(self, name: str, account: Account, overload: Overload) -> None:
         self.name = name
@@ -98,6 +97,11 @@ class Seat:
         self.mends_at = -inf
         """When the backend said that asking it is worth while again."""
         self.is_up = True
+        """Its process lives, as far as we are told."""
+        self.is_open = True
+        """No operator has closed it: it may be given calls."""
+        self.is_gone = False
+        """The fleet has it no longer; calls that hold its permits are still there."""
         self.is_red = False
         self.portion = 1.0
         self.due = inf
@@ -106,16 +110,18 @@ class Seat:
 
     def is_usable(self) -> bool:
         """Say whether the backend may be asked at all, permits aside."""
-        return self.is_up and self.breaker.can_take
+        return self.is_up and self.is_open and self.breaker.can_take
 
     def mends_soon(self) -> bool:
         """Say whether it is worth waiting for: it fell only lately, or is being probed."""
-        return self.is_up and (self.breaker.can_take or self.breaker.open_s < OPEN_S_MAX)
+        breaker = self.breaker
+        is_asked = self.is_up and self.is_open
+        return is_asked and (breaker.can_take or breaker.open_s < OPEN_S_MAX)
 
     def can_take(self, priority: int) -> bool:
         """Say whether a call of this class may be sent here now."""
         breaker, account = self.breaker, self.account
-        if not (breaker.can_take and self.is_up):
+        if not (breaker.can_take and self.is_up and self.is_open):
             return False
         if account.reserved_until > -inf:
             if not account.can_take(priority):
@@ -219,6 +225,11 @@ class Seat:
         """Take in what a look at the backend showed."""
         self.detector.saw(sight, self.in_flight, now)
         self._weigh(now)
+
+    def judge_by(self, overload: Overload) -> None:
+        """Take other thresholds from now on; what was judged already stands until its time."""
+        self.overload = overload
+        self.detector.thresholds = overload
 
     def start_afresh(self, now: float) -> None:
         """Become a new process, which nobody blames for what the last one did."""

@@ -21,4 +21,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """Which account a backend belongs to; where absent, one of its own."""
     queue: Queue = Queue()
     overload: Overload = Overload()
+    down: tuple[str, ...] = ()
+    """Backends that nobody can ask until it is announced that they are up: engines that start."""
+    epochs: dict[str, int] = {}
+    """How often a backend has become another one under its name, by a reload; absent: never."""
     seed: int = 0

@@ -7,6 +7,8 @@ weights (or any, if the fleet file says so).
 
 from typing import NamedTuple
 
+from msgspec import structs
+
 from baseload.config.fleet import Model, Target
 from baseload.core.facts import Call
 from baseload.core.routing import Tier
@@ -63,6 +65,18 @@ class Stay:
             or (target.backend == begun.backend and target.model == begun.model)
             or (begun.weights is not None and target.weights == begun.weights)
         )
+
+    def follow(self, plan: Plan, left: frozenset[str]) -> None:
+        """Go by another plan from now on; some backends have left, and others may have their names.
+
+        Permits that are held are not touched: they are given back to whoever gave them.
+        """
+        self.plan = plan
+        begun = self.committed
+        if begun is not None and begun.backend in left:
+            self.committed = begun = structs.replace(begun, backend="")
+        if begun is not None and self.call.is_stream:
+            self.bar_strangers()
 
     def bar_strangers(self) -> None:
         """After a part was given to the caller: bar whoever could not go on with it."""

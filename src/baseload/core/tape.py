@@ -13,16 +13,14 @@ Not here: files and their bounds (`gateway.tape`), and taking the decisions agai
 """
 
 from struct import Struct as Layout
-from typing import Annotated, Any
+from typing import Any
 from zlib import crc32
 
 import msgspec
-from msgspec import Meta
 
 from baseload.core.facts import (
     Ask,
     Call,
-    Fact,
     Hedge,
     Relay,
     Reply,
@@ -33,30 +31,45 @@ from baseload.core.facts import (
     Wait,
     Watch,
 )
+from baseload.core.records import (
+    Announced,
+    Began,
+    Decision,
+    Heard,
+    Hedged,
+    Line,
+    Ordered,
+    Reconfigured,
+    Record,
+    Relayed,
+    Replied,
+    Reserved,
+    Saw,
+    Sent,
+    TapeError,
+    Ticked,
+    Time,
+    Waited,
+    Watched,
+)
 from baseload.core.setup import Setup
-from baseload.errors import BaseloadError
 
-FORM = 1
+FORM = 2
 NAME = b"baseload tape "
 TITLE = NAME + b"%d\n" % FORM
+TITLES = (NAME + b"1\n", TITLE)
+"""What can be read, all of one length: form 1 had neither operators' orders nor reloads."""
 BLOCK_BYTES = 64 * 1024
 """A block that has grown to this is closed."""
-BLOCK_BYTES_MAX = 1 << 20
-"""A block that claims to be larger is damaged; the head alone may be, up to its own bound."""
+BLOCK_BYTES_MAX = 1 << 24
+"""A block that claims to be larger is damaged; the head alone may be, up to its own bound. Most of
+it is for reloads: a setup may take a few times what its fleet file does."""
 HEAD_BYTES_MAX = 1 << 26
-TIME_S_MAX = 1e10
-"""Beyond it, a second is too little for deadlines to be told apart well; no clock gets there."""
 CLOSED = "closed"
 """Why a tape ended that has all there was."""
 
 _LAYOUT = Layout("<III")  # the block's length in bytes, its records, its checksum
 BLOCK_HEAD_BYTES = _LAYOUT.size
-
-Time = Annotated[float, Meta(ge=0, le=TIME_S_MAX)]
-
-
-class TapeError(BaseloadError):
-    """A file that is no tape, or no sound one."""
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True):
@@ -68,143 +81,6 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     setup: Setup
 
 
-class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """One line of a tape; the tags of the kinds below are part of the tape's form."""
-
-
-class Began(Record, frozen=True, gc=False, array_like=True, tag=1):
-    """A call came. All but `now` are the call's own fields."""
-
-    now: Time
-    id: int
-    model: str
-    deadline: float
-    is_stream: bool
-    key: str
-    priority: int
-    prompt_tokens: int
-    answer_tokens: int
-    prefix: int
-    is_whole: bool
-    is_limited: bool = False
-
-    def call(self) -> Call:
-        """Give the call that came."""
-        return Call(*msgspec.structs.astuple(self)[1:])
-
-
-class Heard(Record, frozen=True, gc=False, array_like=True, tag=2):
-    """A flow was told a fact, here by its label."""
-
-    call_id: int
-    fact: str
-    now: Time
-    retry_after_s: float
-    backend: str
-    queued_s: float
-    tokens: int
-
-    def told(self) -> Told:
-        """Give what the flow was told; raises TapeError for a fact that is not known here."""
-        if (fact := _FACTS.get(self.fact)) is None:
-            raise TapeError(f"no such fact is known here: {self.fact}")
-        return Told(fact, self.now, self.retry_after_s, self.backend, self.queued_s, self.tokens)
-
-
-class Announced(Record, frozen=True, gc=False, array_like=True, tag=3):
-    """A backend's process came up or went down."""
-
-    now: Time
-    backend: str
-    is_up: bool
-
-
-class Saw(Record, frozen=True, gc=False, array_like=True, tag=4):
-    """A look at a backend showed something. All but `now` and `backend` are the sight's fields."""
-
-    now: Time
-    backend: str
-    at: float
-    kv_usage: float | None
-    waiting: int | None
-    running: int | None
-    slots: int | None
-    ping_s: float | None
-
-    def sight(self) -> Sight:
-        """Give what was seen."""
-        return Sight(*msgspec.structs.astuple(self)[2:])
-
-
-class Ticked(Record, frozen=True, gc=False, array_like=True, tag=5):
-    """The gate's timer rang."""
-
-    now: Time
-
-
-class Reserved(Record, frozen=True, gc=False, array_like=True, tag=10):
-    """The flow asked for a part of its key's limits."""
-
-    call_id: int
-
-
-class Waited(Record, frozen=True, gc=False, array_like=True, tag=11):
-    """The flow asked to keep the caller."""
-
-    call_id: int
-
-
-class Sent(Record, frozen=True, gc=False, array_like=True, tag=12):
-    """The flow asked for an attempt, with these clocks."""
-
-    call_id: int
-    backend: str
-    model: str
-    headers_s: float
-    first_byte_s: float
-    first_token_s: float
-    late_s: float
-    is_resumed: bool
-
-
-class Hedged(Sent, frozen=True, gc=False, array_like=True, tag=13):
-    """The flow asked for a second attempt beside the first."""
-
-
-class Watched(Record, frozen=True, gc=False, array_like=True, tag=14):
-    """The flow asked to go on with the attempts that are out."""
-
-    call_id: int
-
-
-class Relayed(Record, frozen=True, gc=False, array_like=True, tag=15):
-    """The flow asked to pass the answer on."""
-
-    call_id: int
-    backend: str
-    model: str
-    stall_s: float
-
-
-class Replied(Record, frozen=True, gc=False, array_like=True, tag=16):
-    """The flow ended."""
-
-    call_id: int
-    fact: str
-    retry_after_s: float
-
-
-class Ended(Record, frozen=True, gc=False, array_like=True, tag=20):
-    """The recording ended, and why; `CLOSED` if nothing is missing."""
-
-    why: str
-
-
-Event = Began | Heard | Announced | Saw | Ticked
-Decision = Reserved | Waited | Sent | Hedged | Watched | Relayed | Replied
-Line = Event | Decision | Ended
-
-_FACTS = {fact.label: fact for fact in Fact}
 _encode_into = msgspec.msgpack.Encoder().encode_into
 _head_decoder = msgspec.msgpack.Decoder(list[Head])
 _decoder = msgspec.msgpack.Decoder(list[Line])
@@ -288,6 +164,16 @@ class Packer:
         """The gate's timer rang."""
         self._add(Ticked(now))
 
+    def ordered(self, backend: str, is_open: bool, now: float) -> None:
+        """An operator closed a backend, or opened it."""
+        self._add(Ordered(now, backend, is_open))
+
+    def reconfigured(self, setup: Setup, now: float) -> None:
+        """The fleet became another one; a block of its own, for it may be large."""
+        if self._count:
+            self._close()
+        self._add(Reconfigured(now, setup))
+
     def asked(self, call_id: int, ask: Ask | Reply) -> None:
         """A flow asked for something, or ended."""
         self._add(decision(call_id, ask))
@@ -311,7 +197,11 @@ class Packer:
             self._count = 0
             return
         self._count += 1
-        if len(opened) >= BLOCK_BYTES:
+        if len(opened) > BLOCK_BYTES_MAX:
+            self.failure = f"{type(record).__name__}: it takes {len(opened)} bytes"
+            opened.clear()
+            self._count = 0
+        elif len(opened) >= BLOCK_BYTES:
             self._close()
 
     def _close(self) -> None:

@@ -29,7 +29,7 @@ from baseload.gateway.server import Busy
 from baseload.gateway.telemetry import Telemetry
 from baseload.gateway.tenants import Tenant
 from baseload.gateway.tracing import Trace
-from baseload.gateway.upstream import Pool
+from baseload.gateway.upstream import Pool, identity_of
 
 KEEP_ALIVE = b": keep-alive\n\n"
 _STREAM_HEAD = b"content-type: text/event-stream\r\nx-request-id: %b\r\n"
@@ -120,6 +120,7 @@ class Answering:
     _answer = _head = _notes = b""
     """A whole answer put together; its head; comments on where it was resumed."""
     _kept_alive_at = 0.0
+    _silences = 0
     first_token_at = 0.0
     backend = _reason = ""
     """Where the call was last tried, and what went wrong there."""
@@ -202,6 +203,18 @@ class Answering:
             return BROKEN
         return CUT
 
+    def can_break(self, attempt: Attempt) -> bool:
+        """Say whether an attempt could be given up: nothing was said, or it can go on elsewhere."""
+        if not attempt.is_relaying:
+            return True
+        script = attempt.script
+        return script is not None and not script.is_finished and self.fact_of_break() is CUT
+
+    def believes_silence(self) -> bool:
+        """Believe the second whole answer without a token: a model may have nothing to say."""
+        self._silences += 1
+        return self._silences > 1
+
     def _assemble(self, attempt: Attempt) -> tuple[Fact, str]:
         """Put an answer together that has come to its end."""
         if self._kept is None:
@@ -264,7 +277,7 @@ class Answering:
                 head += b"retry-after: %d\r\n" % reply.retry_after_s
             head += b"x-request-id: %b\r\n" % self.request_id
             if self.backend:
-                head += self._gateway.pools[self.backend].identity
+                head += identity_of(self.backend)
             if self.attempts > 1:
                 head += b"x-baseload-attempts: %d\r\n" % self.attempts
             caller.answer(refusal.status, head, body)

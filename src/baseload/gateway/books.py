@@ -158,6 +158,11 @@ class Books:
             (cost or 0.0) + (before[4] or 0.0) if is_known else None, is_estimated or before[5],
         )  # fmt: skip
 
+    def reprice(self, tariff: Tariff) -> None:
+        """Reckon by another tariff from now on."""
+        self.tariff = tariff
+        self._rates.clear()
+
     def _look_up(self, key: tuple[str, str]) -> Rate | None:
         rate = self._rates[key] = self.tariff.rate(*key, self._moment)
         return rate
@@ -186,6 +191,13 @@ def usage_of(attempt: Attempt | None) -> Usage | None:
     if attempt is None:
         return None
     return attempt.usage if attempt.script is None else attempt.script.usage
+
+
+def taken_by(attempt: Attempt, call: Call) -> int:
+    """Give what an answer took, as reported or as counted."""
+    if (usage := usage_of(attempt)) is not None:
+        return usage.prompt_tokens + usage.completion_tokens
+    return call.prompt_tokens + attempt.events if attempt.events else 0
 
 
 def _counted(call: Call, attempt: Attempt) -> int:

@@ -35,6 +35,7 @@ from baseload.core.facts import (
 )
 from baseload.core.flow import Flow, carry
 from baseload.core.gate import Gate
+from baseload.core.setup import Setup
 
 SWEEP_S = 0.05
 TIMER_S_MIN = 0.001
@@ -68,6 +69,12 @@ class Tape(Protocol):
     def ticked(self, now: float) -> None:
         """The gate's timer rang."""
 
+    def ordered(self, backend: str, is_open: bool, now: float) -> None:
+        """An operator closed a backend, or opened it."""
+
+    def reconfigured(self, setup: Setup, now: float) -> None:
+        """The fleet became another one."""
+
     def asked(self, call_id: int, ask: Ask | Reply) -> None:
         """A flow asked for something, or ended."""
 
@@ -100,6 +107,9 @@ class Hands(Protocol):
     def overdue(self, now: float) -> None:
         """Notice that a clock ran out."""
 
+    def withdraw(self, backend: str) -> None:
+        """Give up what is out at a backend and could go on elsewhere."""
+
 
 class Driver:
     """Every call in flight, and the gate that decides about them."""
@@ -117,7 +127,7 @@ class Driver:
         self.tape: Tape | None = None
         self.lag_s = self.lag_max_s = 0.0
         """How late the last sweep came, and the latest of late; seconds."""
-        self._loop = loop
+        self.loop = loop
         self._live: dict[int, Hands] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = inf
@@ -137,7 +147,7 @@ class Driver:
         self._live[call.id] = hands
         if self._sweep is None:
             self._sweep_at = now + SWEEP_S
-            self._sweep = self._loop.call_later(SWEEP_S, self._look)
+            self._sweep = self.loop.call_later(SWEEP_S, self._look)
         self._step(hands, flow, None)
 
     def tell(self, hands: Hands, told: Told) -> None:
@@ -161,6 +171,28 @@ class Driver:
         if self.tape is not None:
             self.tape.saw(backend, sight, now)
         self.gate.observe(backend, sight, now)
+        self._after_step()
+
+    def order(self, backend: str, *, is_open: bool) -> None:
+        """Tell the gate that an operator closed a backend, or opened it."""
+        now = self.clock()
+        if self.tape is not None:
+            self.tape.ordered(backend, is_open, now)
+        self.gate.order(backend, is_open, now)
+        self._after_step()
+
+    def withdraw(self, backend: str) -> None:
+        """Give up attempts and answers at a backend, but for those that nobody else could take."""
+        for hands in list(self._live.values()):
+            if hands.call.id in self._live:
+                hands.withdraw(backend)
+
+    def reconfigure(self, setup: Setup) -> None:
+        """Tell the gate that the fleet is another one now."""
+        now = self.clock()
+        if self.tape is not None:
+            self.tape.reconfigured(setup, now)
+        self.gate.reconfigure(setup, now)
         self._after_step()
 
     def end_all(self, fact: Fact) -> None:
@@ -230,13 +262,13 @@ class Driver:
                 self._alarm = None
             self._alarm_at = due
             if due < inf:
-                self._alarm = self._loop.call_later(max(due - self.clock(), 0.0), self._ring)
+                self._alarm = self.loop.call_later(max(due - self.clock(), 0.0), self._ring)
 
     def _ring(self) -> None:
         """Tick the gate. A timer of coarse resolution may ring early: then it is set anew."""
         now = self.clock()
         if self.gate.due - now > TIMER_NOISE_S:
-            self._alarm = self._loop.call_later(max(self.gate.due - now, TIMER_S_MIN), self._ring)
+            self._alarm = self.loop.call_later(max(self.gate.due - now, TIMER_S_MIN), self._ring)
             self._alarm_at = self.gate.due
             return
         self._alarm, self._alarm_at = None, inf
@@ -247,7 +279,7 @@ class Driver:
 
     def _look(self) -> None:
         """Look at the clocks of all calls. One that fails must not stop those of the others."""
-        self._sweep = self._loop.call_later(SWEEP_S, self._look) if self._live else None
+        self._sweep = self.loop.call_later(SWEEP_S, self._look) if self._live else None
         now = self.clock()
         self.lag_s = lag_s = max(now - self._sweep_at, 0.0)
         self.lag_max_s = max(lag_s, self.lag_max_s * LAG_DECAY)

@@ -31,6 +31,7 @@ from baseload.core.facts import (
     PARKED,
     REJECTED,
     UNPREFILLED,
+    WITHDRAWN,
     Call,
     Fact,
     Hedge,
@@ -43,7 +44,7 @@ from baseload.core.flow import Flow
 from baseload.core.quota import Verdict
 from baseload.gateway.answering import Answering, Caller, Plane
 from baseload.gateway.attempt import Attempt
-from baseload.gateway.books import usage_of
+from baseload.gateway.books import taken_by
 from baseload.gateway.connection import Connection
 from baseload.gateway.tenants import Tenant
 
@@ -60,7 +61,6 @@ class Exchange(Answering):
     """The caller used DeepSeek's beta address."""
     _attempt: Attempt | None = None
     _second: Attempt | None = None
-    _silences = 0
     _unstreamed: frozenset[str] = frozenset()
     """Backends that refused this call in a way that may mean the stream which we asked for."""
     _is_relaying = False
@@ -96,8 +96,8 @@ class Exchange(Answering):
 
     def _told(self, verdict: Verdict) -> Told:
         self.verdict = verdict
-        fact = GRANTED if verdict.is_granted else LIMITED
-        return Told(fact, self._gateway.driver.clock(), verdict.retry_after_s)
+        told = GRANTED if verdict.is_granted else LIMITED
+        return Told(told, self.clock(), verdict.retry_after_s)
 
     def wait(self) -> None:
         """Keep the caller; the gate watches the clock."""
@@ -274,7 +274,7 @@ class Exchange(Answering):
         elif fact is DONE:
             if attempt.script is None and (name := attempt.send.target.backend) in self._unstreamed:
                 self._gateway.manners.refused_stream(name, now)
-            told = Told(fact, now, 0.0, backend, 0.0, self._tokens(attempt))
+            told = Told(fact, now, 0.0, backend, 0.0, taken_by(attempt, self.call))
         else:
             told = Told(fact, now, retry_after_s, backend)
         driver.tell(self, told)
@@ -291,12 +291,6 @@ class Exchange(Answering):
             other.abandon()
             self._attempt = attempt
             self.backend = attempt.send.target.backend
-
-    def _tokens(self, attempt: Attempt) -> int:
-        """Give what the answer took, as reported or as counted."""
-        if (usage := usage_of(attempt)) is not None:
-            return usage.prompt_tokens + usage.completion_tokens
-        return self.call.prompt_tokens + attempt.events if attempt.events else 0
 
     def give(self, whole: bytes, is_progress: bool) -> None:
         """Give whole events on, and keep them if they may be needed."""
@@ -324,11 +318,6 @@ class Exchange(Answering):
             return UNPREFILLED
         return REJECTED
 
-    def believes_silence(self) -> bool:
-        """Believe the second whole answer without a token: a model may have nothing to say."""
-        self._silences += 1
-        return self._silences > 1
-
     def _gather(self, whole: bytes) -> None:
         """Keep what will be given as one piece."""
         assert self._kept is not None
@@ -338,7 +327,15 @@ class Exchange(Answering):
             assert self._attempt is not None
             self.heard(self._attempt, BROKEN, str(error))
 
-    # -- what the caller does ----------------------------------------------------------------
+    # -- what operators and the caller do ----------------------------------------------------
+
+    def withdraw(self, backend: str) -> None:
+        """Give up what is out at a backend, if somebody else can go on with it at once."""
+        for attempt in (self._attempt, self._second):
+            if attempt is None or attempt.is_over or attempt.send.target.backend != backend:
+                continue
+            if self.can_break(attempt) and self._gateway.gate.can_move(self.call, backend):
+                self.heard(attempt, WITHDRAWN)
 
     def caller_gone(self) -> None:
         """The caller left: nobody wants the answer any more."""
@@ -395,5 +392,4 @@ class Exchange(Answering):
         return due if second is None else min(due, second.due)
 
     def _tell(self, fact: Fact) -> None:
-        driver = self._gateway.driver
-        driver.tell(self, Told(fact, driver.clock()))
+        self._gateway.driver.tell(self, Told(fact, self.clock()))

@@ -72,9 +72,13 @@ class Manners:
 
     def __init__(self, backends: Mapping[str, Backend], kinds: Mapping[str, str]) -> None:
         """`kinds` tells which engine a backend has shown itself to be, as looks find out."""
+        self._kinds = kinds
+        self.read(backends)
+
+    def read(self, backends: Mapping[str, Backend]) -> None:
+        """Know these backends from now on; what others refused under their names is forgotten."""
         self._words = {name: _word(backend) for name, backend in backends.items()}
         self._known = {name: _kind(backend) for name, backend in backends.items()}
-        self._kinds = kinds
         self._no_start: dict[str, float] = {}
         self._no_stream: dict[str, float] = {}
 

@@ -77,20 +77,38 @@ class Probes:
         """Looks that led to nothing, by backend."""
         self.kinds: dict[str, str] = {}
         """Which engine a backend has shown itself to be: `vllm`, `sglang` or `llama.cpp`."""
-        self._looks = [
-            _Look(self, name, pools[name], backend.probe_s)
-            for name, backend in backends.items()
-            if backend.probe_s > 0
-        ]
+        self._looks: dict[str, _Look] = {}
+        self._is_started = False
+        self.read(pools, backends)
+
+    def read(self, pools: Mapping[str, Pool], backends: Mapping[str, Backend]) -> None:
+        """Look at these backends from now on; who has the same pool as before is not disturbed."""
+        looks, self._looks = self._looks, {}
+        for name, backend in backends.items():
+            look = looks.pop(name, None)
+            if look is not None and look.pool is pools[name]:
+                self._looks[name] = look
+                continue
+            if look is not None:
+                look.close()
+                self.kinds.pop(name, None)
+            if backend.probe_s > 0:
+                self._looks[name] = look = _Look(self, name, pools[name], backend.probe_s)
+                if self._is_started:
+                    look.rest(self.rng.uniform(0.0, FIRST_LOOK_S_MAX))
+        for name, look in looks.items():
+            look.close()
+            self.kinds.pop(name, None)
 
     def start(self) -> None:
         """Begin to look."""
-        for look in self._looks:
+        self._is_started = True
+        for look in self._looks.values():
             look.rest(self.rng.uniform(0.0, FIRST_LOOK_S_MAX))
 
     def close(self) -> None:
         """Look no more, and drop what is under way. To be called before the pools are closed."""
-        for look in self._looks:
+        for look in self._looks.values():
             look.close()
 
 
@@ -99,7 +117,7 @@ class _Look:
 
     def __init__(self, probes: Probes, name: str, pool: Pool, probe_s: float) -> None:
         self.lease: Lease | None = None
-        self._probes, self._name, self._pool, self._probe_s = probes, name, pool, probe_s
+        self._probes, self._name, self.pool, self._probe_s = probes, name, pool, probe_s
         self._timer: asyncio.TimerHandle | None = None
         """The next look or, while one is under way, its end."""
         self._due = 0.0
@@ -131,8 +149,8 @@ class _Look:
 
     def _ask(self, step: _Step) -> None:
         self._step, self._body, self._is_heard = step, bytearray(), False
-        if head := self._pool.get_head(step.path, is_from_root=step.is_from_root):
-            self._pool.send(self, (head, b""))
+        if head := self.pool.get_head(step.path, is_from_root=step.is_from_root):
+            self.pool.send(self, (head, b""))
         else:  # An engine that has not started yet: there is nothing to look at.
             self._end()
 

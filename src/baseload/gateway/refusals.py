@@ -90,6 +90,10 @@ REFUSALS = {
         502, "backend_error", "stream_broken",
         "An answer for {model} broke off, and what another backend said did not fit to it{last}.",
     ),
+    Fact.WITHDRAWN: Refusal(
+        503, "unavailable_error", "no_backend",
+        "The backend for {model} was closed, and no other can be asked. Try again in {after} s.",
+    ),
     Fact.OVERDUE: Refusal(
         504, "timeout_error", "deadline_exceeded",
         "The answer for {model} took longer than a call may take.",

@@ -61,6 +61,8 @@ class Shared(Protocol):
     inbound: Inbound
     clients: "set[Client]"
     is_draining: bool
+    is_leaving: bool
+    """Another process has taken the port over: every connection ends with its next answer."""
     coarse_now: float
     """The time as of the last sweep: free to read, and exact enough for these clocks."""
 
@@ -249,7 +251,7 @@ class Client(asyncio.Protocol):
 
     def _connection(self) -> bytes:
         request = self._request
-        if self._shared.is_draining:
+        if self._shared.is_draining or self._shared.is_leaving:
             request.keep_alive = False
         if not request.keep_alive:
             return b"connection: close\r\n"

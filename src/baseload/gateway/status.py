@@ -4,6 +4,7 @@ A snapshot is taken in the event loop's thread, so it is of one moment. It holds
 keys nor anything that a caller sent.
 """
 
+import os
 import time
 
 import msgspec
@@ -13,12 +14,13 @@ from baseload.config.addresses import show_address
 from baseload.config.fleet import Fleet
 from baseload.core.breaker import Phase
 from baseload.core.seat import Seat
-from baseload.gateway.gateway import Failure, Gateway
+from baseload.gateway.gateway import DISABLE, Failure, Gateway
 
 
 class BackendStatus(msgspec.Struct, frozen=True):
     """One backend. `state` is `up`, `probing`, `open` (left alone by its breaker) or `down`.
 
+    Where an operator closed it, it is `draining`, `drained` or `disabled`, and `order` says more.
     `level` is `green`, `yellow` or `red`, and `why` says what turned it. `limit` is what has been
     learnt of its account, `parked` how many calls are queued at the provider, `queued_s` how long
     that has taken lately, `portion` how much of its share it gets now.
@@ -35,6 +37,7 @@ class BackendStatus(msgspec.Struct, frozen=True):
     parked: int = 0
     queued_s: float = 0.0
     portion: float = 1.0
+    order: str = ""
     engine: str | None = None
     """What an engine's supervisor says of it."""
 
@@ -59,6 +62,16 @@ class Status(msgspec.Struct, frozen=True):
     waiting: int
     backends: list[BackendStatus]
     models: list[ModelStatus]
+    pid: int = 0
+    workers: list[str] = []
+    """Of each worker how it stands, where there are several."""
+
+    def with_engines(self, engines: dict[str, str]) -> "Status":
+        """Give the same with what is known of engines."""
+        backends = [
+            msgspec.structs.replace(one, engine=engines.get(one.name)) for one in self.backends
+        ]
+        return msgspec.structs.replace(self, backends=backends)
 
     @property
     def is_ready(self) -> bool:
@@ -73,7 +86,7 @@ def take(gateway: Gateway, engines: dict[str, str] | None = None) -> Status:
         BackendStatus(
             name=name,
             where=backend.url or f"engine {backend.engine} ({backend.model})",
-            state=_state(seats[name]),
+            state=_state(seats[name], gateway.orders.get(name)),
             in_flight=seats[name].in_flight,
             limit=seats[name].limit.limit,
             failure=gateway.failures.get(name),
@@ -82,12 +95,13 @@ def take(gateway: Gateway, engines: dict[str, str] | None = None) -> Status:
             parked=seats[name].parked,
             queued_s=round(seats[name].detector.queued_s, 3),
             portion=seats[name].portion,
+            order=gateway.standing(name),
             engine=(engines or {}).get(name),
         )
         for name, backend in fleet.backends.items()
     ]
     models = _models(fleet, seats)
-    if gateway.is_draining:
+    if gateway.is_draining or gateway.is_leaving:
         state = "draining"
     else:
         state = "serving" if any(model.is_served for model in models) else "starting"
@@ -101,6 +115,7 @@ def take(gateway: Gateway, engines: dict[str, str] | None = None) -> Status:
         waiting=len(gateway.gate.line),
         backends=backends,
         models=models,
+        pid=os.getpid(),
     )
 
 
@@ -115,7 +130,11 @@ def _models(fleet: Fleet, seats: dict[str, Seat]) -> list[ModelStatus]:
     ]
 
 
-def _state(seat: Seat) -> str:
+def _state(seat: Seat, order: str | None) -> str:
+    if order == DISABLE:
+        return "disabled"
+    if order is not None:
+        return "draining" if seat.in_flight else "drained"
     if not seat.is_up:
         return "down"
     return "up" if seat.breaker.phase is Phase.CLOSED else seat.breaker.phase.value

@@ -22,8 +22,15 @@ from threading import Thread
 from typing import Self
 
 from baseload import __version__
+from baseload.core.records import Ended
 from baseload.core.setup import Setup
-from baseload.core.tape import CLOSED, NAME, Ended, Head, Packer, block
+from baseload.core.tape import (
+    CLOSED,
+    NAME,
+    Head,
+    Packer,
+    block,
+)
 from baseload.errors import BaseloadError
 from baseload.gateway.driver import Driver
 

@@ -189,7 +189,8 @@ class Telemetry:
         flight = GaugeMetricFamily("baseload_in_flight", "Permits out.", labels=["backend"])
         limit = GaugeMetricFamily("baseload_limit", "Permits in all.", labels=["backend"])
         for name, seat in self._gate.seats.items():
-            up.add_metric([name], seat.is_up and seat.breaker.phase is not Phase.OPEN)
+            is_asked = seat.is_up and seat.is_open
+            up.add_metric([name], is_asked and seat.breaker.phase is not Phase.OPEN)
             flight.add_metric([name], seat.in_flight)
             limit.add_metric([name], seat.limit.limit)
         yield from (up, flight, limit)

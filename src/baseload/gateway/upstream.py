@@ -35,18 +35,26 @@ ANTHROPIC_VERSION = "2023-06-01"
 """The version of Anthropic's API, which its servers want to be told with every request."""
 
 
+def identity_of(backend: str) -> bytes:
+    """Give the line of an answer's head that names a backend."""
+    return b"x-baseload-backend: %b\r\n" % backend.encode()
+
+
 class Pool:
     """All connections to one backend."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, backend: Backend) -> None:
         self.backend = backend
-        self.identity = b"x-baseload-backend: %b\r\n" % backend.name.encode()
+        self.identity = identity_of(backend.name)
         """The line of an answer's head that says where it came from."""
         self._loop = loop
         self._idle: dict[Connection, None] = {}
         self._open: set[Connection] = set()
         self._dials: set[asyncio.Task[None]] = set()
         self._url: BaseUrl | None = None
+        self.url = ""
+        """Where it is, as it was said; empty while that is not known."""
+        self._is_retired = False
         self._tls: ssl.SSLContext | None = None
         self._static = b""
         self._heads: dict[bytes, bytes] = {}
@@ -55,7 +63,7 @@ class Pool:
 
     def point_at(self, url: str) -> None:
         """Learn where the backend is. An engine's address is known only once it has started."""
-        self._url = parsed = parse_url(url)
+        self.url, self._url = url, (parsed := parse_url(url))
         try:
             self._tls = ssl.create_default_context(cafile=self.backend.ca) if parsed.tls else None
         except OSError as error:
@@ -124,6 +132,9 @@ class Pool:
 
     def keep(self, connection: Connection) -> None:
         """Take back a connection whose answer is complete."""
+        if self._is_retired:
+            connection.close()
+            return
         connection.is_old = False
         self._idle[connection] = None
 
@@ -139,6 +150,17 @@ class Pool:
                 self._idle.pop(connection)
                 connection.close()
             connection.is_old = True
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no connection is open or being dialled."""
+        return not self._open and not self._dials
+
+    def retire(self) -> None:
+        """Serve who is being served, and keep no connection beyond that."""
+        self._is_retired = True
+        while self._idle:
+            self._idle.popitem()[0].close()
 
     async def close(self) -> None:
         """Close every connection, and wait for the dials under way to end."""

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from baseload.core.facts import (
     GRANTED,
+    WITHDRAWN,
     Ask,
     Call,
     Fact,
@@ -24,6 +25,7 @@ from baseload.core.facts import (
 )
 from baseload.core.flow import Flow, carry
 from baseload.core.gate import Gate
+from baseload.core.setup import Setup
 from baseload.core.tape import Packer
 from baseload.sim.kernel import Kernel
 
@@ -90,6 +92,27 @@ class Driver:
         if self.tape is not None:
             self.tape.saw(backend, sight, self.kernel.now)
         self.gate.observe(backend, sight, self.kernel.now)
+        self._after_step()
+
+    def order(self, backend: str, *, is_open: bool) -> None:
+        """Tell the gate that an operator closed a backend, or opened it."""
+        if self.tape is not None:
+            self.tape.ordered(backend, is_open, self.kernel.now)
+        self.gate.order(backend, is_open, self.kernel.now)
+        self._after_step()
+
+    def withdraw(self, backend: str) -> None:
+        """Give up attempts and answers at a backend, but for those that nobody else could take."""
+        for out in list(self._out.values()):
+            for ask in [ask for ask in out if ask.target.backend == backend]:
+                if self.gate.can_move(ask.call, backend):
+                    self._answer(ask.call, ask, Told(WITHDRAWN, self.kernel.now, 0.0, backend))
+
+    def reconfigure(self, setup: Setup) -> None:
+        """Tell the gate that the fleet is another one now."""
+        if self.tape is not None:
+            self.tape.reconfigured(setup, self.kernel.now)
+        self.gate.reconfigure(setup, self.kernel.now)
         self._after_step()
 
     def tick(self) -> None:

@@ -18,31 +18,44 @@ from typing import BinaryIO
 
 import msgspec
 
-from baseload.core.facts import ADMITTED, EXPIRED, PREEMPTED, SHED, Call, Fact, Told
+from baseload.core.facts import (
+    ADMITTED,
+    EXPIRED,
+    PREEMPTED,
+    SHED,
+    UNAVAILABLE,
+    Call,
+    Fact,
+    Told,
+)
 from baseload.core.flow import Flow, carry
 from baseload.core.gate import Gate
-from baseload.core.tape import (
-    BLOCK_BYTES_MAX,
-    BLOCK_HEAD_BYTES,
-    CLOSED,
-    HEAD_BYTES_MAX,
-    NAME,
-    TITLE,
+from baseload.core.records import (
     Announced,
     Began,
     Decision,
     Ended,
     Event,
-    Head,
     Heard,
     Hedged,
     Line,
+    Ordered,
+    Reconfigured,
     Relayed,
     Replied,
     Saw,
     Sent,
     TapeError,
     Ticked,
+)
+from baseload.core.tape import (
+    BLOCK_BYTES_MAX,
+    BLOCK_HEAD_BYTES,
+    CLOSED,
+    HEAD_BYTES_MAX,
+    NAME,
+    TITLES,
+    Head,
     block_length,
     decision,
     read_block,
@@ -54,7 +67,7 @@ STORY_LINES_MAX = 10_000
 FAILURES_MAX = 10
 CUT = "cut"
 """How a tape ends that has no end."""
-_NOTICES = frozenset({ADMITTED, EXPIRED, SHED, PREEMPTED})
+_NOTICES = frozenset({ADMITTED, EXPIRED, SHED, PREEMPTED, UNAVAILABLE})
 
 
 class Use(msgspec.Struct):
@@ -133,8 +146,8 @@ class _Reader:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        title = file.read(len(TITLE))
-        if title and not TITLE.startswith(title):
+        title = file.read(len(TITLES[0]))
+        if title and not any(known.startswith(title) for known in TITLES):
             if not title.startswith(NAME):
                 raise TapeError("it is no tape: these begin with `baseload tape`")
             form = title[len(NAME) :].decode("ascii", "replace").strip()
@@ -177,6 +190,7 @@ class _Player:
         self.verdict = Verdict(head, first=head.now, last=head.now)
         try:
             self._gate = Gate(head.setup, Random(head.setup.seed))  # noqa: S311 - dice, no secret
+            self._models = head.setup.models
         except Exception as error:  # Whatever a setup can do wrong, this file did.
             raise TapeError(f"no gate can be made from its setup: {error!r}") from error
         self._watched = call_id
@@ -204,17 +218,30 @@ class _Player:
                 self._hear(line)
             case Began():
                 self._begin(line)
-            case Ticked():
-                self._try(lambda: self._gate.tick(line.now))
-            case Announced():
+            case Announced() | Saw() | Ordered():
                 self._must_know(line.backend)
-                self._try(lambda: self._gate.announce(line.backend, line.is_up, line.now))
-            case Saw():
-                self._must_know(line.backend)
-                self._try(lambda: self._gate.observe(line.backend, line.sight(), line.now))
+                self._try(lambda: self._happen(line))
+            case _:
+                self._try(lambda: self._happen(line))
         notices = self._gate.notices
         while notices:
             self._notices.append((verdict.events, *notices.popleft()))
+
+    def _happen(self, line: Event) -> None:
+        """Feed an event of the world."""
+        gate, now = self._gate, line.now
+        match line:
+            case Ticked():
+                gate.tick(now)
+            case Announced():
+                gate.announce(line.backend, line.is_up, now)
+            case Saw():
+                gate.observe(line.backend, line.sight(), now)
+            case Ordered():
+                gate.order(line.backend, line.is_open, now)
+            case Reconfigured():
+                self._models = line.setup.models
+                gate.reconfigure(line.setup, now)
 
     def finish(self) -> None:
         """Compare what is left when all was recorded: nothing may be."""
@@ -226,7 +253,7 @@ class _Player:
 
     def _begin(self, line: Began) -> None:
         call = line.call()
-        if call.model not in self.verdict.head.setup.models:
+        if call.model not in self._models:
             raise TapeError(f"call {call.id} wants a model that its setup does not have")
         if call.id in self._flows:
             raise TapeError(f"call {call.id} begins twice")

@@ -9,7 +9,7 @@ from math import inf
 from typing import Any
 
 from baseload.core.facts import Priority
-from baseload.core.tape import (
+from baseload.core.records import (
     Announced,
     Began,
     Ended,

@@ -10,7 +10,7 @@ This room knows nothing of gateways; it is given a way to ask for a status and a
 import asyncio
 import socket
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -109,17 +109,20 @@ class Operator:
                 loop="asyncio",
             )
         )
-        self._socket: socket.socket | None = None
+        self._sockets: list[socket.socket] = []
         self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Listen and serve; raises OSError if the address cannot be had."""
+    def start(self, sockets: Sequence[socket.socket] = ()) -> None:
+        """Serve, on sockets that somebody else opened or on the address.
+
+        Raises OSError if the address cannot be had.
+        """
         host, port = self.address
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family)
-        self.address = (host, self._socket.getsockname()[1])
+        self._sockets = list(sockets) or [socket.create_server((host, port), family=family)]
+        self.address = (host, self._sockets[0].getsockname()[1])
         self._thread = threading.Thread(
-            target=self._server.run, args=([self._socket],), name="operator", daemon=True
+            target=self._server.run, args=(self._sockets,), name="operator", daemon=True
         )
         self._thread.start()
 
@@ -128,5 +131,5 @@ class Operator:
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join(STOP_S_MAX)
-        if self._socket is not None:
-            self._socket.close()
+        for one in self._sockets:
+            one.close()

@@ -1,0 +1,106 @@
+"""Which engines run, and what becomes of them when the fleet changes?
+
+One for each backend that has an engine, supervised from its start to its end. After a reload those
+that are the same go on, new ones are started, and those that left are stopped once the last answer
+that came from them has ended: an open stream does not notice.
+
+Not here: how an engine is kept alive (`engines.supervisor`).
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from baseload.config.fleet import Backend, Fleet
+from baseload.engines.supervisor import Engine, EngineState
+from baseload.gateway.changing import who
+
+LOOK_S = 0.2
+"""How often an engine that left is looked at, whether anybody is still answered by it."""
+
+
+class EngineRoom:
+    """The engines of one process."""
+
+    def __init__(self, state_dir: str, on_state: Callable[[EngineState], None]) -> None:
+        """`on_state` hears of each change, but not of engines that have left."""
+        self._state_dir = Path(state_dir)
+        self._on_state = on_state
+        self._backends: dict[str, Backend] = {}
+        self._engines: dict[str, Engine] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._leaving: set[Engine] = set()
+
+    def __len__(self) -> int:
+        return len(self._engines)
+
+    @property
+    def names(self) -> list[str]:
+        """The backends that have an engine here."""
+        return list(self._engines)
+
+    def planned(self, fleet: Fleet) -> dict[str, Engine]:
+        """Give the engines that a fleet needs: those that are here, and new ones, not started."""
+        return {
+            name: self._engines[name] if self._is_here(backend) else self._made(backend)
+            for name, backend in fleet.backends.items()
+            if backend.engine is not None
+        }
+
+    def follow(
+        self,
+        fleet: Fleet,
+        engines: dict[str, Engine],
+        is_idle: Callable[[str], Callable[[], bool]] = lambda _name: lambda: True,
+    ) -> None:
+        """Run these from now on. Of one that left, `is_idle` says how it shows that it is idle."""
+        before, self._engines = self._engines, engines
+        self._backends = {name: fleet.backends[name] for name in engines}
+        for name, engine in before.items():
+            if engines.get(name) is not engine:
+                self._leaving.add(engine)
+                self._spawn(self._let_go(engine, is_idle(name)))
+        for name, engine in engines.items():
+            if before.get(name) is not engine:
+                self._spawn(engine.run())
+
+    def told(self) -> dict[str, str]:
+        """Say of each engine what its supervisor knows."""
+        return {
+            name: f"{engine.state.phase}, {engine.state.restarts} restarts"
+            + f": {engine.state.reason}" * bool(engine.state.reason)
+            for name, engine in self._engines.items()
+        }
+
+    def states(self) -> list[EngineState]:
+        """Give how each engine stands."""
+        return [engine.state for engine in self._engines.values()]
+
+    async def stop(self) -> None:
+        """Stop all, and wait until they are gone."""
+        everyone = [*self._engines.values(), *self._leaving]
+        await asyncio.gather(*(engine.stop() for engine in everyone))
+        await asyncio.gather(*self._tasks)
+
+    async def _let_go(self, engine: Engine, is_idle: Callable[[], bool]) -> None:
+        while not is_idle() and engine.state.phase == "ready":  # noqa: ASYNC110 - looked at seldom
+            await asyncio.sleep(LOOK_S)
+        await engine.stop()
+        self._leaving.discard(engine)
+
+    def _is_here(self, backend: Backend) -> bool:
+        before = self._backends.get(backend.name)
+        return before is not None and who(before) == who(backend)
+
+    def _made(self, backend: Backend) -> Engine:
+        def tell(state: EngineState) -> None:
+            if self._engines.get(backend.name) is engine:
+                self._on_state(state)
+
+        engine = Engine(backend, self._state_dir, tell)
+        return engine
+
+    def _spawn(self, work: "asyncio.Future[None] | object") -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,128 @@
+"""The one place where a gateway is made, with all that works beside it in its process.
+
+Whatever a gateway is given beyond its fleet (counters, a ledger), and whatever runs on its loop
+besides callers (batches, the watch over keys, traces), is opened and closed here, so that one
+process and each of several workers have the same. Not here: engines and the operator's port, of
+which there is one, however many workers.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Sequence
+
+from msgspec import structs
+from prometheus_client import CollectorRegistry
+
+from baseload.cli.dividing import part_of_key
+from baseload.config.addresses import is_loopback, parse_address
+from baseload.config.fleet import Fleet
+from baseload.errors import BaseloadError
+from baseload.gateway.backoffice import BackOffice
+from baseload.gateway.gateway import Gateway
+from baseload.gateway.keywatch import KeyWatch
+from baseload.gateway.ledgermetrics import LedgerMetrics
+from baseload.gateway.watching import Watching
+from baseload.store.keys import Pass
+from baseload.store.ledger import Ledger
+from baseload.store.urls import DatabaseError, shown
+
+logger = logging.getLogger("baseload.cli")
+
+
+def make_gateway(
+    fleet: Fleet, concurrency: dict[str, int], sharers: int = 1, ledger: Ledger | None = None
+) -> Gateway:
+    """Make a gateway inside the running loop; `concurrency` is what is known better than the file.
+
+    `sharers` is how many processes count the same limits, where these are not counted together:
+    each is given its part of them already, in the fleet and in the keys.
+    """
+    assert sharers >= 1
+    return Gateway(fleet, concurrency, ledger=ledger)
+
+
+class Plant:
+    """A gateway, and what works beside it. Raises BaseloadError for what it cannot do without."""
+
+    def __init__(self, fleet: Fleet, concurrency: dict[str, int], sharers: int = 1) -> None:
+        self.keys = KeyWatch(fleet.store.ledger)
+        self._sharers = sharers
+        stored = self._stored_keys(fleet)
+        self.ledger = _open_ledger(fleet)
+        self.gateway = gateway = make_gateway(fleet, concurrency, sharers, self.ledger)
+        gateway.tenants.replace(stored)
+        if gateway.tenants.is_open:
+            _must_not_be_open(fleet)
+        self._watching = Watching(gateway)
+        jobs = structs.replace(fleet.jobs, concurrency=-(-fleet.jobs.concurrency // sharers))
+        self._office = BackOffice(jobs, fleet.store.ledger, gateway.reception)
+        self.registry = CollectorRegistry()
+        """Everything that is counted in this process."""
+        self.registry.register(gateway.telemetry)
+        self.registry.register(LedgerMetrics(self.ledger))
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Serve on these sockets, which are ours from now on."""
+        await self.gateway.start(sockets)
+        self.keys.start(self._hear_of_keys)
+        self._office.start()
+
+    async def drain(self, *, is_succeeded: bool) -> int:
+        """Leave, the port to a successor or to nobody; give how many had to be told to stop."""
+        gateway = self.gateway
+        self._office.pause()  # A successor goes on with what is not finished.
+        left = await (gateway.hand_over() if is_succeeded else gateway.drain())
+        await self._office.stop()
+        await self._watching.stop()
+        await asyncio.to_thread(self.keys.stop)
+        await self.close()
+        return left
+
+    async def close(self) -> None:
+        """Write down what is left of finished calls; a second time does nothing."""
+        await asyncio.to_thread(self.ledger.close)
+
+    def _stored_keys(self, fleet: Fleet) -> tuple[Pass, ...]:
+        """Give the store's keys; without them, those of the file are still something to go by."""
+        try:
+            return self._parts(self.keys.look() or ())
+        except DatabaseError as error:
+            if not fleet.keys:
+                what = "whether there are keys cannot be looked up"
+                raise BaseloadError(f"{what}, and the fleet file has none: {error}") from error
+            logger.warning("only the fleet file's keys are known for now: %s", error)
+            return ()
+
+    def _hear_of_keys(self, passes: tuple[Pass, ...]) -> None:
+        """Hand the store's keys over to the loop; it may have ended just now."""
+        gateway = self.gateway
+        with contextlib.suppress(RuntimeError):
+            gateway.loop.call_soon_threadsafe(gateway.tenants.replace, self._parts(passes))
+
+    def _parts(self, passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
+        """Give the store's keys with our part of their limits, as the file's come already."""
+        if self._sharers == 1:
+            return passes
+        return tuple(
+            structs.replace(one, key=part_of_key(one.key, self._sharers)) for one in passes
+        )
+
+
+def _open_ledger(fleet: Fleet) -> Ledger:
+    try:
+        return Ledger(fleet.store.ledger, fleet.store.keep_days)
+    except DatabaseError as error:
+        raise BaseloadError(f"`store.ledger` cannot be used: {error}") from error
+
+
+def _must_not_be_open(fleet: Fleet) -> None:
+    """Refuse to serve whoever comes along, unless that was asked for."""
+    if fleet.open_to_all or is_loopback(parse_address(fleet.listen)[0]):
+        return
+    raise BaseloadError(
+        f"`listen: {fleet.listen}` can be reached from other machines, and there are no keys: "
+        "make one with `baseload keys create NAME`, listen on 127.0.0.1, or set `open_to_all: "
+        f"true`; looked for keys in the fleet file and in {shown(fleet.store.ledger)}"
+    )

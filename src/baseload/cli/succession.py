@@ -1,0 +1,161 @@
+"""How does a process give its place to another, without a caller being refused?
+
+The running process starts its successor: the same command, so the same Python, file and options,
+with whatever code is on the disk now. It leaves it the open sockets and waits for word on a pipe.
+Until the word comes it serves on; if the successor ends, hangs or fails, nothing has happened but
+a line in the log. Once the word has come both serve for a moment, and the old one leaves.
+
+Not here: leaving politely (`Gateway.hand_over`), and the successor's own start (`station`).
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from baseload.cli.sockets import HANDOVER, Handover, Sockets
+from baseload.config.fleet import Fleet
+from baseload.errors import BaseloadError
+
+START_S_MAX = 60.0
+"""How long a successor may take to serve: a cold disk and a busy machine, generously."""
+ENGINES_S_MAX = 330.0
+"""The same where engines must load first; an engine itself gives up after 300 s."""
+STOP_S_MAX = 5.0
+"""From SIGTERM to SIGKILL for a successor that is not wanted any more."""
+LOOK_S = 0.05
+READY = b"ready"
+
+logger = logging.getLogger("baseload.cli")
+
+
+class SuccessionError(BaseloadError):
+    """There is no successor, and why."""
+
+
+async def succeed(fleet: Fleet, sockets: Sockets, orders: dict[str, str]) -> int:
+    """Start a successor and wait until it serves; give its pid. Raises SuccessionError."""
+    has_engines = any(item.engine is not None for item in fleet.backends.values())
+    wait_s = ENGINES_S_MAX if has_engines else START_S_MAX
+    reading, writing = os.pipe()
+    fds = [one.fileno() for one in [*sockets.all_listening(), *sockets.admin]]
+    left = Handover(
+        listen=fleet.listen,
+        admin=fleet.admin,
+        listen_fds=[[one.fileno() for one in group] for group in sockets.listen],
+        admin_fds=[one.fileno() for one in sockets.admin],
+        ready_fd=writing,
+        orders=orders,
+    )
+    env = os.environ | {HANDOVER: msgspec.json.encode(left).decode()}
+    command = [sys.executable, *sys.orig_argv[1:]]
+    try:
+        # Not asyncio's: those are killed when the loop of their parent ends.
+        child = await asyncio.to_thread(
+            subprocess.Popen, command, pass_fds=[*fds, writing], env=env
+        )
+    except OSError as error:
+        os.close(reading)
+        raise SuccessionError(f"it cannot be started: {error.strerror}") from error
+    finally:
+        os.close(writing)
+    logger.info("successor %d is starting", child.pid)
+    try:
+        word = await _word(reading, wait_s)
+    except asyncio.CancelledError:
+        child.terminate()  # We are told to stop, and so is whoever would take our place.
+        raise
+    finally:
+        os.close(reading)
+    if word == READY:
+        # It is no child to be waited for: it outlives us.
+        child.returncode = 0
+        return child.pid
+    code = await _ended(child)
+    why = f"it ended with {code}" if word is not None else f"it was not ready within {wait_s:g} s"
+    raise SuccessionError(f"{why}; its own words are on its standard error")
+
+
+async def _word(reading: int, wait_s: float) -> bytes | None:
+    """Give what the successor said before it closed the pipe, or None if it was silent."""
+    loop = asyncio.get_running_loop()
+    os.set_blocking(reading, False)
+    heard: asyncio.Future[bytes] = loop.create_future()
+
+    def hear() -> None:
+        with contextlib.suppress(BlockingIOError):
+            word = os.read(reading, len(READY))
+            if not heard.done():
+                heard.set_result(word)
+
+    loop.add_reader(reading, hear)
+    try:
+        async with asyncio.timeout(wait_s):
+            return await heard
+    except TimeoutError:
+        return None
+    finally:
+        loop.remove_reader(reading)
+
+
+async def _ended(child: "subprocess.Popen[bytes]") -> str:
+    """See to it that a successor is gone; say how it ended."""
+    until = time.monotonic() + STOP_S_MAX
+    while child.poll() is None and time.monotonic() < until:
+        child.terminate()
+        await asyncio.sleep(LOOK_S)
+    if child.poll() is None:
+        child.kill()
+        await asyncio.to_thread(child.wait)
+    code = child.returncode
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+class PidFile:
+    """Where a running process is found: its pid, and what became of its last restart.
+
+    There is one for each operators' address, so gateways may share a state folder.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        name = "".join(sign if sign.isalnum() or sign == "." else "-" for sign in fleet.admin)
+        self.path = Path(fleet.state_dir).expanduser() / "run" / f"{name}.pid"
+        self._failures = 0
+
+    def write(self, failure: str = "") -> None:
+        """Say that this process serves; `failure` is why a restart came to nothing."""
+        self._failures += bool(failure)
+        text = f"{os.getpid()}\n{self._failures} {failure}\n"
+        with contextlib.suppress(OSError):  # A folder that cannot be written stops no gateway.
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            new = self.path.with_suffix(f".{os.getpid()}")
+            new.write_text(text)
+            new.replace(self.path)
+
+    def read(self) -> tuple[int, str] | None:
+        """Give the pid that is written there and its second line, or None."""
+        try:
+            pid, _, rest = self.path.read_text().partition("\n")
+            return int(pid), rest.strip()
+        except (OSError, ValueError):
+            return None
+
+    def remove(self) -> None:
+        """Take it away, unless it is a successor's by now."""
+        found = self.read()
+        if found is not None and found[0] == os.getpid():
+            self.path.unlink(missing_ok=True)
+
+
+def tell_ready(left: Handover | None) -> None:
+    """Say to a predecessor that this process serves."""
+    if left is not None:
+        with contextlib.suppress(OSError):  # It has given up waiting, or has died.
+            os.write(left.ready_fd, READY)
+        os.close(left.ready_fd)

@@ -1,0 +1,176 @@
+"""How are permits handed out, callers kept waiting, and sent away?
+
+This is the porter's own work behind the desk; what people come with is told to `gate.Gate`, which
+is made of this. Nothing here is called from elsewhere, and nothing here lets time pass but
+`_settle`, which every event begins with.
+"""
+
+from collections import deque
+from math import inf
+
+from baseload.core import patience
+from baseload.core.budget import Budget
+from baseload.core.dice import Dice
+from baseload.core.facts import (
+    ADMITTED,
+    EXPIRED,
+    INTERACTIVE,
+    PREEMPTED,
+    QUEUED,
+    SHED,
+    UNAVAILABLE,
+    Ask,
+    Call,
+    Fact,
+    Hedge,
+    Told,
+    Watch,
+)
+from baseload.core.permits import Permits
+from baseload.core.queueing import Line
+from baseload.core.resting import Rest, pause_s
+from baseload.core.setup import Setup
+from baseload.core.stay import Stay
+
+RETRY_SHARE = 0.2
+RETRIES_MIN = 3
+"""Calls that may retry the backend they came from, at once: a share of all live calls, or a few.
+Going to another backend is not counted: it adds no load to the one that fails."""
+
+
+class Desk:
+    """What the gate has and does by itself."""
+
+    def __init__(self, setup: Setup, rng: Dice) -> None:
+        self._rng = rng
+        self.permits = Permits(setup, rng)
+        self.seats = self.permits.seats
+        self.line = Line(setup.queue.size)
+        self.rest = Rest()
+        self.drain = patience.Drain()
+        self.retries = Budget(RETRY_SHARE, RETRIES_MIN)
+        self.notices: deque[tuple[Call, Fact]] = deque()
+        self.now = -inf
+        self._wait_s = setup.queue.wait_s
+        self._plans = self.permits.plans
+        self._stays: dict[int, Stay] = {}
+        self.due = inf
+        """When the gate changes by itself, or infinity; `deadline()` in the form of the law."""
+
+    def _take(self, stay: Stay) -> bool:
+        if not self.permits.take(stay, self.now):
+            return False
+        assert stay.first is not None
+        self.due = min(self.due, stay.first.seat.due)
+        if self.line.waiting and not stay.is_charged:
+            # While nobody waits there is enough for all, and nobody owes anybody anything.
+            stay.is_charged = True
+            self.line.charge(stay.call)
+        return True
+
+    def _hedge(self, stay: Stay) -> Ask:
+        """Add a second attempt beside one that is late, if load allows and another is free."""
+        call, model = stay.call, stay.plan.model
+        has_room = self.permits.hedges < max(1.0, model.hedge * len(self._stays))
+        if stay.second is None and has_room:
+            permit = self.permits.take_second(stay, self.now)
+            if permit is not None:
+                self.due = min(self.due, permit.seat.due)
+                return Hedge(call, patience.send(call, permit, model, self.now, True, False))
+        return Watch(call)
+
+    def _wait(self, stay: Stay, otherwise: Fact) -> Fact:
+        """Find a place in the line; `otherwise` if no backend could be waited for."""
+        call, line = stay.call, self.line
+        if not any(seat.mends_soon() for seat in self.permits.candidates(stay, stay.tried)):
+            return otherwise
+        if call.priority == INTERACTIVE and self._preempt(stay):
+            # By notice, after the victim's own: first one call hangs up, then the other is sent.
+            self.notices.append((call, ADMITTED))
+            return QUEUED
+        expires = min(self.now + self._wait_s, call.deadline)
+        if self.now + self.drain.wait_s(line.ahead(call)) > expires:
+            return EXPIRED  # It could not make it: better to hear that now.
+        if line.is_full():
+            if (victim := line.victim(call)) is None:
+                return SHED
+            line.leave(victim)
+            self.notices.append((self._stays[victim].call, SHED))
+        if not line.waiting:
+            self.drain.begin(self.now)
+        line.join(call, (call.model, stay.tried), self.now, expires)
+        self.due = min(self.due, expires)
+        return QUEUED
+
+    def _preempt(self, stay: Stay) -> bool:
+        """Take the permit of the newest batch call that has no token yet."""
+        for seat in self.permits.candidates(stay, stay.tried):
+            if not seat.preemptible or not seat.would_take_one():
+                continue
+            victim = self._stays[next(reversed(seat.preemptible))]
+            self.permits.release_all(victim, PREEMPTED, self.now)
+            self.notices.append((victim.call, PREEMPTED))
+            return self._take(stay)
+        return False
+
+    def _pause(self, stay: Stay, told: Told) -> Fact:
+        """Rest before asking a backend again that has just failed, if that may help."""
+        call, fact = stay.call, told.fact
+        if not any(seat.mends_soon() for seat in self.permits.candidates(stay, stay.barred)):
+            return fact
+        until = self.now + pause_s(stay.pauses, told.retry_after_s, self._rng)
+        if until > min(self.now + self._wait_s, call.deadline):
+            return fact
+        if not stay.is_budgeted:
+            if not self.retries.can_take(len(self._stays)):
+                return fact
+            self.retries.take()
+            stay.is_budgeted = True
+        stay.pauses += 1
+        stay.tried = stay.barred
+        self.rest.add(call.id, until)
+        self.due = min(self.due, until)
+        return QUEUED
+
+    def _wake(self, stay: Stay) -> None:
+        """End a call's pause: it goes on, or waits, or is told why not."""
+        fact = ADMITTED if self._take(stay) else self._wait(stay, UNAVAILABLE)
+        if fact is not QUEUED:
+            self.notices.append((stay.call, fact))
+
+    def _dismiss(self, backend: str = "") -> None:
+        """Send away who waits where nobody is left to wait for, at all or since one was closed."""
+        for call_id in list(self.line.waiting):
+            stay = self._stays[call_id]
+            seats = list(self.permits.candidates(stay, stay.tried))
+            if backend and not any(seat.name == backend for seat in seats):
+                continue
+            if not any(seat.mends_soon() for seat in seats):
+                self.line.leave(call_id)
+                self.notices.append((stay.call, UNAVAILABLE))
+
+    def _grant(self) -> None:
+        """Hand permits to waiting calls until none of the lanes' heads can have one."""
+        granted = True
+        while granted and self.line.waiting:
+            granted = False
+            for call_id in self.line.heads(self.now):
+                stay = self._stays[call_id]
+                if self._take(stay):
+                    self.line.leave(call_id)
+                    self.notices.append((stay.call, ADMITTED))
+                    granted = True
+                    break
+
+    def _settle(self, now: float) -> None:
+        """Let time do its work, up to now; afterwards nothing is due."""
+        assert now >= self.now, "time ran backwards"
+        self.now = now
+        while now >= self.due:
+            for call_id in self.line.expire(now):
+                self.notices.append((self._stays[call_id].call, EXPIRED))
+            self.permits.settle(now)
+            self._grant()
+            for call_id in self.rest.wake(now):
+                self._wake(self._stays[call_id])
+            self.due = min(self.line.deadline(), self.rest.deadline(), self.permits.deadline())

@@ -1,0 +1,61 @@
+"""What is made of the fleet file before anything runs by it: a setup for deciding, TLS for callers.
+
+Whatever here can fail, fails before a gateway has changed: a reload makes these things first.
+"""
+
+import ssl
+
+from baseload.config.fleet import Fleet
+from baseload.core.setup import Setup
+from baseload.errors import BaseloadError
+
+URL_CONCURRENCY = 256
+"""Calls at once to a URL whose `concurrency` is not given, to begin with."""
+URL_CONCURRENCY_MAX = 4096
+"""What the limit of such a URL may grow to, if it bears it."""
+
+
+def setup_of(
+    fleet: Fleet, known: dict[str, int], seed: int, epochs: dict[str, int] | None = None
+) -> Setup:
+    """Reduce a fleet to what decisions need; `known` are limits that an engine told us."""
+    return Setup(
+        models=fleet.models,
+        concurrency={
+            name: known.get(name) or backend.concurrency or URL_CONCURRENCY
+            for name, backend in fleet.backends.items()
+        },
+        ceilings={
+            name: URL_CONCURRENCY_MAX
+            for name, backend in fleet.backends.items()
+            if backend.engine is None and backend.concurrency is None
+        },
+        accounts={
+            name: backend.account for name, backend in fleet.backends.items() if backend.account
+        },
+        queue=fleet.queue,
+        overload=fleet.overload,
+        down=tuple(name for name, item in fleet.backends.items() if item.engine is not None),
+        epochs=epochs or {},
+        seed=seed,
+    )
+
+
+def tls_of(fleet: Fleet) -> ssl.SSLContext | None:
+    """Give what the callers' port shows, or None for plain HTTP; raises BaseloadError."""
+    if fleet.tls is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    show(context, fleet)
+    return context
+
+
+def show(context: ssl.SSLContext, fleet: Fleet) -> None:
+    """Have new connections shown the fleet's certificate; raises BaseloadError."""
+    assert fleet.tls is not None
+    cert, key = fleet.tls.cert, fleet.tls.key
+    try:
+        context.load_cert_chain(cert, key, password="")  # Never ask on the terminal.
+    except OSError as error:
+        reason = error.strerror or error
+        raise BaseloadError(f"tls: {cert} and {key} cannot be used: {reason}") from error
