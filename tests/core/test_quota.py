@@ -183,7 +183,7 @@ def test_new_limits_hold_from_the_next_call_on():
 def test_idle_cards_are_forgotten_and_used_ones_are_not():
     """So many names as there may be, the memory is bounded; what is held or spent is kept."""
     quota = Quota()
-    held, _ = ask(quota, scope("held", concurrency=1))
+    ask(quota, scope("held", concurrency=1))
     spender, _ = ask(quota, scope("spender", usd_month=1.0), usd=0.9)
     quota.settle(spender, 1, 0.9, NOON)
     for number in range(3 * IDLE_CARDS_MAX):

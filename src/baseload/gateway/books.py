@@ -13,9 +13,12 @@ from collections.abc import Callable
 from time import time
 from typing import Protocol
 
+from msgspec.structs import astuple
+
 from baseload.apis.openai import Usage
+from baseload.config.fleet import Model
 from baseload.core.facts import Call, Fact
-from baseload.core.quota import Hold, Verdict
+from baseload.core.quota import Hold, Scope, Verdict
 from baseload.core.rates import Rate, Tariff
 from baseload.gateway.attempt import Attempt
 from baseload.gateway.telemetry import Telemetry
@@ -74,7 +77,15 @@ class Books:
         self.ledger = ledger
         self._rates: dict[tuple[str, str], Rate | None] = {}
         """Rates as of today, looked up already."""
+        self._dearest_rates: dict[str, Rate | None] = {}
         self._today = ""
+
+    def hold(self, scopes: tuple[Scope, ...], call: Call, model: Model, choices: int) -> Hold:
+        """Give what a call may take at most: each of its answers as long as it may become."""
+        answer = 0 if call.is_whole else call.answer_tokens * choices
+        rate = self._dearest(model)
+        usd = 0.0 if rate is None else rate.cost_usd(call.prompt_tokens, 0, answer)
+        return Hold(scopes, call.prompt_tokens + answer, usd)
 
     def reserve(self, hold: Hold, then: Callable[[Verdict], None]) -> Verdict | None:
         """Set aside; give the verdict, or None if `then` will be called with it."""
@@ -126,12 +137,30 @@ class Books:
         if day != self._today:
             self._today = day
             self._rates.clear()
+            self._dearest_rates.clear()
 
     def _rate(self, backend: str, model: str) -> Rate | None:
         key = (backend, model)
         if key not in self._rates:
             self._rates[key] = self.tariff.rate(backend, model, self._today)
         return self._rates[key]
+
+    def _dearest(self, model: Model) -> Rate | None:
+        """Give the most that a model may cost: nobody knows yet where it will be answered."""
+        name = model.name
+        if name not in self._dearest_rates:
+            found = (
+                self._rate(target.backend, target.model)
+                for tier in model.tiers
+                for target in tier.values()
+            )
+            rates = [rate for rate in found if rate is not None]
+            self._dearest_rates[name] = (
+                Rate(*(max(kind) for kind in zip(*map(astuple, rates), strict=True)))
+                if rates
+                else None
+            )
+        return self._dearest_rates[name]
 
 
 def usage_of(attempt: Attempt | None) -> Usage | None:

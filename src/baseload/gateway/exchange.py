@@ -94,8 +94,10 @@ class Exchange(Answering):
 
     def _told(self, verdict: Verdict) -> Told:
         self.verdict = verdict
-        fact = GRANTED if verdict.is_granted else LIMITED
-        return Told(fact, self._gateway.driver.clock(), verdict.retry_after_s)
+        if verdict.is_granted:
+            return Told(GRANTED, self._gateway.driver.clock())
+        self._gateway.telemetry.limited[verdict.limit] += 1
+        return Told(LIMITED, self._gateway.driver.clock(), verdict.retry_after_s)
 
     def wait(self) -> None:
         """Keep the caller; the gate watches the clock."""

@@ -15,7 +15,6 @@ from baseload.apis import openai
 from baseload.apis.dialect import Dialect
 from baseload.config.fleet import Fleet, Model
 from baseload.core.facts import DEFAULT, Call
-from baseload.core.quota import Hold
 from baseload.gateway.answering import Caller, Plane
 from baseload.gateway.callers import prefix_of, priority_of
 from baseload.gateway.exchange import Exchange
@@ -116,6 +115,8 @@ class Reception:
             return
         now, path = house.driver.clock(), route.upstream_path
         scopes = tenant.scopes.get(asked.model) if tenant.scopes else None
+        if house.books.counters is None:
+            scopes = None  # Nobody counts here.
         call = Call(
             next(self._numbers), asked.model, now + model.total_s, asked.stream is True,
             tenant.name, priority,
@@ -127,7 +128,7 @@ class Reception:
         exchange = Exchange(house, caller, call, tenant, model, path, body, request_id, now)
         exchange.api = route.api
         if scopes is not None:
-            exchange.hold = Hold(scopes, call.tokens, 0.0)
+            exchange.hold = house.books.hold(scopes, call, model, asked.choices())
         if asked.n not in _ONE or path == b"/completions":
             exchange.has_choices = True
         caller.busy = exchange
