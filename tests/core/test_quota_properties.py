@@ -103,7 +103,9 @@ def test_budgets_hold_up_to_the_error_of_the_estimate(plan, usd_day: float, usd_
             quota.settle(hold, 1, cost, now)
 
     assert all(spent <= usd_day + error + 1e-9 for spent in days.values())
-    months = (sum(usd for day, usd in days.items() if (day < 31) is first) for first in (True, False))
+    months = (
+        sum(usd for day, usd in days.items() if (day < 31) is first) for first in (True, False)
+    )
     assert all(spent <= usd_month + error + 1e-9 for spent in months)
 
 

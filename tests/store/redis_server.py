@@ -15,14 +15,19 @@ from tests.needs import give_up
 START_S_MAX = 10.0
 
 
+def free_port() -> int:
+    """Give a port on loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 class RedisServer:
     """One server on loopback, with nothing on disk: what it forgets is gone."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -31,7 +36,7 @@ class RedisServer:
 
     async def start(self, *options: str) -> None:
         """Start it and wait until it answers."""
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: ASYNC220 - it must outlive the loop's watcher
             [
                 "redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
                 "--dir", self._folder, "--daemonize", "no", *options,
@@ -39,7 +44,7 @@ class RedisServer:
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
         async with asyncio.timeout(START_S_MAX):
-            while not await self._answers():
+            while not await self._answers():  # noqa: ASYNC110 - it announces nothing
                 await asyncio.sleep(0.01)
 
     async def _answers(self) -> bool:
@@ -81,6 +86,7 @@ class SlowProxy:
         self.port = 0
         self._to = port
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -94,10 +100,13 @@ class SlowProxy:
         self._server.close()
         for task in self._tasks:
             task.cancel()
+        for writer in self._writers:
+            writer.transport.abort()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", self._to)
+        self._writers += [writer, back]
         for source, sink in ((reader, back), (there, writer)):
             task = asyncio.get_running_loop().create_task(self._pass(source, sink))
             self._tasks.add(task)
@@ -124,3 +133,14 @@ async def running_redis() -> AsyncIterator[RedisServer]:
             yield server
         finally:
             server.kill()
+
+
+@asynccontextmanager
+async def slow_way_to(redis: RedisServer) -> AsyncIterator[SlowProxy]:
+    """Give a proxy before a server; it is quick until told otherwise."""
+    proxy = SlowProxy(redis.port)
+    await proxy.start()
+    try:
+        yield proxy
+    finally:
+        await proxy.close()

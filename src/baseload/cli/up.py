@@ -32,6 +32,7 @@ from baseload.errors import BaseloadError
 from baseload.gateway import status
 from baseload.gateway.gateway import Gateway
 from baseload.gateway.tape import Recorder
+from baseload.store.counters import Counters, open_counters
 from baseload.web.operator import Operator, make_app
 
 try:
@@ -88,6 +89,7 @@ class _Station:
         self._tape_bytes = tape_bytes
         self._console = Console()
         self._engines: dict[str, Engine] = {}
+        self._counters: Counters
         self._gateway: Gateway
         self._operator: Operator
 
@@ -99,12 +101,14 @@ class _Station:
             if backend.engine is not None
         }
         slots = {name: engine.slots for name, engine in self._engines.items()}
-        self._gateway = Gateway(fleet, slots)
+        self._counters = open_counters(fleet.store.counters)
+        self._gateway = Gateway(fleet, slots, self._counters)
         with self._taping():
             await self._serve()
 
     async def _serve(self) -> None:
         stop, hurry = self._listen_to_signals()
+        await self._counters.start()  # A server that is away is a warning, and looked for later.
         await self._start()
         tasks = [asyncio.create_task(engine.run()) for engine in self._engines.values()]
         try:
@@ -118,6 +122,7 @@ class _Station:
             await asyncio.gather(*(engine.stop() for engine in self._engines.values()))
             await asyncio.gather(*tasks)
             self._operator.stop()
+            await self._counters.close()
 
     def _taping(self) -> contextlib.AbstractContextManager[object]:
         if self._tape is None:

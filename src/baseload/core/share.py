@@ -7,12 +7,15 @@ Whatever the age, the parts of all replicas that knew the same add up to the lim
 Not here: when replicas hear nothing of each other (`fuse`).
 """
 
-from math import inf
+from math import floor, inf
 
 import msgspec
 
 from baseload.core.card import Card
 from baseload.core.quota import Scope, most_of
+
+ROUNDING = 1e-6
+"""What sums of floats may be off by, before a whole piece is lost."""
 
 
 class Known(msgspec.Struct, frozen=True, gc=False):
@@ -39,6 +42,16 @@ def share(most: float, own: float, left: float, age: float, replicas: int) -> fl
     return (1 - age) * (own + max(left, 0.0) / replicas) + age * most / replicas
 
 
+def whole(most: float, own: float, left: float, age: float, replicas: int) -> float:
+    """Give the same of what is counted in pieces.
+
+    Of fewer than there are replicas, each may have one in the long run: that lets in too many, and
+    the other way nobody would be let in at all.
+    """
+    part = share(max(most, replicas), own, left, age, replicas)
+    return part if part == inf else floor(part + ROUNDING)
+
+
 def narrow(
     card: Card, scope: Scope, known: Known | None, now: float, window_s: float, replicas: int
 ) -> None:
@@ -55,9 +68,9 @@ def narrow(
         spent_day = known.usd_day if known.day == card.day else spent_day
         spent_month = known.usd_month if known.month == card.month else spent_month
     age = (now - known.at) / window_s
-    card.rpm = share(rpm, known.own_requests, rpm - known.requests, age, replicas)
-    card.tpm = share(tpm, known.own_tokens, tpm - known.tokens, age, replicas)
-    card.concurrency = share(
+    card.rpm = whole(rpm, known.own_requests, rpm - known.requests, age, replicas)
+    card.tpm = whole(tpm, known.own_tokens, tpm - known.tokens, age, replicas)
+    card.concurrency = whole(
         concurrency, known.own_in_flight, concurrency - known.in_flight, age, replicas
     )
     card.usd_day = share(usd_day, spent_day, usd_day - spent_day, 0.0, replicas)

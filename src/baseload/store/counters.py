@@ -8,6 +8,7 @@ Not here: counts that replicas share (`shared_counters`), and how anything is co
 (`core.quota`).
 """
 
+import os
 from collections.abc import Callable
 from time import monotonic, time
 from typing import Protocol
@@ -71,13 +72,21 @@ def open_counters(url: str, spent: Spent | None = None, replicas: int = 1) -> Co
         return LocalCounters(spent)
     if scheme in {"redis", "rediss", "unix"}:
         try:
-            from baseload.store.shared_counters import open_shared  # noqa: PLC0415 - an extra
+            from baseload.store.redis_wire import RedisWire  # noqa: PLC0415 - an extra
+            from baseload.store.shared_counters import SharedCounters  # noqa: PLC0415
         except ImportError as error:
             raise CountersError(
                 "store.counters: for redis:// the package `redis` is needed: "
                 "pip install 'baseload[redis]'"
             ) from error
-        return open_shared(url, spent, replicas)
+        wire = RedisWire(url, f"{os.getpid()}-{os.urandom(4).hex()}")
+        return SharedCounters(wire, _shown(url), spent, replicas)
     raise CountersError(
         f"store.counters: `{scheme}://` is not known; it can be memory:// or redis://HOST:PORT/0"
     )
+
+
+def _shown(url: str) -> str:
+    """Give a server's address without the password that may stand before it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

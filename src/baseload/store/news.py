@@ -8,7 +8,7 @@ Not here: how it gets to the others (`shared_counters`), and what they make of i
 
 from typing import Any
 
-from baseload.core.card import Card, day_of
+from baseload.core.card import Card, Cell, day_of
 from baseload.core.quota import Quota, Spent
 
 PUTS_MAX = 16
@@ -111,8 +111,21 @@ class News:
         card.roll(day)
         if slices is None and self._spent is not None:
             seeds = self._spent.get(name, (0.0, 0.0))
-        cells = [cell for cell in card.cells if slices is None or cell[0] in slices]
+        cells = list(card.cells) if slices is None else _cells_of(card, slices)
         return [
             place, card.in_flight, card.held_usd, day, card.month,
             card.spent_day_usd, card.spent_month_usd, *seeds, slices is None, cells,
         ]  # fmt: skip
+
+
+def _cells_of(card: Card, slices: set[int]) -> list[Cell]:
+    """Give some slices of a card. One that is not there is told as unused: others may think not."""
+    wanted = {index for index in slices if index >= 0}
+    found = []
+    for cell in reversed(card.cells):
+        if not wanted:
+            break
+        if cell[0] in wanted:
+            wanted.discard(cell[0])
+            found.append(cell)
+    return [*found, *([index, 0, 0] for index in wanted)]

@@ -103,7 +103,7 @@ class RedisWire:
                 "host": error.host,
                 "port": error.port,
             }
-            await self.drop()
+            await self._forget()
             raise
         found = _decode(answer)
         if not found.replicas:
@@ -123,9 +123,11 @@ class RedisWire:
         """Give up this replica's lease."""
         await cast("Any", self._client.zrem)(self._keys[0], self._replica)
 
-    async def drop(self) -> None:
-        """Drop the connection; the next step makes a new one."""
-        await self._client.connection_pool.disconnect(inuse_connections=True)
+    async def _forget(self) -> None:
+        """Drop the connection, and where it led to; the next step makes a new one."""
+        pool = self._client.connection_pool
+        await pool.disconnect(inuse_connections=True)
+        cast("Any", pool).reset()
 
     async def close(self) -> None:
         """Close the connection."""

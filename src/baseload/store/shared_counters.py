@@ -18,11 +18,10 @@ Not here: the script (`lua/step.lua`), and when Redis is left alone (`core.fuse`
 
 import asyncio
 import logging
-import os
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from time import monotonic, time
-from urllib.parse import urlsplit
 
 from baseload.core.card import SLICES, SPAN, day_of
 from baseload.core.fuse import Fuse
@@ -34,6 +33,8 @@ from baseload.store.redis_wire import TROUBLES, Answer, RedisWire, Result, verdi
 
 STEP_S_MAX = 0.004
 """How long a call waits: a promise of 5 ms, less what a timer may ring late."""
+GRACE_TURNS = 4
+"""Turns of the event loop after that: where it was we who were late, the answer lies there."""
 SILENCE_S_MAX = 1.0
 """A step without an answer for so long is given up, and its connection dropped."""
 FLUSH_S = 0.01
@@ -72,13 +73,14 @@ class _Ask:
 class _Step:
     """One step that is out."""
 
-    __slots__ = ("asks", "is_whole_news", "names", "sent_at")
+    __slots__ = ("asks", "is_late", "is_whole_news", "names", "sent_at")
 
     def __init__(
         self, asks: list[_Ask], names: list[str], is_whole_news: bool, sent_at: float
     ) -> None:
         self.asks, self.names = asks, names
         self.is_whole_news, self.sent_at = is_whole_news, sent_at
+        self.is_late = False
 
 
 class SharedCounters:
@@ -110,7 +112,7 @@ class SharedCounters:
         self._out: _Step | None = None
         self._sent_at = clock()
         self._task: asyncio.Task[None] | None = None
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.Handle | None = None
         self._beat: asyncio.TimerHandle | None = None
         self._flush: asyncio.TimerHandle | None = None
         self._logged_at = -LOG_GAP_S
@@ -123,12 +125,10 @@ class SharedCounters:
         Who has settled meanwhile is not told any more.
         """
         now = self._clock()
-        is_late = self._out is not None and now - self._out.sent_at > STEP_S_MAX
+        is_late = self._out is not None and self._out.is_late
         if is_late or not self.fuse.is_whole or len(self._waiting) >= WAITING_MAX:
             return self._decide(hold, now)
         self._waiting.append(_Ask(hold, then, now))
-        if self._alarm is None:
-            self._alarm = self._loop.call_later(STEP_S_MAX, self._ring)
         if self._out is None:
             self._send(now)
         return None
@@ -150,10 +150,8 @@ class SharedCounters:
 
     async def close(self) -> None:
         """Tell the last news and leave."""
-        for timer in (self._beat, self._flush):
-            if timer is not None:
-                timer.cancel()
-        self._ring(is_last=True)
+        if self._beat is not None:
+            self._beat.cancel()
         await self._wait()
         for _ in range(LAST_STEPS_MAX):
             if not self._news or not self.fuse.is_whole:
@@ -161,10 +159,12 @@ class SharedCounters:
             if self._out is None:
                 self._send(self._clock())
             await self._wait()
-        if self._flush is not None:
-            self._flush.cancel()
+        for timer in (self._flush, self._alarm):
+            if timer is not None:
+                timer.cancel()
         if self._task is not None:
             self._task.cancel()
+        self._give_up(is_last=True)
         if self.fuse.is_whole and self._out is None:
             try:
                 async with asyncio.timeout(SILENCE_S_MAX):
@@ -206,6 +206,8 @@ class SharedCounters:
         self._sent_at = now
         self._out = step = _Step(asks, list(places), is_whole_news, now)
         self._task = self._loop.create_task(self._take(step, payload))
+        if self._alarm is None:
+            self._alarm = self._loop.call_later(STEP_S_MAX, self._ring)
 
     async def _take(self, step: _Step, payload: list[object]) -> None:
         try:
@@ -236,10 +238,10 @@ class SharedCounters:
 
     def _mind_fuse(self, step: _Step, now: float) -> None:
         """Note whether an answer was in time; one that all was told with may take as it likes."""
-        is_in_time, was_whole = now - step.sent_at <= STEP_S_MAX, self.fuse.is_whole
+        was_whole = self.fuse.is_whole
         if not was_whole and step.is_whole_news:
             return
-        if not is_in_time:
+        if step.is_late:
             self.fuse.late(now)
             self._say_if(was_whole, "it answers too slowly")
             return
@@ -327,17 +329,40 @@ class SharedCounters:
 
     # -- clocks ------------------------------------------------------------------------------
 
-    def _ring(self, *, is_last: bool = False) -> None:
-        """Decide the calls that have waited long enough; at the end, all of them."""
-        now = self._clock()
+    def _ring(self, turns: int = GRACE_TURNS) -> None:
+        """Mind the time of whoever waits longest: the step that is out, or a call behind it."""
         self._alarm = None
-        out = self._out.asks if self._out is not None else []
-        for ask in [*out, *self._waiting]:
-            left_s = ask.asked_at + STEP_S_MAX - now
-            if left_s > STEP_S_MAX / 8 and not is_last and not ask.is_over:
+        if turns == GRACE_TURNS and (left_s := self._patience_s()) > STEP_S_MAX / 8:
+            if left_s < inf:
                 self._alarm = self._loop.call_later(left_s, self._ring)
-                return
-            self._decide_and_tell(ask, now)
+        elif turns:
+            self._alarm = self._loop.call_soon(self._ring, turns - 1)
+        else:
+            self._give_up()
+            self._ring()
+
+    def _patience_s(self) -> float:
+        """Give for how long the next is still to be waited for; infinite if nobody waits."""
+        now, due = self._clock(), inf
+        if self._out is not None and not self._out.is_late:
+            due = self._out.sent_at
+        for ask in self._waiting:
+            if not ask.is_over:
+                due = min(due, ask.asked_at)
+                break
+        return due + STEP_S_MAX - now
+
+    def _give_up(self, *, is_last: bool = False) -> None:
+        """Decide here what has waited long enough; at the end, all that waits."""
+        now = self._clock()
+        due = inf if is_last else now - STEP_S_MAX * 7 / 8
+        step = self._out
+        if step is not None and step.sent_at <= due:
+            step.is_late = True
+        late = step.asks if step is not None and step.is_late else []
+        for ask in [*late, *self._waiting]:
+            if ask.asked_at <= due:
+                self._decide_and_tell(ask, now)
 
     def _look(self) -> None:
         """Send what is due without any call: the lease's renewal, a look after Redis."""
@@ -365,11 +390,3 @@ class SharedCounters:
                 "counters at %s: %s; meanwhile each of %d replicas counts its own share",
                 self._where, why, self.replicas,
             )  # fmt: skip
-
-
-def open_shared(url: str, spent: Spent | None, replicas: int) -> SharedCounters:
-    """Give the counters of all replicas on the server of a URL; nothing is connected yet."""
-    parts = urlsplit(url)
-    where = f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}"
-    wire = RedisWire(url, f"{os.getpid()}-{os.urandom(4).hex()}")
-    return SharedCounters(wire, where, spent, replicas)
