@@ -6,11 +6,22 @@ from math import inf
 
 import pytest
 
-from baseload.core.facts import Call, Fact, Hedge, Relay, Reply, Send, Told
+from baseload.core.facts import GRANTED, LIMITED, Call, Fact, Hedge, Relay, Reply, Send, Told
+from baseload.core.quota import Hold, Quota
 from baseload.gateway import driver as live
 from baseload.sim import driver as simulated
 from baseload.sim.kernel import Kernel
-from tests.sim.worlds import World, announcements, arrivals, make_gate, script, sights
+from baseload.sim.quotas import Quotas
+from tests.sim.worlds import (
+    World,
+    announcements,
+    arrivals,
+    make_gate,
+    scopes_of_call,
+    script,
+    sights,
+    used_by,
+)
 
 NUMBER = 3000
 
@@ -40,10 +51,18 @@ class _Unwaiting(selectors.DefaultSelector):
 class ScriptedHands:
     """A double of an exchange: performs asks by the scripted world, on the loop's timers."""
 
-    def __init__(self, call: Call, driver: live.Driver, loop: JumpingLoop, seed: int) -> None:
-        self.call, self.due = call, inf
+    def __init__(
+        self, call: Call, driver: live.Driver, loop: JumpingLoop, seed: int, quota: Quota
+    ) -> None:
+        self.call, self.due, self._quota = call, inf, quota
+        self.hold = Hold(scopes_of_call(call), call.tokens, 0.0)
         self._driver, self._loop, self._seed = driver, loop, seed
         self._timers: dict[str, list[asyncio.TimerHandle]] = {}
+
+    def reserve(self) -> Told:
+        now = self._loop.time()
+        verdict = self._quota.reserve(self.hold, now, now)
+        return Told(GRANTED if verdict.is_granted else LIMITED, now, verdict.retry_after_s)
 
     def wait(self) -> None:
         self._cancel()
@@ -64,6 +83,7 @@ class ScriptedHands:
 
     def reply(self, reply: Reply) -> None:
         self._cancel()
+        self._quota.settle(self.hold, *used_by(reply), self._loop.time())
 
     def overdue(self, now: float) -> None:
         raise AssertionError("scripted hands set no clock")
@@ -93,10 +113,11 @@ class ScriptedHands:
         ]
 
 
-def _simulated(seed: int, per_s: float):
+def _simulated(seed: int, per_s: float, *, is_limited: bool = False):
     kernel = Kernel()
     driver = simulated.Driver(kernel, make_gate(), World(seed, kernel))
-    plan = arrivals(seed, NUMBER, per_s)
+    quotas = Quotas(driver, Quota(), scopes_of_call, used_by)
+    plan = arrivals(seed, NUMBER, per_s, is_limited=is_limited)
     for when, call, leaves in plan:
         kernel.at(when, lambda call=call: driver.start(call))
         if leaves is not None:
@@ -106,17 +127,17 @@ def _simulated(seed: int, per_s: float):
     for backend, sight in sights(seed, plan[-1][0]):
         kernel.at(sight.at, lambda b=backend, s=sight: driver.observe(b, s))
     kernel.run(NUMBER * 100)
-    return driver.journal
+    return driver.journal, quotas.quota
 
 
-def _live(seed: int, per_s: float):
-    loop = JumpingLoop()
+def _live(seed: int, per_s: float, *, is_limited: bool = False):
+    loop, quota = JumpingLoop(), Quota()
     driver = live.Driver(make_gate(), loop, clock=loop.time)
     driver.journal = []
-    plan, hands = arrivals(seed, NUMBER, per_s), {}
+    plan, hands = arrivals(seed, NUMBER, per_s, is_limited=is_limited), {}
 
     def start(call: Call) -> None:
-        hands[call.id] = ScriptedHands(call, driver, loop, seed)
+        hands[call.id] = ScriptedHands(call, driver, loop, seed, quota)
         driver.start(hands[call.id], loop.time())
 
     for when, call, leaves in plan:
@@ -130,14 +151,28 @@ def _live(seed: int, per_s: float):
     loop.call_at(plan[-1][0] + 200, loop.stop)
     loop.run_forever()
     loop.close()
-    return driver.journal
+    return driver.journal, quota
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("per_s", [2.0, 8.0, 40.0])
 def test_both_worlds_decide_alike(seed: int, per_s: float):
     """Nine runs: every ask and reply, its target and its time are equal."""
-    expected, actual = _simulated(seed, per_s), _live(seed, per_s)
+    (expected, _), (actual, _) = _simulated(seed, per_s), _live(seed, per_s)
 
     assert len(expected) > NUMBER * 1.2
     assert expected == actual
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_both_worlds_limit_alike(seed: int):
+    """With limited keys, too; calls are refused and admitted alike, and at the end nothing is held."""
+    expected, quota = _simulated(seed, 8.0, is_limited=True)
+    actual, twin = _live(seed, 8.0, is_limited=True)
+    replies = [ask.fact for _, ask in expected if isinstance(ask, Reply)]
+
+    assert 0.1 < replies.count(LIMITED) / NUMBER < 0.9
+    assert expected == actual
+    for name in quota.names():
+        cards = quota.find(name), twin.find(name)
+        assert [(0, 0.0)] * 2 == [(card.in_flight, card.held_usd) for card in cards]
