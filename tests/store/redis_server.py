@@ -105,7 +105,11 @@ class SlowProxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", self._to)
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self._to)
+        except OSError:
+            writer.close()
+            return
         self._writers += [writer, back]
         for source, sink in ((reader, back), (there, writer)):
             task = asyncio.get_running_loop().create_task(self._pass(source, sink))

@@ -74,6 +74,8 @@ class Window:
     def __init__(self, fields: dict[bytes, bytes]) -> None:
         plain = {name.decode(): int(float(value)) for name, value in fields.items()}
         self.requests, self.tokens = plain.get("R", 0), plain.get("T", 0)
+        self.first = plain.get("o", 0) + 1
+        """The oldest slice that still counts."""
         self.slices = (
             sum(value for name, value in plain.items() if name.startswith("r")),
             sum(value for name, value in plain.items() if name.startswith("t")),

@@ -25,8 +25,8 @@ from time import monotonic, time
 
 from baseload.core.card import SLICES, SPAN, day_of
 from baseload.core.fuse import Fuse
-from baseload.core.quota import IDLE_CARDS_MAX, WINDOW_S, Hold, Quota, Spent, Verdict
-from baseload.core.share import Known, narrow
+from baseload.core.quota import WINDOW_S, Hold, Quota, Spent, Verdict
+from baseload.core.share import Shares
 from baseload.store.counters import Then
 from baseload.store.news import Cast, News
 from baseload.store.redis_wire import TROUBLES, Answer, RedisWire, Result, verdict_of_result
@@ -35,6 +35,8 @@ STEP_S_MAX = 0.004
 """How long a call waits: a promise of 5 ms, less what a timer may ring late."""
 GRACE_TURNS = 4
 """Turns of the event loop after that: where it was we who were late, the answer lies there."""
+STALL_S = 0.025
+"""A step that is out for so long will not be answered soon: that is no moment any more."""
 SILENCE_S_MAX = 1.0
 """A step without an answer for so long is given up, and its connection dropped."""
 FLUSH_S = 0.01
@@ -107,7 +109,7 @@ class SharedCounters:
         """From our clock to Redis', as far as is known."""
         self._epoch = int(time() * 1000)
         self._news = News(self.quota, spent)
-        self._known: dict[str, Known] = {}
+        self._shares = Shares(window_s)
         self._waiting: deque[_Ask] = deque()
         self._out: _Step | None = None
         self._sent_at = clock()
@@ -125,12 +127,14 @@ class SharedCounters:
         Who has settled meanwhile is not told any more.
         """
         now = self._clock()
-        is_late = self._out is not None and self._out.is_late
-        if is_late or not self.fuse.is_whole or len(self._waiting) >= WAITING_MAX:
+        step = self._out
+        if not self._is_well(now) or len(self._waiting) >= WAITING_MAX:
             return self._decide(hold, now)
         self._waiting.append(_Ask(hold, then, now))
-        if self._out is None:
+        if step is None:
             self._send(now)
+        elif self._alarm is None:
+            self._ring()
         return None
 
     def settle(self, hold: Hold, tokens: int, usd: float) -> None:
@@ -229,7 +233,7 @@ class SharedCounters:
         self._offset_s = answer.now_us / 1e6 - now
         self._mind_fuse(step, now)
         for ask, result in zip(step.asks, answer.results, strict=True):
-            self._judge(ask, result, step.names, answer.slice, now)
+            self._judge(ask, result, step, answer.slice, now)
         is_whole = self.fuse.is_whole
         if self._waiting or (not is_whole and (step.is_whole_news or self._news.has_backlog)):
             self._send(now)
@@ -249,7 +253,7 @@ class SharedCounters:
         if not was_whole:
             logger.info("counters at %s: limits are shared again", self._where)
 
-    def _judge(self, ask: _Ask, result: Result, names: list[str], index: int, now: float) -> None:
+    def _judge(self, ask: _Ask, result: Result, step: _Step, index: int, now: float) -> None:
         """Tell a call what Redis says; if it was decided here meanwhile, Redis is put right."""
         hold, at = ask.hold, now + self._offset_s
         if ask.is_over:
@@ -258,28 +262,17 @@ class SharedCounters:
                     self._news.mark(scope.name, index)
             return
         ask.is_decided = True
-        verdict = verdict_of_result(hold, result, names, at, self.quota.slice_s)
+        verdict = verdict_of_result(hold, result, step.names, at, self.quota.slice_s)
         if verdict.is_granted:
             self.quota.note(hold, index, at, verdict)
-        self._learn(hold, result, now)
-        self._tell(ask, verdict)
-
-    def _learn(self, hold: Hold, result: Result, now: float) -> None:
-        """Remember how the scopes stand, for when Redis is away."""
-        if len(self._known) > 2 * IDLE_CARDS_MAX:
-            self._known.clear()
         for scope, row in zip(hold.scopes, result.rows, strict=True):
-            if (card := self.quota.find(scope.name)) is None:
-                continue
-            if card.has_budget:
-                card.roll(day_of(now + self._offset_s))
-                card.others_day_usd += row.usd_day - card.day_usd()
-                card.others_month_usd += row.usd_month - card.month_usd()
-            self._known[scope.name] = Known(
-                now, card.requests, card.tokens, card.in_flight,
-                row.requests, row.tokens, row.in_flight,
-                card.day, card.month, row.usd_day, row.usd_month,
-            )  # fmt: skip
+            if (card := self.quota.find(scope.name)) is not None:
+                card.roll(day_of(at))
+                self._shares.learn(
+                    scope.name, card, row.requests, row.tokens, row.in_flight, row.usd_day,
+                    row.usd_month, now, step.is_late,
+                )  # fmt: skip
+        self._tell(ask, verdict)
 
     def _lost(self, step: _Step, why: str) -> None:
         """Give a step up. Nobody knows whether it was taken, so all there is will be told again."""
@@ -298,15 +291,25 @@ class SharedCounters:
     def _decide(self, hold: Hold, now: float) -> Verdict:
         """Decide by this replica's part of each limit."""
         self.alone += 1
+        is_moment = self._is_well(now)
         at, quota = now + self._offset_s, self.quota
         gone = int(at / quota.slice_s) - SPAN
         for scope in hold.scopes:
             card = quota.card(scope, gone, at)
             card.roll(day_of(at))
-            narrow(card, scope, self._known.get(scope.name), now, quota.window_s, self.replicas)
+            self._shares.narrow(card, scope, hold.tokens, now, self.replicas, is_moment)
         verdict = quota.reserve(hold, at, at)
-        self._mark(hold)
+        if verdict.is_granted:
+            self._mark(hold)
+            for scope in hold.scopes:
+                self._shares.lend(scope.name, hold.tokens)
         return verdict
+
+    def _is_well(self, now: float) -> bool:
+        """Whether Redis answers, or at worst is late for a moment."""
+        step = self._out
+        is_stuck = step is not None and step.is_late and now - step.sent_at > STALL_S
+        return self.fuse.is_whole and not is_stuck
 
     def _decide_and_tell(self, ask: _Ask, now: float) -> None:
         if not ask.is_over:
