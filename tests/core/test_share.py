@@ -43,31 +43,48 @@ def test_fewer_pieces_than_replicas():
     assert 1 == part(1, 0, 1, 1.0, 3)
 
 
-def test_in_a_moment_only_what_limits_may_be_off_by_is_given():
-    """One replica that waits while others go on gives out a hundredth; in an outage, its part."""
+def test_in_a_moment_little_of_what_was_left_is_given():
+    """One replica that waits while others go on gives out an eighth of its part; in an outage all."""
     shares, one = Shares(60.0), card()
-    shares.learn("s", one, 0, 0, 0, 0.0, 0.0, now=5.0, is_late=False)
+    shares.learn("s", one, 440, 0, 0, 0.0, 0.0, now=5.0, is_late=False)
     shares.narrow(one, SCOPE, 10, 5.0, 2, is_moment=True)
 
-    assert (3, 50, 5) == (one.rpm, one.tpm, one.concurrency)
+    assert (10, 625, 5) == (one.rpm, one.tpm, one.concurrency)
     shares.lend("s", 50)
     shares.narrow(one, SCOPE, 10, 5.0, 2, is_moment=True)
-    assert (2, 0) == (one.rpm, one.tpm)
+    assert (9, 575) == (one.rpm, one.tpm)
     shares.narrow(one, SCOPE, 10, 5.0, 2, is_moment=False)
-    assert (300, 5000) == (one.rpm, one.tpm)
+    assert (80, 5000) == (one.rpm, one.tpm)
+
+
+def test_close_to_a_limit_a_hundredth_is_given_in_a_moment():
+    """That is what limits may be off by; of a call's tokens, one call's at least."""
+    shares, one = Shares(60.0), card()
+    shares.learn("s", one, 590, 9990, 0, 0.0, 0.0, now=5.0, is_late=False)
+    shares.narrow(one, SCOPE, 80, 5.0, 2, is_moment=True)
+
+    assert (3, 5) == (one.rpm, one.tpm)
+
+
+def test_a_replica_alone_has_all_that_is_left():
+    """Nobody else can use it up."""
+    shares, one = Shares(60.0), card()
+    shares.narrow(one, SCOPE, 10, 5.0, 1, is_moment=True)
+
+    assert 600 == one.rpm
 
 
 def test_what_was_lent_is_forgotten_with_an_answer_that_counts_it():
     """An answer that was late may not know of it."""
     shares, one = Shares(60.0), card()
     shares.lend("s", 50)
-    shares.learn("s", one, 0, 0, 0, 0.0, 0.0, now=5.0, is_late=True)
+    shares.learn("s", one, 440, 0, 0, 0.0, 0.0, now=5.0, is_late=True)
     shares.narrow(one, SCOPE, 10, 5.0, 2, is_moment=True)
 
-    assert 2 == one.rpm
-    shares.learn("s", one, 0, 0, 0, 0.0, 0.0, now=6.0, is_late=False)
+    assert 9 == one.rpm
+    shares.learn("s", one, 440, 0, 0, 0.0, 0.0, now=6.0, is_late=False)
     shares.narrow(one, SCOPE, 10, 6.0, 2, is_moment=True)
-    assert 3 == one.rpm
+    assert 10 == one.rpm
 
 
 def test_money_of_others_counts_and_what_they_left_is_divided():

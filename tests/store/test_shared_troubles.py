@@ -23,6 +23,12 @@ MEDIAN_S_MAX = 0.005
 WORST_S_MAX = 0.1
 
 
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch):
+    """Let replicas that are all in this process share again at once when Redis is back."""
+    monkeypatch.setattr(shared_counters, "SETTLE_S", 0.0)
+
+
 def assert_quick(*replicas: Replica) -> None:
     """No call waited for as long as Redis was away; half of them hardly at all."""
     took_s = sorted(one for replica in replicas for one in replica.took_s)
@@ -146,6 +152,28 @@ async def test_a_step_that_was_given_up_is_not_counted_twice(monkeypatch):
         one.settle(holds)
         await one.told()
         assert 2 == await in_flight(redis.port)
+
+
+@on_uvloop
+async def test_who_is_back_first_waits_for_what_the_others_have_used(monkeypatch):
+    """When Redis is back it knows only who told it already; until all have, shares are gone by."""
+    monkeypatch.setattr(shared_counters, "SETTLE_S", 0.3)
+    async with running_redis() as redis, replicas_of(redis.url) as (one, two):
+        key = scope(rpm=100)
+        await asyncio.gather(one.ask_all(1, key), two.ask_all(1, key))
+        redis.kill()
+        await go_on_asking([one, two], 0.5, key)
+        two.counters._beat.cancel()  # It is the last to look.
+        await redis.start()
+        await one.told()
+        granted = await one.ask_all(100, key)
+        two.counters._look()
+        await two.told()
+        await until(lambda: one.counters._is_well(time.monotonic()))
+
+        assert len(granted) <= 2
+        assert not await one.ask_all(1, key)
+        assert (await look(redis.port)).requests <= 100
 
 
 @on_uvloop

@@ -13,7 +13,7 @@ from math import inf
 LATE_MAX = 3
 """Late answers in a row: one can be chance, and each costs one call its few milliseconds."""
 OPEN_S_MIN = 0.25
-OPEN_S_MAX = 2.0
+OPEN_S_MAX = 1.0
 """A look costs no call anything, so there is no reason to wait for long."""
 STEADY = 64
 """After so many answers in time, what happened before is forgotten."""

@@ -5,8 +5,8 @@ It may use its part of what was left. As that knowledge ages, it may use its par
 Whatever the age, the parts of all replicas that knew the same add up to the limit and no more.
 
 That is for an outage, which all of them see. If only one waits for a late answer, the others go on
-and use up what it takes to be left. So in a *moment* it gives out no more than the hundredth part
-that limits may be off by, and whoever asks for more comes back in the next.
+and may use up what it takes to be left. So in a *moment* it gives out little of that: an eighth of
+its part, or the hundredth of the limit that limits may be off by.
 
 Not here: when replicas hear nothing of each other (`fuse`).
 """
@@ -18,6 +18,8 @@ from baseload.core.quota import Scope, most_of
 
 SLACK = 0.01
 """What limits may be off by."""
+MOMENT = 0.125
+"""A part of what was left that others can hardly do without in a few hundredths of a second."""
 ROUNDING = 1e-6
 """What sums of floats may be off by, before a whole piece is lost."""
 KNOWN_MAX = 8192
@@ -95,11 +97,11 @@ class Shares:
         )
         card.usd_day = share(usd_day, spent_day, usd_day - spent_day, 0.0, replicas)
         card.usd_month = share(usd_month, spent_month, usd_month - spent_month, 0.0, replicas)
-        if is_moment:
-            more = max(rpm * SLACK / replicas, 1) - known.lent_requests
-            card.rpm = min(card.rpm, card.requests + more)
-            more = max(tpm * SLACK / replicas, tokens) - known.lent_tokens
-            card.tpm = min(card.tpm, card.tokens + more)
+        if is_moment and replicas > 1:
+            more = max(rpm * SLACK, (rpm - known.requests) * MOMENT) / replicas
+            card.rpm = min(card.rpm, card.requests + max(more, 1) - known.lent_requests)
+            more = max(tpm * SLACK, (tpm - known.tokens) * MOMENT) / replicas
+            card.tpm = min(card.tpm, card.tokens + max(more, tokens) - known.lent_tokens)
 
     def _of(self, name: str) -> Known:
         known = self._known.get(name)

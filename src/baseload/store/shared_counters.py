@@ -24,7 +24,7 @@ from math import inf
 from time import monotonic, time
 
 from baseload.core.card import SLICES, SPAN, day_of
-from baseload.core.fuse import Fuse
+from baseload.core.fuse import OPEN_S_MAX, Fuse
 from baseload.core.quota import WINDOW_S, Hold, Quota, Spent, Verdict
 from baseload.core.share import Shares
 from baseload.store.counters import Then
@@ -43,6 +43,8 @@ FLUSH_S = 0.01
 """Where no call takes the news along, it goes by itself after so long."""
 BEAT_S = 0.1
 """How often it is looked at whether a step is due: to renew the lease, or to look after Redis."""
+SETTLE_S = OPEN_S_MAX + SILENCE_S_MAX
+"""How long after Redis is back its sums are not gone by: until all have told what they used."""
 LEASE_S = 5.0
 """A replica that is silent for so long is dead, and its calls in flight count no more."""
 ASKS_MAX = 64
@@ -113,6 +115,8 @@ class SharedCounters:
         self._waiting: deque[_Ask] = deque()
         self._out: _Step | None = None
         self._sent_at = clock()
+        self._shared_from = -inf
+        """Until then this replica goes by its own part, though Redis answers."""
         self._task: asyncio.Task[None] | None = None
         self._alarm: asyncio.Handle | None = None
         self._beat: asyncio.TimerHandle | None = None
@@ -127,11 +131,10 @@ class SharedCounters:
         Who has settled meanwhile is not told any more.
         """
         now = self._clock()
-        step = self._out
         if not self._is_well(now) or len(self._waiting) >= WAITING_MAX:
             return self._decide(hold, now)
         self._waiting.append(_Ask(hold, then, now))
-        if step is None:
+        if self._out is None:
             self._send(now)
         elif self._alarm is None:
             self._ring()
@@ -229,7 +232,8 @@ class SharedCounters:
         """Take in what a step came to, and go on to the next."""
         now = self._clock()
         self._out = None
-        self.replicas = answer.replicas
+        least = 1 if self._is_well(now) else self.replicas  # Some may not be back yet.
+        self.replicas = max(answer.replicas, least)
         self._offset_s = answer.now_us / 1e6 - now
         self._mind_fuse(step, now)
         for ask, result in zip(step.asks, answer.results, strict=True):
@@ -251,7 +255,8 @@ class SharedCounters:
             return
         self.fuse.answered()
         if not was_whole:
-            logger.info("counters at %s: limits are shared again", self._where)
+            self._shared_from = now + SETTLE_S
+            logger.info("counters at %s: back; limits are shared again soon", self._where)
 
     def _judge(self, ask: _Ask, result: Result, step: _Step, index: int, now: float) -> None:
         """Tell a call what Redis says; if it was decided here meanwhile, Redis is put right."""
@@ -309,7 +314,7 @@ class SharedCounters:
         """Whether Redis answers, or at worst is late for a moment."""
         step = self._out
         is_stuck = step is not None and step.is_late and now - step.sent_at > STALL_S
-        return self.fuse.is_whole and not is_stuck
+        return self.fuse.is_whole and not is_stuck and now >= self._shared_from
 
     def _decide_and_tell(self, ask: _Ask, now: float) -> None:
         if not ask.is_over:
