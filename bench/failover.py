@@ -251,7 +251,7 @@ async def measure(scratch: Path, core: int) -> dict[str, float]:
     log = (scratch / "gateway.log").open("wb")
     gateway = subprocess.Popen(  # noqa: ASYNC220
         ["taskset", "-c", str(core), sys.executable, "-m", "baseload", "up", "-c", str(fleet)],
-        stdout=log, stderr=subprocess.STDOUT,
+        stdout=log, stderr=subprocess.STDOUT, cwd=scratch,
     )  # fmt: skip
     try:
         bench = Bench(ports["listen"], ports["admin"], gateway.pid, book)

@@ -44,6 +44,7 @@ FLEET = """\
 listen: 127.0.0.1:{listen}
 admin: 127.0.0.1:{admin}
 state_dir: {state}
+store: {{ledger: "sqlite:///{state}/ledger.db"}}
 backends:
   a: {{url: "http://127.0.0.1:{a}/v1", prefill: continue_final_message, concurrency: 64}}
   b: {{url: "http://127.0.0.1:{b}/v1", prefill: continue_final_message, concurrency: 64}}

@@ -54,8 +54,8 @@ def test_notes(folder):
     assert result.exit_code == 0
     assert result.stdout == "fleet.yaml: 2 backends, 3 models: sound\n"
     assert result.stderr == (
-        "note: listen: 0.0.0.0:8080 can be reached from other machines, and the gateway asks for "
-        "no keys: whoever reaches it can use it\n"
+        "note: listen: 0.0.0.0:8080 can be reached from other machines, and no keys are in this "
+        "file: callers need one made with `baseload keys create`\n"
     )
 
 

@@ -233,7 +233,7 @@ def up(folder: Path, tape: Path) -> Iterator[tuple[subprocess.Popen, str]]:
     )
     command = [sys.executable, "-m", "baseload", "up", "-c", fleet, "--tape", tape]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=folder
     )
     with process.stdout as lines:
         try:
@@ -280,7 +280,9 @@ def test_a_tape_that_cannot_be_begun_stops_the_start(tmp_path: Path):
     )
     text = fleet.read_text()
     command = [sys.executable, "-m", "baseload", "up", "-c", str(fleet), "--tape", str(fleet)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=30, cwd=tmp_path
+    )
 
     assert 1 == done.returncode
     assert "is there and is no tape; name another file" in done.stderr

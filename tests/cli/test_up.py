@@ -39,6 +39,7 @@ class Up:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            cwd=folder,
             env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1"},
         )
         self._reader = threading.Thread(target=self._read)
@@ -271,6 +272,7 @@ def test_a_taken_port_is_a_clear_error(up: Up, tmp_path: Path):
         capture_output=True,
         text=True,
         check=False,
+        cwd=tmp_path,
     )
 
     assert 1 == done.returncode

@@ -1,5 +1,7 @@
 """A table of bad files and the very lines that a person sees for each."""
 
+import hashlib
+
 import pytest
 import yaml
 
@@ -31,6 +33,7 @@ def with_model(fields: str) -> str:
     return f"{BACKENDS}models:\n  m: {{{fields}}}\n"
 
 
+EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 NO_FILE = "no such file, or it cannot be reached (a relative path starts where baseload is started; `~` is not expanded)"
 TIER = "tiers: [{a: {model: m}}]"
 BAD: list[tuple[str, str, list[str]]] = [
@@ -315,11 +318,23 @@ BAD: list[tuple[str, str, list[str]]] = [
         ],
     ),
     (
-        "keys, which this version does not enforce",
+        "keys that are one",
         SOUND + "keys:\n" + f"  - {{name: t, sha256: {'0a' * 32}}}\n" * 2,
         [
-            "f:3:1: keys: keys are not enforced by this version: with them here, the gateway would still be open (remove them, and let a firewall or proxy decide who gets in)",
             "f:5:12: keys[1].name: another key has this name (each caller's name is its own)",
+            "f:5:23: keys[1].sha256: another key has this hash (each caller needs a key of its own)",
+        ],
+    ),
+    (
+        "keys at odds with the rest",
+        SOUND
+        + f"keys:\n  - {{name: t, sha256: {EMPTY_SHA256}, expires: 2026-02-30, models: [m, n]}}\n"
+        + f"  - {{name: u, sha256: {'0a' * 32}, per_model: {{x.y: {{rpm: 1}}, m: {{tpm: 1}}}}}}\n",
+        [
+            "f:4:23: keys[0].sha256: the hash of an empty text (was a variable not set? `printf %s KEY | sha256sum` gives a key's hash)",
+            "f:4:98: keys[0].expires: no day of the calendar (a day is written 2027-01-31)",
+            "f:4:122: keys[0].models[1]: no such model (known: `m`)",
+            "f:5:101: keys[1].per_model.x.y: no such model (known: `m`)",
         ],
     ),
     # --- variables

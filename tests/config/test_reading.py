@@ -7,6 +7,7 @@ import pytest
 from baseload.config.fleet import Backend, Fleet, Model, Queue, Target
 from baseload.config.mistakes import MISTAKES_MAX
 from baseload.config.reading import FILE_MAX_BYTES, parse_fleet, read_fleet
+from baseload.config.tenancy import Key, Limits
 from baseload.errors import FleetFileError
 
 BACKENDS = "backends: {a: {url: https://a.example/v1}}\n"
@@ -229,7 +230,7 @@ def test_mistakes_are_bounded():
 def test_hostile_words_stay_on_one_line():
     """What is quoted from the file is cut, and cannot break a line or steer a terminal."""
     expected = [
-        "f:3:1: a\\nb\\x1b[2J: unknown key (known: `admin`, `admin_token`, `backends`, `drain_s`, `inbound`, `keys`, `listen`, `models`, `open_to_all`, `overload`, `prices`, `queue`, `state_dir`, `store`, `tls`)",
+        "f:3:1: a\\nb\\x1b[2J: unknown key (known: `admin`, `admin_token`, `backends`, `drain_s`, `inbound`, `jobs`, `keys`, `listen`, `log`, `models`, `open_to_all`, `otel`, `overload`, `prices`, `queue`, `state_dir`, …)",
         f'f:4:9: listen: wants text, found the number `1{"0" * 62}…` (put text in quotes; for example "127.0.0.1:8080")',
     ]
 
@@ -269,3 +270,28 @@ def test_files_that_cannot_be_read(tmp_path):
     ]
 
     assert expected == [failure(path) for path in (tmp_path / "none.yaml", folder, large, latin)]
+
+
+def test_a_key_with_all_that_it_can_have():
+    """Terms, notes of any text, and limits for single models are read as they are written."""
+    text = f"""\
+backends: {{a: {{url: https://a.example/v1}}}}
+models: {{m: {{tiers: [{{a: {{model: m}}}}]}}, x.y: {{tiers: [{{a: {{model: m}}}}]}}}}
+keys:
+  - name: team-a
+    sha256: "{"0a" * 32}"
+    rpm: 1
+    usd_day: 0.5
+    priority: batch
+    models: [m, x.y]
+    expires: 2027-01-31
+    labels: {{mail: a@b, "a b": ""}}
+    per_model: {{x.y: {{tpm: 2}}}}
+"""
+    expected = Key(
+        name="team-a", sha256="0a" * 32, rpm=1, usd_day=0.5, priority="batch", models=("m", "x.y"),
+        expires="2027-01-31", labels={"mail": "a@b", "a b": ""}, per_model={"x.y": Limits(tpm=2)},
+    )  # fmt: skip
+
+    assert (expected,) == parse_fleet(text, "f", {}).keys
+    assert 1801353600.0 == expected.expires_at

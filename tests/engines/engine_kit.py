@@ -1,10 +1,13 @@
 """Helpers for the tests of engines: a model's name, states and conditions that can be awaited."""
 
 import asyncio
+import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
-from baseload.engines.supervisor import EngineState
+from baseload.engines.supervisor import Engine, EngineState
 
 MODEL = "smollm2-135m-instruct"
 WAIT_MAX_S = 30.0
@@ -27,6 +30,31 @@ class States:
             while (state := await self._queue.get()).phase != phase:
                 pass
         return state
+
+
+@contextmanager
+def running(backend, folder):
+    """Run a real engine, whose loop has a thread of its own; give its state once it is ready."""
+    served, ready = SimpleNamespace(), threading.Event()
+
+    def on_state(state):
+        if state.phase in ("ready", "failed"):
+            ready.set()
+
+    async def main():
+        served.engine = Engine(backend, folder, on_state)
+        served.loop = asyncio.get_running_loop()
+        await served.engine.run()
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
+    thread.start()
+    assert ready.wait(WAIT_MAX_S)
+    state = served.engine.state
+    assert "ready" == state.phase, state.reason
+    yield state
+    asyncio.run_coroutine_threadsafe(served.engine.stop(), served.loop).result(WAIT_MAX_S)
+    thread.join(WAIT_MAX_S)
+    assert not thread.is_alive()
 
 
 def until(condition):

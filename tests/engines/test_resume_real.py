@@ -6,7 +6,6 @@ says the same again, so that the joined text can be compared with the unbroken o
 """
 
 import asyncio
-import threading
 from contextlib import AsyncExitStack, suppress
 from types import SimpleNamespace
 
@@ -15,9 +14,8 @@ import pytest
 from openai import AsyncOpenAI
 
 from baseload.config.fleet import Backend, Fleet, Model, Overload, Target
-from baseload.engines.supervisor import Engine
 from baseload.gateway.gateway import Gateway
-from tests.engines.engine_kit import MODEL, WAIT_MAX_S
+from tests.engines.engine_kit import MODEL, WAIT_MAX_S, running
 from tests.gateway.harness import on_uvloop, until
 
 ENGINE = Backend(name="cpu", engine="llama.cpp", model=MODEL, concurrency=1)
@@ -34,32 +32,14 @@ PATIENT = Overload(error_rate=1.0, latency_s=600.0, queued_s=600.0)
 @pytest.fixture(scope="module")
 def engine(real_engine, tmp_path_factory):
     """One real engine for all tests of this module, and what it says without a break."""
-    served, ready = SimpleNamespace(), threading.Event()
-
-    def on_state(state):
-        if state.phase in ("ready", "failed"):
-            ready.set()
-
-    async def main():
-        served.engine = Engine(ENGINE, tmp_path_factory.mktemp("state"), on_state)
-        served.loop = asyncio.get_running_loop()
-        await served.engine.run()
-
-    thread = threading.Thread(target=asyncio.run, args=(main(),))
-    thread.start()
-    assert ready.wait(WAIT_MAX_S)
-    state = served.engine.state
-    assert "ready" == state.phase, state.reason
-    url = "http://{}:{}/v1/chat/completions".format(*state.address)
-    with httpx.Client(timeout=WAIT_MAX_S) as client:
-        unbroken = {
-            name: client.post(url, json={"model": MODEL, "temperature": 0, **question}).json()
-            for name, question in QUESTIONS.items()
-        }
-    yield SimpleNamespace(address=state.address, unbroken=unbroken)
-    asyncio.run_coroutine_threadsafe(served.engine.stop(), served.loop).result(WAIT_MAX_S)
-    thread.join(WAIT_MAX_S)
-    assert not thread.is_alive()
+    with running(ENGINE, tmp_path_factory.mktemp("state")) as state:
+        url = "http://{}:{}/v1/chat/completions".format(*state.address)
+        with httpx.Client(timeout=WAIT_MAX_S) as client:
+            unbroken = {
+                name: client.post(url, json={"model": MODEL, "temperature": 0, **question}).json()
+                for name, question in QUESTIONS.items()
+            }
+        yield SimpleNamespace(address=state.address, unbroken=unbroken)
 
 
 class Cutter:

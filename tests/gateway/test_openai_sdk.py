@@ -11,6 +11,7 @@ from typing import Any
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
+from pydantic import BaseModel
 
 from baseload.gateway.gateway import Gateway
 from tests.gateway.harness import DONE, on_both_loops, on_uvloop, start_gateway, token, until
@@ -116,6 +117,30 @@ async def test_the_stream_helper_gathers_the_whole_answer():
         assert answer.choices[0].finish_reason == "stop"
         assert answer.usage.total_tokens == 5
         assert provider.asked[0].json()["stream_options"] == {"include_usage": True}
+
+
+class Point(BaseModel):
+    """What an answer is to look like."""
+
+    x: int
+
+
+@on_uvloop
+async def test_an_answer_of_a_form_is_parsed():
+    """The form reaches the backend, and the client parses its answer, whole and in a stream."""
+    script = [begin(), chunk(token('{"x"')), chunk(token(":4}")), chunk(FINISH + DONE), END]
+    async with (
+        Provider(*script) as provider,
+        start_gateway(provider, model={"assemble": True}) as gateway,
+        _async_client(gateway) as client,
+    ):
+        ask: Any = {"model": "m", "messages": HI, "response_format": Point}
+        answer = await client.chat.completions.parse(**ask)
+        async with client.chat.completions.stream(**ask) as helper:
+            again = await helper.get_final_completion()
+
+        assert Point(x=4) == answer.choices[0].message.parsed == again.choices[0].message.parsed
+        assert "json_schema" == provider.asked[0].json()["response_format"]["type"]
 
 
 @on_uvloop

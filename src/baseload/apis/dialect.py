@@ -12,11 +12,15 @@ dialect themselves.
 from typing import Protocol
 
 
+class SpeechError(ValueError):
+    """A whole answer cannot be put into the dialect; says why, for the caller."""
+
+
 class Speech(Protocol):
     """One answer's way from a chat's words into the dialect's. Pure: bytes in, bytes out."""
 
     def answer(self, body: bytes) -> bytes:
-        """Put a whole chat completion into the dialect."""
+        """Put a whole chat completion into the dialect; raises `SpeechError` if it is none."""
 
     def feed(self, whole: bytes) -> bytes:
         """Put whole events of a chat's stream into the dialect's; maybe none come of them."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from baseload.apis import chunks, trouble
 from baseload.apis.sse import data_of
 from baseload.apis.unreadable import UNREADABLE
 
@@ -24,6 +25,8 @@ ANSWER_TOKENS_MAX = 1 << 20
 """Who asks for more than any model gives has not bounded the answer."""
 CHOICES_MAX = 128
 """Who asks for more answers at once will be refused by the backend: it is OpenAI's bound."""
+TOKENS_MAX = 1 << 40
+"""A backend that reports more has not counted."""
 ANSWER_TOKENS = 256
 """What an answer is expected to take if the request does not bound it."""
 
@@ -52,11 +55,15 @@ class Request(msgspec.Struct, gc=False):
 
 
 class BadRequestError(ValueError):
-    """The body is not a request: `param` names the field at fault, if it is one."""
+    """The body is not a request: `param` names the field at fault, `code` the kind of fault."""
 
-    def __init__(self, message: str, param: str | None = None) -> None:
+    def __init__(self, message: str, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
-        self.param = param
+        self.param, self.code = param, code
+
+
+class UnmappedError(BadRequestError):
+    """The request is sound, but says something that a chat has no words for."""
 
 
 _decode_request = msgspec.json.Decoder(Request).decode
@@ -137,16 +144,29 @@ class Usage(msgspec.Struct, gc=False):
     @property
     def cached_tokens(self) -> int:
         """Of the prompt's tokens, those that were in the backend's cache."""
-        details = self.prompt_tokens_details
-        found = self.prompt_cache_hit_tokens or (details.cached_tokens if details else None) or 0
-        return min(max(found, 0), self.prompt_tokens)
+        counts = self.counts()
+        return 0 if counts is None else counts[1]
 
     @property
     def reasoning_tokens(self) -> int:
         """Of the answer's tokens, those that were thoughts."""
-        details = self.completion_tokens_details
-        found = (details.reasoning_tokens if details else None) or 0
-        return min(max(found, 0), self.completion_tokens)
+        counts = self.counts()
+        return 0 if counts is None else counts[3]
+
+    def counts(self) -> tuple[int, int, int, int] | None:
+        """Give tokens in, of them cached, tokens out, of them thoughts; None if it is nonsense."""
+        prompt, completion = self.prompt_tokens, self.completion_tokens
+        if not (0 <= prompt <= TOKENS_MAX and 0 <= completion <= TOKENS_MAX):
+            return None
+        cached, inward = self.prompt_cache_hit_tokens, self.prompt_tokens_details
+        if not cached:
+            cached = 0 if inward is None else inward.cached_tokens or 0
+        outward = self.completion_tokens_details
+        reasoning = 0 if outward is None else outward.reasoning_tokens or 0
+        if cached or reasoning:
+            cached = min(max(cached, 0), prompt)
+            reasoning = min(max(reasoning, 0), completion)
+        return prompt, cached, completion, reasoning
 
 
 class _Answer(msgspec.Struct, gc=False):
@@ -193,6 +213,11 @@ class _Chunk(msgspec.Struct, gc=False):
     usage: msgspec.Raw = msgspec.Raw(b"null")
     error: Any = None
     object: Any = None
+
+
+END_EVENT = chunks.END_EVENT
+"""What ends a stream; it stands here for those who ask one wire or another (`anthropic.wire`)."""
+status_of_event = trouble.status_of_event
 
 
 class Event(Enum):

@@ -74,7 +74,8 @@ def _error_in(data: bytes) -> dict[str, Any]:
         return {}
     if not isinstance(found, dict):
         return {}
-    error = found.get("error", found)
+    inner = found.get("response")  # A Response that failed.
+    error = (inner if isinstance(inner, dict) else found).get("error", found)
     if isinstance(error, dict):
         return error
     return {"message": error} if isinstance(error, str) else found

@@ -8,10 +8,12 @@ from baseload import __version__
 from baseload.cli.ask import ask
 from baseload.cli.check import check
 from baseload.cli.init import init
+from baseload.cli.keys import keys
 from baseload.cli.replay import replay
 from baseload.cli.schema import schema
 from baseload.cli.status import status
 from baseload.cli.up import up
+from baseload.cli.usage import usage
 
 app = typer.Typer(
     name="baseload",
@@ -38,8 +40,9 @@ def baseload(
     """Keep DeepSeek-class models answering when the provider's servers are busy."""
 
 
-for verb in (up, check, init, schema, status, ask, replay):
+for verb in (up, check, init, schema, status, usage, ask, replay):
     app.command()(verb)
+app.add_typer(keys, name="keys")
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """`baseload ask`: one question through the running gateway, the answer as it is written."""
 
 import http.client
+import os
 import ssl
 import time
 import urllib.parse
@@ -15,6 +16,8 @@ from baseload.apis.sse import Splitter, data_of, events
 from baseload.cli.common import Config, base_url, fail, load_fleet_to_ask
 
 WAIT_S_MAX = 600.0
+KEY_VARIABLE = "BASELOAD_API_KEY"
+"""Not an option: other users of the machine can read a command line."""
 READ_BYTES = 64 * 1024
 
 
@@ -30,6 +33,8 @@ def ask(
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 512,
 ) -> None:
     """Ask a model and print its answer as it comes; who answered goes to stderr.
+
+    Where callers need a key, it is taken from the variable BASELOAD_API_KEY.
 
     Example: baseload ask "Why is the sky blue?" -m deepseek-chat
     """
@@ -59,7 +64,7 @@ def _print_answer(url: str, tls: ssl.SSLContext | None, body: bytes) -> None:
         else http.client.HTTPConnection(host, port, timeout=WAIT_S_MAX)
     )
     started = time.monotonic()
-    connection.request("POST", "/v1/chat/completions", body, {"content-type": "application/json"})
+    connection.request("POST", "/v1/chat/completions", body, _headers())
     answer = connection.getresponse()
     if answer.status != 200:
         fail(_reason(answer.read()))
@@ -85,6 +90,15 @@ def _print_answer(url: str, tls: ssl.SSLContext | None, body: bytes) -> None:
         f"{served} at {backend}: first token after {first_s:.2f} s, done after {total_s:.2f} s",
         style="dim",
     )
+
+
+def _headers() -> dict[str, str]:
+    headers = {"content-type": "application/json"}
+    if key := os.environ.get(KEY_VARIABLE):
+        if not all("!" <= sign <= "~" for sign in key):
+            fail(f"{KEY_VARIABLE} holds signs that no key has")
+        headers["authorization"] = f"Bearer {key}"
+    return headers
 
 
 def _chunks(answer: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:

@@ -12,9 +12,11 @@ import gc
 import logging
 import resource
 import signal
+import sys
 from asyncio import Future
 from functools import partial
 from pathlib import Path
+from time import time
 from typing import Annotated
 
 import typer
@@ -23,16 +25,26 @@ from rich.console import Console
 from rich.markup import escape
 
 from baseload import __version__
+from baseload.cli.ask import KEY_VARIABLE
 from baseload.cli.common import Config, base_url, fail, load_fleet
-from baseload.config.addresses import parse_address, show_address
+from baseload.cli.logs import logs
+from baseload.config.addresses import is_loopback, parse_address, show_address
 from baseload.config.fleet import Fleet
 from baseload.config.notes import notes
+from baseload.core.quota import Spent
 from baseload.engines.supervisor import Engine, EngineState
 from baseload.errors import BaseloadError
 from baseload.gateway import status
+from baseload.gateway.backoffice import BackOffice
 from baseload.gateway.gateway import Gateway
+from baseload.gateway.keywatch import KeyWatch
+from baseload.gateway.ledgermetrics import LedgerMetrics
 from baseload.gateway.tape import Recorder
-from baseload.store.counters import Counters, open_counters
+from baseload.gateway.watching import Watching
+from baseload.store.counters import Counters, open_counters, spent_so_far
+from baseload.store.keys import Pass
+from baseload.store.ledger import Ledger
+from baseload.store.urls import DatabaseError, shown
 from baseload.web.operator import Operator, make_app
 
 try:
@@ -44,6 +56,9 @@ logger = logging.getLogger("baseload.cli")
 
 GARBAGE_THRESHOLD = 20_000
 """Objects between two looks for cycles: calls leave none behind, so looking often is waste."""
+SWITCH_S = 0.001
+"""How long the event loop may keep the interpreter's lock from a thread that waits for it: the one
+that writes the ledger must get it some ten times within its tenth of a second."""
 MB = 1024 * 1024
 FILES_SPARE = 256
 """Open files beyond two for each connection: logs, listening sockets, engines."""
@@ -69,14 +84,12 @@ def up(
     Example: baseload up -c fleet.yaml
     """
     fleet, source = load_fleet(config)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    _raise_open_files(2 * fleet.inbound.connections + FILES_SPARE)
-    try:
-        run_loop(_Station(fleet, source, tape, tape_mb * MB).run())
-    except (BaseloadError, OSError) as error:
-        fail(f"baseload cannot start: {error}")
+    with logs(fleet):
+        _raise_open_files(2 * fleet.inbound.connections + FILES_SPARE)
+        try:
+            run_loop(_Station(fleet, source, tape, tape_mb * MB).run())
+        except (BaseloadError, OSError) as error:
+            fail(f"baseload cannot start: {error}")
 
 
 class _Station:
@@ -90,32 +103,66 @@ class _Station:
         self._console = Console()
         self._engines: dict[str, Engine] = {}
         self._counters: Counters
+        self._keys = KeyWatch(fleet.store.ledger)
         self._gateway: Gateway
+        self._watching: Watching
+        self._office: BackOffice
+        self._ledger: Ledger
         self._operator: Operator
 
     async def run(self) -> None:
         fleet = self._fleet
+        stored = self._stored_keys()
         self._engines = {
             name: Engine(backend, Path(fleet.state_dir), self._engine_changed)
             for name, backend in fleet.backends.items()
             if backend.engine is not None
         }
         slots = {name: engine.slots for name, engine in self._engines.items()}
-        self._counters = open_counters(fleet.store.counters)
-        self._gateway = Gateway(fleet, slots, self._counters)
-        with self._taping():
-            await self._serve()
+        self._ledger = _open_ledger(fleet)
+        self._counters = open_counters(fleet.store.counters, _spent(fleet))
+        self._gateway = gateway = Gateway(fleet, slots, self._counters, self._ledger)
+        gateway.tenants.replace(stored)
+        if gateway.tenants.is_open:
+            _must_not_be_open(fleet)
+        self._watching = Watching(gateway)
+        self._office = BackOffice(fleet.jobs, fleet.store.ledger, gateway.reception)
+        try:
+            with self._taping():
+                await self._serve()
+        finally:
+            await asyncio.to_thread(self._ledger.close)
+
+    def _stored_keys(self) -> tuple[Pass, ...]:
+        """Give the store's keys; without them, those of the file are still something to go by."""
+        try:
+            return self._keys.look() or ()
+        except DatabaseError as error:
+            if not self._fleet.keys:
+                what = "whether there are keys cannot be looked up"
+                raise BaseloadError(f"{what}, and the fleet file has none: {error}") from error
+            logger.warning("only the fleet file's keys are known for now: %s", error)
+            return ()
+
+    def _hear_of_keys(self, passes: tuple[Pass, ...]) -> None:
+        """Hand the store's keys over to the loop; it may have ended just now."""
+        gateway = self._gateway
+        with contextlib.suppress(RuntimeError):
+            gateway.loop.call_soon_threadsafe(gateway.tenants.replace, passes)
 
     async def _serve(self) -> None:
         stop, hurry = self._listen_to_signals()
         await self._counters.start()  # A server that is away is a warning, and looked for later.
         await self._start()
+        self._keys.start(self._hear_of_keys)
         tasks = [asyncio.create_task(engine.run()) for engine in self._engines.values()]
         try:
+            self._office.start()
             self._show()
             gc.collect()
             gc.freeze()
             gc.set_threshold(GARBAGE_THRESHOLD)
+            sys.setswitchinterval(SWITCH_S)
             await stop.wait()
             await self._drain(hurry)
         finally:
@@ -123,6 +170,7 @@ class _Station:
             await asyncio.gather(*tasks)
             self._operator.stop()
             await self._counters.close()
+            self._keys.stop()
 
     def _taping(self) -> contextlib.AbstractContextManager[object]:
         if self._tape is None:
@@ -137,6 +185,7 @@ class _Station:
             raise BaseloadError(_cannot_listen("listen", self._fleet.listen, error)) from error
         registry = CollectorRegistry()
         registry.register(self._gateway.telemetry)
+        registry.register(LedgerMetrics(self._ledger))
         self._operator = Operator(
             parse_address(self._fleet.admin), make_app(self._ask_status, registry)
         )
@@ -149,12 +198,15 @@ class _Station:
     async def _drain(self, hurry: asyncio.Event) -> None:
         open_ = len(self._gateway.driver)
         self._console.print(f"\nDraining: {open_} open answers. Ctrl-C again does not wait.")
+        self._office.pause()
         drain = asyncio.create_task(self._gateway.drain())
         rush = asyncio.create_task(hurry.wait())
         await asyncio.wait({drain, rush}, return_when=asyncio.FIRST_COMPLETED)
         if not drain.done():
             self._gateway.hurry()
         left = await drain
+        await self._office.stop()
+        await self._watching.stop()
         rush.cancel()
         self._console.print(f"Drained; {left} answers were told to stop." if left else "Drained.")
 
@@ -209,12 +261,40 @@ class _Station:
         model_name = next(iter(fleet.models))
         question = '"messages":[{"role":"user","content":"Say hello."}]'
         body = f'{{"model":"{model_name}","max_tokens":64,{question}}}'
-        say("Try it:")
-        self._console.out(
-            f"  curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
-            highlight=False,
-        )
+        key = ""
+        if not self._gateway.tenants.is_open:
+            key = f' -H "authorization: Bearer ${KEY_VARIABLE}"'
+        say(f"Try it{', with a key' if key else ''}:")
+        curl = f"curl {url}/v1/chat/completions -H 'content-type: application/json'{key}"
+        self._console.out(f"  {curl} -d '{body}'", highlight=False)
         say(f"Operators: {escape(admin)} (/healthz /readyz /metrics /status), or `baseload status`")
+
+
+def _must_not_be_open(fleet: Fleet) -> None:
+    """Refuse to serve whoever comes along, unless that was asked for."""
+    if fleet.open_to_all or is_loopback(parse_address(fleet.listen)[0]):
+        return
+    raise BaseloadError(
+        f"`listen: {fleet.listen}` can be reached from other machines, and there are no keys: "
+        "make one with `baseload keys create NAME`, listen on 127.0.0.1, or set `open_to_all: "
+        f"true`; looked for keys in the fleet file and in {shown(fleet.store.ledger)}"
+    )
+
+
+def _open_ledger(fleet: Fleet) -> Ledger:
+    try:
+        return Ledger(fleet.store.ledger, fleet.store.keep_days)
+    except DatabaseError as error:
+        raise BaseloadError(f"`store.ledger` cannot be used: {error}") from error
+
+
+def _spent(fleet: Fleet) -> Spent:
+    """Give the money that is gone already; budgets begin anew where nobody can tell."""
+    try:
+        return spent_so_far(fleet.store.ledger, time())
+    except DatabaseError as error:
+        logger.warning("budgets begin with nothing spent: %s", error)
+        return {}
 
 
 def _cannot_listen(field: str, address: str, error: OSError) -> str:

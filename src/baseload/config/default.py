@@ -25,7 +25,7 @@ _TEXT: Final = """\
 # Lines that begin with `#` show what else can be set, mostly with the value it has anyway.
 # Text can name an environment variable: "${NAME}", or "${NAME:-what to use without it}".
 
-listen: 127.0.0.1:8080          # where callers connect; 0.0.0.0:8080 lets other machines in
+listen: 127.0.0.1:8080          # where callers connect; 0.0.0.0:8080 for other machines, with keys
 admin: 127.0.0.1:9090           # where operators look: health, metrics, status
 
 backends:                       # places where models run, by a name of your choice
@@ -38,6 +38,9 @@ backends:                       # places where models run, by a name of your cho
     model: smollm2-135m-instruct  # what it loads: a known model's name, or a path to a .gguf file
   # edge:
   #   url: https://gpu-1.example:8000/v1
+  #   anthropic_path: /v1/messages  # where it speaks Anthropic's Messages API, if it does, on the
+  #                             # same host: then such calls are not translated for it
+  #   responses_path: /v1/responses  # the same for OpenAI's Responses API
   #   connect_s: 3.0            # longest wait for a connection
   #   ca: private-ca.pem        # PEM file of a private CA, for https
   #   account: lab              # backends with equal `account` share one limit on calls at once
@@ -104,15 +107,28 @@ models:                         # what callers may write as `model`
 # open_to_all: false            # serve callers without keys off loopback, too, when there are none
 # admin_token: "${BASELOAD_ADMIN_TOKEN}"  # what operators show on `admin`; needed off loopback
 
+# log:                          # what is written to standard error
+#   format: console             # for people; or json, an object a line
+#   level: info                 # the least that is written: debug, info, warning, error
+#   calls: false                # a line for each finished call, without content
+#   bodies: false               # for debugging only: PROMPTS AND ANSWERS are written, in clear text
+
+# otel:                         # OpenTelemetry; needs `pip install baseload[otel]`
+#   endpoint: null              # base URL of an OTLP/HTTP receiver, http://127.0.0.1:4318
+#   sample: 1.0                 # share of calls that are traced, unless a caller's own trace is
+#   headers: {}                 # headers for the receiver, its token, say
+#   service: baseload           # the name under which it appears
+
 # keys:                         # callers' keys; others are made with `baseload keys create`
 #   - name: team-a              # whom the key belongs to
-#     sha256: ""                # SHA-256 of the key, 64 hexadecimal digits
+#     sha256: ""                # SHA-256 of the key: printf %s KEY | sha256sum
 #     rpm: 600                  # calls in any minute
 #     tpm: 1000000              # tokens in any minute
 #     concurrency: 32           # calls at once
 #     usd_day: 50.0             # US dollars a day (UTC)
 #     usd_month: 1000.0         # US dollars a calendar month (UTC)
-#     priority: default         # the most urgent class of its calls: interactive, default, batch
+#     priority: default         # the class of its calls, and the most urgent they may ask for:
+#                               # interactive, default, batch
 #     models: []                # models it may use; empty: all
 #     expires: 2027-01-31       # the first day (UTC) on which it is refused
 #     labels: {}                # notes of your own
@@ -121,13 +137,24 @@ models:                         # what callers may write as `model`
 # prices:                       # what backends charge, where it is not known already
 #   - backend: edge             # the backend's name in this file
 #     model: deepseek-v3        # the model's name at that backend
-#     since: 2026-11-01         # the first day (UTC) on which it holds
+#     since: 2026-11-01         # the day (UTC) from which it holds; or a minute: 2026-11-01T16:00
 #     input_usd_mtok: 0.27      # a million tokens of prompts
 #     cached_usd_mtok: 0.07     # those that were in its cache; as input_usd_mtok when absent
 #     output_usd_mtok: 1.1      # a million tokens of answers, reasoning included
+#     peak:                     # hours in which it charges more
+#       hours: ["01:00-04:00"]  # from and to, in UTC
+#       factor: 2.0             # what prices are multiplied by
+#       weekdays_only: false    # weekends have no such hours
+#       off_days: []            # nor have these days (UTC)
+
+# jobs:                         # batches (/v1/batches) and their files
+#   concurrency: 32             # requests of batches at once, at most
+#   keep_days: 30               # days until they are deleted
+#   storage_mb: 1024            # what one key may keep in files
 
 # store:                        # where what must outlive a process is kept
 #   ledger: sqlite:///baseload.db  # calls, keys, batches; or postgresql://user@host/database
+#   keep_days: 400              # days after which calls are deleted from the ledger; 0: never
 #   counters: memory://         # where limits are counted; redis://host:6379/0 for several replicas
 """
 

@@ -14,15 +14,17 @@ from typing import TypeVar
 from baseload.config.addresses import overlap, parse_address, parse_url
 from baseload.config.found import UNSOUND, Found, Place
 from baseload.config.mistakes import Mistakes, nearest
+from baseload.config.tenancy import begin_of
 
 _T = TypeVar("_T")
+_SHA256_OF_NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
 def check_rules(fleet: Found, mistakes: Mistakes) -> None:
     """Note every mistake that takes more than one value, or the disk, to see."""
     if not fleet.entries:
         return
-    for rule in (_backends, _tiers, _addresses, _tls, _keys):
+    for rule in (_backends, _tiers, _addresses, _tls, _keys, _prices):
         rule(fleet.entries, mistakes)
 
 
@@ -88,17 +90,36 @@ def _tls(fleet: dict[str, Found], mistakes: Mistakes) -> None:
 
 
 def _keys(fleet: dict[str, Found], mistakes: Mistakes) -> None:
-    keys = fleet["keys"]
-    if not keys.items:
-        return
-    what = "keys are not enforced by this version: with them here, the gateway would still be open"
-    _report(mistakes, keys, what, "remove them, and let a firewall or proxy decide who gets in")
-    names: set[str] = set()
-    for key in keys.items:
-        name = key.entries["name"] if key.entries else key
-        if name.text is not None and name.text in names:
-            _report(mistakes, name, "another key has this name", "each caller's name is its own")
-        names.add(name.text or "")
+    for field, what, hint in (
+        ("name", "another key has this name", "each caller's name is its own"),
+        ("sha256", "another key has this hash", "each caller needs a key of its own"),
+    ):
+        seen: set[str] = set()
+        for key in fleet["keys"].items:
+            found = key.entries[field] if key.entries else key
+            if found.text is not None and found.text in seen:
+                _report(mistakes, found, what, hint)
+            seen.add(found.text or "")
+    for key in fleet["keys"].items:
+        if not key.entries:
+            continue
+        if key.entries["sha256"].text == _SHA256_OF_NOTHING:
+            hint = "was a variable not set? `printf %s KEY | sha256sum` gives a key's hash"
+            _report(mistakes, key.entries["sha256"], "the hash of an empty text", hint)
+        _parses(begin_of, key.entries["expires"], "a day is written 2027-01-31", mistakes)
+        if models := fleet["models"].entries:
+            named = [(one.text, one) for one in key.entries["models"].items]
+            for name, found in [*named, *key.entries["per_model"].entries.items()]:
+                if name is not None and name not in models:
+                    _report(mistakes, found, "no such model", nearest(name, models))
+
+
+def _prices(fleet: dict[str, Found], mistakes: Mistakes) -> None:
+    backends = fleet["backends"].entries
+    for price in fleet["prices"].items:
+        backend = price.entries["backend"] if price.entries else price
+        if backends and backend.text is not None and backend.text not in backends:
+            _report(mistakes, backend, "no such backend", nearest(backend.text, backends))
 
 
 def _parses(read: Callable[[str], _T], at: Found, hint: str, mistakes: Mistakes) -> _T | None:

@@ -14,7 +14,6 @@ from typing import Protocol
 
 from baseload.apis import openai
 from baseload.apis.assemble import AssemblyError
-from baseload.apis.chunks import END_EVENT
 from baseload.apis.resume import can_continue
 from baseload.apis.seam import note
 from baseload.core.facts import BROKEN, CUT, DONE, LIMITED, Call, Fact, Reply
@@ -22,13 +21,15 @@ from baseload.core.gate import Gate
 from baseload.core.quota import Hold, Verdict
 from baseload.gateway import quotas
 from baseload.gateway.attempt import JSON_HEAD, Attempt
-from baseload.gateway.books import Books
+from baseload.gateway.books import Books, Spent
 from baseload.gateway.driver import Driver
 from baseload.gateway.keeping import Kept, Manners
+from baseload.gateway.native import Native
 from baseload.gateway.refusals import REFUSALS
 from baseload.gateway.server import Busy
 from baseload.gateway.telemetry import Telemetry
 from baseload.gateway.tenants import Tenant
+from baseload.gateway.tracing import Trace
 from baseload.gateway.upstream import Pool
 
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -93,15 +94,23 @@ class Answering:
     """The request's bytes, as long as they may be needed."""
     _heard_at: float
     """When the caller was last given a token, or the call began."""
-    attempts = events = 0
-    """How many attempts were made; how many events were passed on by those that are over."""
+    attempts = 0
+    """How many attempts were made."""
+    spent: Spent | None = None
+    """What the parts of the answer took that were passed on."""
     resumes = 0
     """How often the answer was gone on with elsewhere."""
     is_hedged = False
     sent_at = 0.0
     """When the first attempt was made."""
+    trace: Trace | None = None
+    """Its place in a trace, if it is traced here."""
+    trace_line = b""
+    """What tells a backend of the trace."""
     api = "chat/completions"
     """How the call was asked."""
+    native: Native | None = None
+    """The call in its caller's words, where a backend may speak them."""
     hold: Hold | None = None
     """What is set aside of its key's limits."""
     verdict: Verdict | None = None
@@ -129,12 +138,20 @@ class Answering:
             self._head = begun + b"x-baseload-resumed: %b\r\n" % self.backend.encode()
             return
         self._head = self._head_of(attempt)
-        if attempt.script is not None:
+        if attempt.is_native:
+            self._pass_on()
+        self.native = None  # Whatever comes now, it is decided.
+        if attempt.script is not None and not attempt.is_native:
             may_resume = self._gateway.gate.may_resume(self.call)
             if may_resume or self.is_assembled:
                 self._kept = Kept(is_continuable=may_resume, is_assembled=self.is_assembled)
                 return
         self.body = b""  # Nobody else will be asked, and a prompt may be large.
+
+    def _pass_on(self) -> None:
+        """Give what comes as it is: it is in the caller's words."""
+        assert self.native is not None
+        self.native.pass_on(is_stream=self.call.is_stream)
 
     def _commit(self, attempt: Attempt, held: bytes) -> None:
         """Give the caller what was held back."""
@@ -212,10 +229,12 @@ class Answering:
         elif script.has_end:
             caller.end(attempt.tail)
         else:
-            caller.end(attempt.tail + self._notes + END_EVENT)
+            caller.end(attempt.tail + self._notes + script.wire.END_EVENT)
 
     def _give_whole(self, caller: Caller, attempt: Attempt) -> None:
         """Give an answer or a refusal in one piece, or as what it can be in a stream."""
+        if attempt.is_native:
+            self._pass_on()
         if self.is_begun:
             caller.end(openai.as_event(attempt.held[0], self.request_id.decode()))
         else:
@@ -242,6 +261,7 @@ class Answering:
         )
         head = JSON_HEAD
         if fact is LIMITED and self.verdict is not None:
+            self._gateway.telemetry.limited[self.verdict.limit] += 1
             refusal = quotas.refusal(self.verdict)
             message = refusal.message
             head += quotas.refusal_lines(self.verdict)

@@ -15,7 +15,7 @@ from typing import Protocol
 from baseload.apis import openai
 from baseload.apis.openai import Usage
 from baseload.apis.seam import Seam
-from baseload.apis.trouble import error_object, status_of_body, status_of_event
+from baseload.apis.trouble import error_object, status_of_body
 from baseload.core.facts import (
     BROKEN,
     DONE,
@@ -32,7 +32,7 @@ from baseload.core.facts import (
 )
 from baseload.gateway.clocks import Clocks
 from baseload.gateway.connection import Connection, Lease
-from baseload.gateway.transcript import Transcript
+from baseload.gateway.transcript import Transcript, Wire
 from baseload.gateway.upstream import Pool
 
 HELD_BYTES_MAX = 1 << 20
@@ -45,6 +45,8 @@ class Ear(Protocol):
     """Whoever makes attempts and hears of them."""
 
     request_id: bytes
+    trace_line: bytes
+    """A line of the request's head that tells of its trace, or nothing."""
     due: float
     is_begun: bool
     """The caller has been given the beginning of a stream."""
@@ -87,6 +89,10 @@ class Attempt(Clocks):
     is_relaying = is_over = False
     is_made_stream = False
     """The caller asked for no stream, but the backend was."""
+    wire: Wire = openai
+    """What the backend speaks."""
+    is_native = False
+    """It is asked in the caller's own words, which are no chat."""
     resumed_at = 0
     """After how many characters it was asked to go on."""
     _held_bytes = 0
@@ -109,8 +115,8 @@ class Attempt(Clocks):
     def ask(self, path: bytes, body: bytes) -> None:
         """Send the request; what comes of it is heard later."""
         pool = self.pool
-        head = b"%bX-Request-Id: %b\r\nContent-Length: %d\r\n\r\n" % (
-            pool.head(path), self.ear.request_id, len(body),
+        head = b"%bX-Request-Id: %b\r\n%bContent-Length: %d\r\n\r\n" % (
+            pool.head(path), self.ear.request_id, self.ear.trace_line, len(body),
         )  # fmt: skip
         pool.send(self, (head, body))
 
@@ -182,8 +188,9 @@ class Attempt(Clocks):
     def _read_head(self, connection: Connection) -> None:
         self.status = connection.status
         kind = connection.content_type
-        if self.status == 200 and kind.lower().startswith(_EVENT_STREAM):
-            self.script = Transcript(self.has_choices, self.seam)
+        is_stream = self.status == 200 and kind.lower().startswith(_EVENT_STREAM)
+        if is_stream and (self.send.call.is_stream or not self.is_native):
+            self.script = Transcript(self.has_choices, self.seam, self.wire)
         elif self.is_made_stream and self.status == 200:
             self.expect_whole()  # It answers as the caller had asked.
         head = b"content-type: " + (kind or b"application/json") + b"\r\nx-request-id: "
@@ -215,7 +222,7 @@ class Attempt(Clocks):
             fact = OVERLOADED if self._was_parked() else LOST
             self._fail(fact, "its answer is nothing but blank lines")
         else:
-            is_answer, self.usage = openai.read_answer(body)
+            is_answer, self.usage = self.wire.read_answer(body)
             if is_answer:
                 self.ear.heard(self, DONE)
             else:
@@ -280,7 +287,7 @@ class Attempt(Clocks):
             self._fail(fact, reason)
             return
         # The caller sees the refusal as it would have been without a stream.
-        self.status = status_of_event(event)
+        self.status = self.wire.status_of_event(event)
         self.head = JSON_HEAD + self.head.partition(b"\r\n")[2]
         if self.lease is not None:
             self.lease.cancel()

@@ -5,6 +5,11 @@ what was set aside is given back but for what was used, and a line goes to the l
 vanished has used what the backend had said until then. Attempts that came to nothing are counted
 as attempts and cost nothing.
 
+Each part of an answer that was passed on is counted as its backend reports it, with the prompt that
+it was sent: a resumed answer has several, and each is paid for. What a backend does not report is
+counted by events of its stream, or estimated from the text, and the line is marked. Where a part
+was taken from a backend without a known price, the cost of the whole is unknown, which is not 0.
+
 Calls that were refused before anything was sent are counted and not written down: under overload
 they are the most frequent, and they took nothing.
 """
@@ -15,15 +20,22 @@ from typing import Protocol
 
 from msgspec.structs import astuple
 
+from baseload.apis.estimate import answer_tokens, tokens_of
 from baseload.apis.openai import Usage
-from baseload.config.fleet import Model
-from baseload.core.facts import Call, Fact
+from baseload.config.fleet import Model, Target
+from baseload.core.facts import DONE, GONE, Call, Fact
 from baseload.core.quota import Hold, Scope, Verdict
 from baseload.core.rates import Rate, Tariff
-from baseload.gateway.attempt import Attempt
+from baseload.gateway.attempt import HELD_BYTES_MAX, Attempt
 from baseload.gateway.telemetry import Telemetry
 from baseload.gateway.tenants import Tenant
+from baseload.gateway.tracing import Trace
 from baseload.store.entry import Entry
+
+Spent = tuple[int, int, int, int, float | None, bool]
+"""Tokens in, of them cached, tokens out, of them thoughts; US dollars, None if some of it was taken
+where no price is known; whether tokens were estimated."""
+NOTHING: Spent = (0, 0, 0, 0, 0.0, False)
 
 
 class Counters(Protocol):
@@ -43,6 +55,13 @@ class Ledger(Protocol):
         """Take a line."""
 
 
+class Observer(Protocol):
+    """Whoever else wants to hear of finished calls; it never blocks and never raises."""
+
+    def saw(self, entry: Entry, trace: Trace | None) -> None:
+        """Hear of a call, and of its place in a trace."""
+
+
 class Account(Protocol):
     """A call that ends, as far as the books need to know."""
 
@@ -51,14 +70,16 @@ class Account(Protocol):
     api: str
     request_id: bytes
     hold: Hold | None
+    trace: Trace | None
     attempts: int
-    events: int
     resumes: int
     is_hedged: bool
+    is_assembled: bool
     started_at: float
     sent_at: float
     first_token_at: float
     backend: str
+    spent: Spent | None
 
 
 class Books:
@@ -75,10 +96,11 @@ class Books:
         self.tariff = tariff
         self.counters = counters
         self.ledger = ledger
+        self.observers: tuple[Observer, ...] = ()
         self._rates: dict[tuple[str, str], Rate | None] = {}
-        """Rates as of today, looked up already."""
+        """Rates as of this minute, looked up already."""
         self._dearest_rates: dict[str, Rate | None] = {}
-        self._today = ""
+        self._moment = ""
 
     def hold(self, scopes: tuple[Scope, ...], call: Call, model: Model, choices: int) -> Hold:
         """Give what a call may take at most: each of its answers as long as it may become."""
@@ -92,65 +114,77 @@ class Books:
         assert self.counters is not None
         return self.counters.reserve(hold, then)
 
-    def settle(self, call: Account, fact: Fact, attempt: Attempt | None, now: float) -> None:
-        """Close the account of a call that has ended."""
-        usage = usage_of(attempt)
+    def spend(self, call: Account, attempt: Attempt) -> None:
+        """Note what a part of an answer took, as another attempt is to go on with it."""
+        if self.ledger is not None or self.observers or call.hold is not None:
+            call.spent = self._sum(call, attempt)
+
+    def settle(
+        self, call: Account, fact: Fact, attempt: Attempt | None, is_given: bool, now: float
+    ) -> None:
+        """Close the account of a call that has ended.
+
+        `is_given` says whether what the last attempt said was passed on, at least a part of it.
+        """
         series = self.telemetry.series(call.call.model, call.backend)
-        series.ended(fact, now - call.started_at, usage)
+        series.ended(fact, now - call.started_at, usage_of(attempt))
         if call.first_token_at:
             series.first_token_s.add(call.first_token_at - call.started_at)
         hold = call.hold
-        if hold is None and (self.ledger is None or not call.attempts):
+        is_kept = attempt is not None and (self.ledger is not None or self.observers)
+        if hold is None and not is_kept:
             return
-        self._settle(call, fact, attempt, usage, now)
+        if call.is_assembled and fact is not DONE and fact is not GONE:
+            spent = NOTHING  # What was put together so far was given to nobody.
+        elif is_given and attempt is not None:
+            spent = self._sum(call, attempt)
+        else:
+            spent = call.spent or NOTHING
+        if hold is not None and self.counters is not None:
+            self.counters.settle(hold, spent[0] + spent[2], spent[4] or 0.0)
+        if is_kept and attempt is not None:
+            line = _line(call, fact, attempt.send.target, spent, now)
+            if self.ledger is not None:
+                self.ledger.enter(line)
+            for observer in self.observers:
+                observer.saw(line, call.trace)
 
-    def _settle(
-        self, call: Account, fact: Fact, attempt: Attempt | None, usage: Usage | None, now: float
-    ) -> None:
-        is_estimated = usage is None
-        if usage is None:
-            usage = Usage(call.call.prompt_tokens if call.first_token_at else 0, call.events)
-        served = "" if attempt is None else attempt.send.target.model
-        rate = self._rate(call.backend, served)
-        prompt, cached, completion = (
-            usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens,
-        )  # fmt: skip
+    def _sum(self, call: Account, attempt: Attempt) -> Spent:
+        """Add what an attempt took to what others before it did."""
+        usage = attempt.usage if (script := attempt.script) is None else script.usage
+        counts = None if usage is None else usage.counts()
+        if is_estimated := counts is None:
+            counts = call.call.prompt_tokens, 0, _counted(call.call, attempt), 0
+        prompt, cached, completion, reasoning = counts
+        target = attempt.send.target
+        key = (target.backend, target.model)
+        rate = self._rates[key] if key in self._rates else self._look_up(key)
         cost = None if rate is None else rate.cost_usd(prompt, cached, completion)
-        if call.hold is not None and self.counters is not None:
-            self.counters.settle(call.hold, prompt + completion, cost or 0.0)
-        if self.ledger is None or not call.attempts:
-            return
-        asked = call.call
-        first_token_s = call.first_token_at - call.started_at if call.first_token_at else None
-        self.ledger.enter(
-            Entry(
-                time(), call.request_id.decode(), call.tenant.label, call.api, asked.model, served,
-                call.backend, fact.label, asked.priority, call.attempts, call.resumes,
-                call.is_hedged, asked.is_stream, call.sent_at - call.started_at, first_token_s,
-                now - call.started_at, prompt, cached, completion, usage.reasoning_tokens,
-                is_estimated, cost,
-            )
+        if (before := call.spent) is None:
+            return prompt, cached, completion, reasoning, cost, is_estimated
+        is_known = cost is not None and before[4] is not None
+        return (
+            before[0] + prompt, before[1] + cached, before[2] + completion, before[3] + reasoning,
+            (cost or 0.0) + (before[4] or 0.0) if is_known else None, is_estimated or before[5],
         )  # fmt: skip
 
-    def new_day(self, day: str) -> None:
-        """Hear which day it is, written `2026-11-26`: prices may have changed."""
-        if day != self._today:
-            self._today = day
+    def _look_up(self, key: tuple[str, str]) -> Rate | None:
+        rate = self._rates[key] = self.tariff.rate(*key, self._moment)
+        return rate
+
+    def tell_time(self, moment: str) -> None:
+        """Hear which minute it is, written `2026-11-26T09:30`: prices may have changed."""
+        if moment != self._moment:
+            self._moment = moment
             self._rates.clear()
             self._dearest_rates.clear()
-
-    def _rate(self, backend: str, model: str) -> Rate | None:
-        key = (backend, model)
-        if key not in self._rates:
-            self._rates[key] = self.tariff.rate(backend, model, self._today)
-        return self._rates[key]
 
     def _dearest(self, model: Model) -> Rate | None:
         """Give the most that a model may cost: nobody knows yet where it will be answered."""
         name = model.name
         if name not in self._dearest_rates:
             found = (
-                self._rate(target.backend, target.model)
+                self._look_up((target.backend, target.model))
                 for tier in model.tiers
                 for target in tier.values()
             )
@@ -163,8 +197,31 @@ class Books:
         return self._dearest_rates[name]
 
 
+def _line(call: Account, fact: Fact, target: Target, spent: Spent, now: float) -> Entry:
+    """Give a call's line in the ledger."""
+    asked, began, first_at = call.call, call.started_at, call.first_token_at
+    prompt, cached, completion, reasoning, cost, is_estimated = spent
+    return Entry(
+        time(), call.request_id.decode(), call.tenant.label, call.api, asked.model, target.model,
+        target.backend, fact.label, asked.priority, call.attempts, call.resumes, call.is_hedged,
+        asked.is_stream, call.sent_at - began, first_at - began if first_at else None, now - began,
+        prompt, cached, completion, reasoning, is_estimated, cost,
+    )  # fmt: skip
+
+
 def usage_of(attempt: Attempt | None) -> Usage | None:
     """Give what the backend counted; None if it did not say."""
     if attempt is None:
         return None
     return attempt.usage if attempt.script is None else attempt.script.usage
+
+
+def _counted(call: Call, attempt: Attempt) -> int:
+    """Count, or estimate, the tokens of an answer whose backend did not."""
+    if attempt.script is not None:
+        return attempt.events
+    if call.is_whole:
+        return 0
+    if attempt.held:
+        return answer_tokens(attempt.held[0])
+    return tokens_of(HELD_BYTES_MAX)  # It was too large to be held, and had so much at least.

@@ -56,6 +56,8 @@ class Exchange(Answering):
     # Defaults stand on the class: most calls need one attempt and few of these.
     has_choices = False
     """Several answers in one stream: then one finish reason is not the end of all."""
+    is_beta = False
+    """The caller used DeepSeek's beta address."""
     _attempt: Attempt | None = None
     _second: Attempt | None = None
     _silences = 0
@@ -94,18 +96,20 @@ class Exchange(Answering):
 
     def _told(self, verdict: Verdict) -> Told:
         self.verdict = verdict
-        if verdict.is_granted:
-            return Told(GRANTED, self._gateway.driver.clock())
-        self._gateway.telemetry.limited[verdict.limit] += 1
-        return Told(LIMITED, self._gateway.driver.clock(), verdict.retry_after_s)
+        fact = GRANTED if verdict.is_granted else LIMITED
+        return Told(fact, self._gateway.driver.clock(), verdict.retry_after_s)
 
     def wait(self) -> None:
         """Keep the caller; the gate watches the clock."""
+        if self._is_relaying and self._attempt is not None:
+            self._gateway.books.spend(self, self._attempt)
         self._stop_attempts()
         self.due = self._next_due()
 
     def send(self, ask: Send) -> None:
         """Make an attempt."""
+        if self._is_relaying and self._attempt is not None:
+            self._gateway.books.spend(self, self._attempt)
         self._stop_attempts()
         self.backend = ask.target.backend
         self._attempt = self._make(ask)
@@ -153,7 +157,7 @@ class Exchange(Answering):
         self._attempt = None  # They know each other: a ring would wait for the collector.
         self.due = inf
         now = max(self._gateway.gate.now, self.started_at)  # A limited call never met the gate.
-        self._gateway.books.settle(self, fact, attempt, now)
+        self._gateway.books.settle(self, fact, attempt, is_relaying or fact is DONE, now)
         caller, self.caller = self.caller, None
         if caller is None:
             return
@@ -177,6 +181,9 @@ class Exchange(Answering):
         attempt = Attempt(self, ask, gateway.pools[target.backend], self.has_choices, now)
         gateway.telemetry.attempts[target.backend] += 1
         self.attempts += 1
+        if self.native is not None and self.native.asks(attempt):
+            self.due = min(attempt.due, self.call.deadline)
+            return attempt
         if target.model != self.call.model:
             body = openai.rename_model(body, self.call.model, target.model)
         if ask.is_resumed:
@@ -187,6 +194,7 @@ class Exchange(Answering):
             attempt.expect_whole()
         else:
             assert self._kept is None, "a text that was begun cannot begin again"
+        path, body = gateway.manners.fit(target.backend, path, body, is_beta=self.is_beta)
         attempt.ask(path, body)
         due, deadline = attempt.due, self.call.deadline
         self.due = due if due < deadline else deadline  # noqa: FURB136 - min() costs more
@@ -194,7 +202,7 @@ class Exchange(Answering):
 
     def _begin_anew(self, attempt: Attempt, body: bytes) -> bytes:
         """Ask for a stream that nobody has seen anything of."""
-        self._kept = None
+        self._kept = self.spent = None
         self._notes = self._head = b""
         backend = attempt.send.target.backend
         is_able = self._gateway.manners.streams(backend, attempt.sent_at)
@@ -229,7 +237,6 @@ class Exchange(Answering):
             self._is_relaying = False
             backend = attempt.send.target.backend
             self._gateway.telemetry.series(self.call.model, backend).events += attempt.events
-            self.events += attempt.events
         if not attempt.is_over:
             attempt.abandon()
         if second is not None:

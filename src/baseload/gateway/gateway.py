@@ -17,6 +17,7 @@ import msgspec
 
 from baseload.config.addresses import parse_address
 from baseload.config.fleet import Fleet
+from baseload.config.prices import prices_of
 from baseload.core.breaker import Phase
 from baseload.core.facts import Fact
 from baseload.core.gate import Gate
@@ -117,8 +118,8 @@ class Gateway:
         self.coarse_now = monotonic()
         self.started_at = time.time()
         self.address = parse_address(fleet.listen)
-        self.books = Books(self.telemetry, Tariff(fleet.prices), counters, ledger)
-        self.tenants = Tenants()
+        self.books = Books(self.telemetry, Tariff(prices_of(fleet)), counters, ledger)
+        self.tenants = Tenants(fleet)
         self.reception = Reception(self)
         self._server: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
@@ -198,6 +199,10 @@ class Gateway:
         self.telemetry.refused[status] += 1
         return self.reception.request_id()
 
+    def worded(self, path: bytes, status: int, body: bytes) -> bytes:
+        """Give an error in the words of those who ask for a path."""
+        return self.reception.worded(path, status, body)
+
     def note_failure(self, backend: str, fact: Fact, reason: str, request_id: bytes) -> None:
         """Keep the last failure of a backend, and log it unless it was logged a moment ago."""
         self.telemetry.failures[backend, fact.label] += 1
@@ -216,7 +221,8 @@ class Gateway:
         self.coarse_now = now = monotonic()
         for client in [client for client in self.clients if client.due <= now]:
             client.overdue()
-        self.books.new_day(time.strftime("%Y-%m-%d", time.gmtime()))
+        self.tenants.tick()
+        self.books.tell_time(time.strftime("%Y-%m-%dT%H:%M", time.gmtime()))
         self.telemetry.connections = len(self.clients)
         self.telemetry.lag_s, self.telemetry.lag_max_s = self.driver.lag_s, self.driver.lag_max_s
         if now - self._aged_at >= POOL_AGE_S:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from baseload.apis.assemble import Assembly
+from baseload.apis.deepseek import DEEPSEEK, OPENAI, fit
 from baseload.apis.resume import RESTART, Said, Way, ways_of
 from baseload.config.fleet import Backend
 
@@ -72,6 +73,7 @@ class Manners:
     def __init__(self, backends: Mapping[str, Backend], kinds: Mapping[str, str]) -> None:
         """`kinds` tells which engine a backend has shown itself to be, as looks find out."""
         self._words = {name: _word(backend) for name, backend in backends.items()}
+        self._known = {name: _kind(backend) for name, backend in backends.items()}
         self._kinds = kinds
         self._no_start: dict[str, float] = {}
         self._no_stream: dict[str, float] = {}
@@ -81,6 +83,19 @@ class Manners:
         if self._no_start.get(backend, 0.0) > now:
             return RESTART
         return ways_of(self._words[backend] or self._kinds.get(backend, ""))[0]
+
+    def fit(self, backend: str, path: bytes, body: bytes, *, is_beta: bool) -> tuple[bytes, bytes]:
+        """Word a request for a backend, as far as it is known what that is."""
+        word, found = self._words[backend], self._kinds.get(backend, "")
+        kind = self._known[backend] or found or word
+        if not kind:
+            return path, body
+        # The caller's own beginning is given even where ours was refused a while ago.
+        return fit(path, body, kind, ways_of(word or found)[0], is_beta=is_beta)
+
+    def kind(self, backend: str) -> str:
+        """Say which engine a backend has shown itself to be; empty: none that tells of itself."""
+        return self._kinds.get(backend, "")
 
     def streams(self, backend: str, now: float) -> bool:
         """Say whether a backend may be asked for a stream that the caller did not want."""
@@ -96,10 +111,16 @@ class Manners:
 
 
 def _word(backend: Backend) -> str:
-    """Give what the fleet file says of a backend's kind, in words or by its address."""
-    if backend.prefill != "auto":
-        return backend.prefill
+    """Give what the fleet file says of how a backend goes on, in words or by what it is."""
+    return backend.prefill if backend.prefill != "auto" else _kind(backend)
+
+
+def _kind(backend: Backend) -> str:
+    """Give what a backend is, as far as the fleet file tells."""
     if backend.engine is not None:
         return backend.engine
     host = urlsplit(backend.url or "").hostname or ""
-    return "deepseek" if host == "deepseek.com" or host.endswith(".deepseek.com") else ""
+    for kind in (DEEPSEEK, OPENAI):
+        if host == f"{kind}.com" or host.endswith(f".{kind}.com"):
+            return kind
+    return ""

@@ -21,7 +21,7 @@ RAW_OVER_BODY = 8
 _REQUEST_ID = re.compile(rb"[\w.:/+=-]{1,128}")
 _HEADERS = frozenset(
     b"host transfer-encoding content-length expect x-request-id authorization"
-    b" x-api-key x-baseload-priority".split()
+    b" traceparent x-api-key x-baseload-priority".split()
 )
 
 
@@ -40,17 +40,19 @@ IDLE, HEAD, BODY, BROKEN = Phase  # Bare names: see `core.facts`.
 class Request:
     """A whole request, reduced to what the gateway reads of it."""
 
-    method = path = body = request_id = authorization = priority = b""
+    method = path = body = request_id = authorization = api_key = priority = traceparent = b""
     keep_alive = is_http_1_0 = False
 
 
 class Refused:
     """A request that cannot be read, with the HTTP status and the sentence to answer it."""
 
-    __slots__ = ("message", "status")
+    __slots__ = ("message", "path", "status")
 
     def __init__(self, status: int, message: str) -> None:
         self.status, self.message = status, message
+        self.path = b""
+        """What was asked for, as far as it was understood."""
 
 
 class _StopReadingError(Exception):
@@ -151,7 +153,9 @@ class Reader:
         elif name == b"content-length":
             self._length = int(value)
         elif name == b"authorization":
-            self._request.authorization = value
+            # A second one is put behind the first, as any proxy may: together they are no key.
+            said = self._request.authorization
+            self._request.authorization = said + b", " + value if said else value
         elif name == b"transfer-encoding":
             self._is_chunked = True
             if value.lower() != b"chunked":
@@ -164,11 +168,14 @@ class Reader:
             self._read_own(name, value)
 
     def _read_own(self, name: bytes, value: bytes) -> None:
-        """Read what a caller says to us alone."""
-        if name == b"x-baseload-priority":
+        """Read what few requests have, or few need."""
+        if name == b"traceparent":
+            self._request.traceparent = value
+        elif name == b"x-baseload-priority":
             self._request.priority = value
         elif name == b"x-api-key":  # Anthropic's name for it.
-            self._request.authorization = self._request.authorization or b"Bearer " + value
+            said = self._request.api_key
+            self._request.api_key = said + b", " + value if said else value
         elif _REQUEST_ID.fullmatch(value):
             self._request.request_id = value
 
@@ -180,6 +187,8 @@ class Reader:
             self._stop(505, "The only versions supported are HTTP/1.1 and HTTP/1.0.")
         request.is_http_1_0 = version == "1.0"
         request.method = self._parser.get_method()
+        if request.api_key and not request.authorization:
+            request.authorization = b"Bearer " + request.api_key
         self._is_offer = self._parser.should_upgrade()
         if request.method == b"CONNECT":
             self._stop(501, "CONNECT is not supported.")
@@ -242,12 +251,15 @@ class Reader:
             lines.append(b"content-length: %d" % self._length)
         if self.wants_continue:
             lines.append(b"expect: 100-continue")
-        if request.request_id:
-            lines.append(b"x-request-id: " + request.request_id)
-        if request.authorization:
-            lines.append(b"authorization: " + request.authorization)
-        if request.priority:
-            lines.append(b"x-baseload-priority: " + request.priority)
+        for name, value in (
+            (b"x-request-id", request.request_id),
+            (b"traceparent", request.traceparent),
+            (b"authorization", request.authorization),
+            (b"x-api-key", request.api_key),
+            (b"x-baseload-priority", request.priority),
+        ):
+            if value:
+                lines.append(b"%b: %b" % (name, value))
         self._parser = httptools.HttpRequestParser(self)
         self.phase = IDLE
         return b"\r\n".join([*lines, b"", b""])
@@ -276,6 +288,8 @@ class Reader:
         raise _StopReadingError
 
     def _break(self, refused: Refused) -> None:
+        if self.phase is not IDLE:
+            refused.path = self._request.path
         self.phase = BROKEN
         self.wants_continue = False
         self._parts, self._bulk = [], bytearray()

@@ -70,6 +70,9 @@ class Shared(Protocol):
     def refused(self, status: int) -> bytes:
         """Count a request that never became one; give a name for it."""
 
+    def worded(self, path: bytes, status: int, body: bytes) -> bytes:
+        """Give an error in the words of those who ask for a path."""
+
 
 class Client(asyncio.Protocol):
     """One connection of a caller."""
@@ -290,6 +293,7 @@ class Client(asyncio.Protocol):
         request_id = self._shared.refused(refused.status)
         kind = "unavailable_error" if refused.status == 503 else "invalid_request_error"
         body = error_body(refused.message, kind, None, None, request_id.decode())
+        body = self._shared.worded(refused.path, refused.status, body)
         head = b"content-type: application/json\r\nx-request-id: %b\r\nconnection: close\r\n"
         self._transport.write(
             b"%b%bcontent-length: %d\r\n\r\n%b"

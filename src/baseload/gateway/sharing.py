@@ -15,8 +15,8 @@ from baseload.gateway.server import Busy
 CROWD_MAX = 256
 """Callers that share one answer; the next one begins another crowd."""
 
-Question = tuple[bytes, str, int, bytes]
-"""Path, key, priority and body."""
+Question = tuple[bytes, bool, str, int, bytes]
+"""Path, whether it is the beta one, key, priority and body."""
 
 
 class Member:

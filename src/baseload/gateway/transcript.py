@@ -7,15 +7,19 @@ is given out.
 
 Where the answer continues another, its events go through a seam, which drops what was said before.
 
+What an event means depends on what the backend speaks. The *wire* knows: the module `apis.openai`
+for chats, an object of its own for each answer of a backend that speaks another API itself.
+
 Not here: connections and clocks (`attempt`), and who is given the events.
 """
 
+from typing import Protocol
+
 from baseload.apis import openai
 from baseload.apis.chunks import END_EVENT
-from baseload.apis.openai import END, ERROR, FINISH, GARBAGE, TOKEN, Usage
+from baseload.apis.openai import END, ERROR, FINISH, GARBAGE, TOKEN, Event, Usage
 from baseload.apis.seam import Seam, SeamError
 from baseload.apis.sse import EventTooLongError, Splitter, events
-from baseload.apis.trouble import status_of_event
 from baseload.core.facts import FAILED, OVERLOADED, UNJOINED, Fact, fact_of_status
 
 _NO_RESOURCE = "insufficient_system_resource"
@@ -24,6 +28,28 @@ _NO_RESOURCE = "insufficient_system_resource"
 
 CHOICES_MAX = 128
 """Answers in one stream that are told apart: as many as OpenAI's `n` allows."""
+
+
+class Wire(Protocol):
+    """What a backend speaks. The module `apis.openai` is one."""
+
+    END_EVENT: bytes
+    """What ends a stream."""
+
+    def count_plain(self, whole: bytes) -> int:
+        """Count whole events if they are all plain tokens, else give -1."""
+
+    def read_event(self, event: bytes) -> tuple[Event, Usage | None]:
+        """Say what an event is, and the usage in it if there is one."""
+
+    def read_finish(self, event: bytes) -> tuple[str, bool]:
+        """Give the finish reason in an event, and whether the model also says something in it."""
+
+    def read_answer(self, body: bytes) -> tuple[bool, Usage | None]:
+        """Say whether a body is an answer that is no stream, and the usage that it reports."""
+
+    def status_of_event(self, event: bytes) -> int:
+        """Give the status that an error inside a stream would have had in its place."""
 
 
 class Transcript:
@@ -47,9 +73,10 @@ class Transcript:
     _last = b""
     """The newest events that were only counted."""
 
-    def __init__(self, has_choices: bool, seam: Seam | None) -> None:
+    def __init__(self, has_choices: bool, seam: Seam | None, wire: Wire = openai) -> None:
         self._splitter = Splitter()
         self.has_choices = has_choices
+        self.wire = wire
         if seam is not None:
             self.seam = seam
 
@@ -63,7 +90,7 @@ class Transcript:
         if not whole:
             return b""
         if self.events and not self.has_choices and self.seam is None:
-            plain = openai.count_plain(whole)
+            plain = self.wire.count_plain(whole)
             if plain > 0:
                 self.events += plain
                 self._last = whole
@@ -95,7 +122,7 @@ class Transcript:
         """Read events one by one; give those that may be passed on."""
         good = []
         for event in events(whole):
-            kind, usage = openai.read_event(event)
+            kind, usage = self.wire.read_event(event)
             self.usage = usage or self.usage
             if self.has_choices and (kind is TOKEN or kind is FINISH):
                 self._note_choices(event)
@@ -107,7 +134,8 @@ class Transcript:
                 self._read_end()
             elif kind is ERROR:
                 self.wrong_event = event
-                self.wrong = fact_of_status(status_of_event(event)), "its stream holds an error"
+                status = self.wire.status_of_event(event)
+                self.wrong = fact_of_status(status), "its stream holds an error"
             elif kind is GARBAGE and not (self.is_committed and openai.is_json(event)):
                 self.wrong = FAILED, "its stream holds an event that is no JSON"
             if self.wrong is not None:
@@ -119,11 +147,11 @@ class Transcript:
 
     def _read_finish(self, event: bytes) -> None:
         """Note an end; that of an answer which never began is none to be proud of."""
-        if _NO_RESOURCE.encode() in event and openai.read_finish(event)[0] == _NO_RESOURCE:
+        if _NO_RESOURCE.encode() in event and self.wire.read_finish(event)[0] == _NO_RESOURCE:
             self.wrong = OVERLOADED, f"it finished with `{_NO_RESOURCE}`"
             return
         if not self.events and not self.has_choices and self.seam is None:
-            reason, says_something = openai.read_finish(event)
+            reason, says_something = self.wire.read_finish(event)
             self.is_empty = reason == "stop" and not says_something
         self.events += 1
         self._finishes += 1
@@ -152,7 +180,7 @@ class Transcript:
         last, self._last = self._last, b""
         if not self._finishes and last:
             for event in events(last):
-                if openai.read_event(event)[0] is FINISH:
+                if self.wire.read_event(event)[0] is FINISH:
                     self._finishes += 1
                     self.is_finished = True
 

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Callable
 
 from baseload import __version__
+from baseload.apis.counting import APPLY_TEMPLATE, TOKENIZE
 from baseload.apis.resume import BETA
 from baseload.config.addresses import BaseUrl, parse_url
 from baseload.config.fleet import Backend
@@ -22,6 +23,16 @@ from baseload.gateway.connection import Connection, Listener, Wire
 
 _OURS = frozenset((errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS))
 """Reasons for no connection that are the gateway's own, and must not be held against a backend."""
+
+
+NATIVE = b"/messages"
+"""The path, below the base URL in name only, of a call that is asked in Anthropic's own words."""
+NATIVE_RESPONSES = b"/responses"
+"""The same for one that is asked in those of OpenAI's Responses API."""
+_BESIDE_V1 = (TOKENIZE, APPLY_TEMPLATE)
+"""Paths of engines that stand beside `/v1`, not below it."""
+ANTHROPIC_VERSION = "2023-06-01"
+"""The version of Anthropic's API, which its servers want to be told with every request."""
 
 
 class Pool:
@@ -61,11 +72,27 @@ class Pool:
         """Give the constant part of a request's head for a path below the base URL."""
         if (found := self._heads.get(path)) is None:
             prefix = self._url.path if self._url else ""
-            if path.startswith(BETA):
+            if path.startswith(BETA) or path in _BESIDE_V1:
                 prefix = prefix.removesuffix("/v1")  # It stands in the place of the version.
             start = b"POST %b%b HTTP/1.1\r\n" % (prefix.encode(), path)
+            if path == NATIVE:
+                start = self._native_start()
+            elif path == NATIVE_RESPONSES:
+                start = f"POST {self.backend.responses_path} HTTP/1.1\r\n".encode()
             found = self._heads[path] = start + self._static
         return found
+
+    def _native_start(self) -> bytes:
+        """Give what is different in a head for Anthropic's API: the path, and where the key is.
+
+        The bearer token is sent as well: DeepSeek prefers it, and whoever knows only one of the
+        two passes the other over.
+        """
+        lines = [f"POST {self.backend.anthropic_path} HTTP/1.1"]
+        lines.append(f"anthropic-version: {ANTHROPIC_VERSION}")
+        if self.backend.api_key:
+            lines.append(f"x-api-key: {self.backend.api_key}")
+        return "".join(line + "\r\n" for line in lines).encode()
 
     def get_head(self, path: bytes, *, is_from_root: bool) -> bytes:
         """Give the whole head of a GET, at the root beside `/v1` or below it; empty: no URL yet."""

@@ -10,12 +10,15 @@ Not here: counts that replicas share (`shared_counters`), and how anything is co
 
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from time import monotonic, time
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from baseload.core.quota import WINDOW_S, Hold, Quota, Spent, Verdict
 from baseload.errors import BaseloadError
+from baseload.store.database import Database
+from baseload.store.usage import spent
 
 Then = Callable[[Verdict], None]
 
@@ -84,6 +87,27 @@ def open_counters(url: str, spent: Spent | None = None, replicas: int = 1) -> Co
     raise CountersError(
         f"store.counters: `{scheme}://` is not known; it can be memory:// or redis://HOST:PORT/0"
     )
+
+
+def spent_so_far(ledger: str, now: float) -> Spent:
+    """Give what each scope has spent today and this month (UTC); raises `DatabaseError`.
+
+    It blocks, and sums up a month's rows: once, before anything is served.
+    """
+    today = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    database = Database(ledger)
+    try:
+        day, month = (spent(database, since.timestamp()) for since in (today, today.replace(day=1)))
+    finally:
+        database.close()
+    found: dict[str, tuple[float, float]] = {}
+    for key, usd in month.by_key.items():
+        found[f"key:{key}"] = (day.by_key.get(key, 0.0), usd)
+    for (key, model), usd in month.by_key_and_model.items():
+        found[f"key:{key}/model:{model}"] = (day.by_key_and_model.get((key, model), 0.0), usd)
+    for model, usd in month.by_model.items():
+        found[f"model:{model}"] = (day.by_model.get(model, 0.0), usd)
+    return found
 
 
 def _shown(url: str) -> str:

@@ -1,169 +1,282 @@
 """One database behind one URL: a SQLite file, or PostgreSQL.
 
 Everything that outlives the process is plain SQL in words that both understand, with `?` for
-values. The tables come from numbered files beside this one (`sql/0001_….sql`), each run once and in
-order; a database that is newer than this program is refused rather than guessed at.
+values. The tables come from numbered files (see `migrations`); a database that is newer than this
+program is refused rather than guessed at.
 
 A `Database` is one connection with a lock: whoever writes in a thread of their own opens their own.
-It blocks, so the event loop never calls it.
+It blocks, so the event loop never calls it. What broke is opened anew by the next statement that
+stands outside of a transaction: a connection that was cut, a file that was moved or removed.
 
 Not here: what the tables mean. Each has a module of its own.
 """
 
-import re
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from importlib import resources
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import RLock
+from threading import Event, RLock
+from time import monotonic
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from baseload.errors import BaseloadError
+from baseload.store.migrations import migrate
+from baseload.store.urls import (
+    DatabaseError,
+    RefusedError,
+    kind_of,
+    reason_of,
+    shown,
+    sqlite_path,
+)
+
+__all__ = ["Database", "DatabaseError", "RefusedError", "Row", "kind_of", "shown", "sqlite_path"]
 
 BUSY_S = 5.0
 """How long a writer waits for another process to finish its transaction."""
+LOOK_S = 0.02
+"""How soon a file that was busy while it was opened is tried again."""
+CONNECT_S = 5
+"""How long a connection to PostgreSQL may take, unless the URL says it: at start people wait."""
+POSTGRESQL_SETTINGS = {
+    "connect_timeout": CONNECT_S,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+    "application_name": "baseload",
+}
+"""So that a server that is no more is noticed within half a minute; the URL may say otherwise."""
+APPEND_MAX = 256
+"""Rows that are added at once. SQLite gives the interpreter's lock away with each statement, and to
+get it back from a busy event loop takes milliseconds: so there is one statement for all of them.
+More would fall out of the processor's cache: SQLite keeps 80 bytes for each value that is bound."""
+APPEND_MIN = 8
+"""Statements are made for so many rows and for each double, so that each is compiled once; what is
+left over of one is filled with zeros, which are bound and not added."""
+
 Row = tuple[Any, ...]
 
+_HARMLESS = ("SELECT", "BEGIN", "WITH")
 _BEGIN = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "BEGIN"}
-_NAME = re.compile(r"(\d{4})_\w+\.sql")
-
-
-class DatabaseError(BaseloadError):
-    """The database cannot be opened or used; says which, and never repeats a password."""
+_REFUSALS = (sqlite3.DataError, sqlite3.IntegrityError, OverflowError, UnicodeError)
 
 
 class Database:
     """One connection. Raises `DatabaseError`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, must_exist: bool = False) -> None:
+        """With `must_exist`, a SQLite file that is not there is an error and not made."""
         self.kind = kind_of(url)
         self.where = shown(url)
+        self._url = url
+        self._path = ""
+        """SQLite's file; empty in memory."""
         self._lock = RLock()
-        try:
-            if self.kind == "sqlite":
-                self._connection: Any = _open_sqlite(url)
-                self._errors: type[Exception] = sqlite3.Error
-            else:
-                self._connection, self._errors = _open_postgresql(url)
-        except OSError as error:
-            raise DatabaseError(f"{self.where}: {error.strerror or error}") from error
-        self._migrate()
+        self._connection: Any = None
+        self._is_within = False
+        """A transaction is open, so nothing may be opened anew."""
+        self._file = (0, 0)
+        self._inserts: dict[tuple[str, int], str] = {}
+        self._errors: tuple[type[Exception], ...] = (sqlite3.Error, *_REFUSALS)
+        self._refusals: tuple[type[Exception], ...] = _REFUSALS
+        if self.kind == "postgresql":
+            self._know_psycopg()
+        elif path := sqlite_path(url):
+            self._path = str(Path(path).expanduser())
+            if must_exist and not Path(self._path).exists():
+                raise DatabaseError(f"{self.where}: there is no such file; `baseload up` makes it")
+        self._open(may_make_folder=not must_exist)
 
     def run(self, sql: str, *values: object) -> list[Row]:
         """Run one statement; give its rows, if it has any."""
-        with self._lock, self._wrapped():
-            cursor = self._connection.execute(self._worded(sql), values)
-            rows: list[Row] = cursor.fetchall() if cursor.description else []
-            return rows
+        with self._lock:
+            try:
+                return self._run(sql, values)
+            except DatabaseError:
+                # A server that was restarted is noticed only now; to ask it again harms nothing.
+                if not self._is_lost() or not sql.startswith(_HARMLESS) or self._is_within:
+                    raise
+            return self._run(sql, values)
 
     def run_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         """Run one statement for many rows."""
         with self._lock, self._wrapped():
+            self._mend()
             cursor = self._connection.cursor()
             cursor.executemany(self._worded(sql), rows)
+
+    def append(self, table: str, rows: Sequence[Sequence[object]]) -> None:
+        """Add rows of all of a table's columns, all or none, in the way that costs least.
+
+        At most `APPEND_MAX` of them.
+        """
+        with self._lock, self._wrapped():
+            self._mend()
+            if self.kind == "sqlite":
+                self._insert(table, rows)
+                return
+            with self._connection.cursor() as cursor, cursor.copy(
+                f"COPY {table} FROM STDIN"
+            ) as copy:  # fmt: skip
+                for row in rows:
+                    copy.write_row(row)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Do all of it or nothing; not to be nested."""
         with self._lock:
             self.run(_BEGIN[self.kind])
+            self._is_within = True
             try:
                 yield
+                self.run("COMMIT")
             except BaseException:
-                self.run("ROLLBACK")
+                with suppress(DatabaseError):  # Many errors have ended it already.
+                    self.run("ROLLBACK")
                 raise
-            self.run("COMMIT")
+            finally:
+                self._is_within = False
 
     def close(self) -> None:
-        """Close the connection."""
-        with self._lock:
-            self._connection.close()
+        """Close the connection; a statement that comes later opens it anew."""
+        with self._lock, suppress(*self._errors):
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
 
     # -- within ------------------------------------------------------------------------------
+
+    def _run(self, sql: str, values: Sequence[object]) -> list[Row]:
+        with self._wrapped():
+            self._mend()
+            cursor = self._connection.execute(self._worded(sql), values)
+            rows: list[Row] = cursor.fetchall() if cursor.description else []
+            return rows
 
     @contextmanager
     def _wrapped(self) -> Iterator[None]:
         try:
             yield
+        except self._refusals as error:
+            raise RefusedError(f"{self.where}: {reason_of(error, self._url)}") from error
         except self._errors as error:
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise DatabaseError(f"{self.where}: {reason[0]}") from error
+            raise DatabaseError(f"{self.where}: {_hinted(reason_of(error, self._url))}") from error
+        except OSError as error:
+            where = f": {error.filename}" if error.filename else ""
+            raise DatabaseError(f"{self.where}: {error.strerror or error}{where}") from error
 
     def _worded(self, sql: str) -> str:
         return sql if self.kind == "sqlite" else sql.replace("%", "%%").replace("?", "%s")
 
-    def _migrate(self) -> None:
-        """Bring the tables to the form that this program knows."""
-        files = sorted(
-            (int(match[1]), file)
-            for file in resources.files("baseload.store").joinpath("sql").iterdir()
-            if (match := _NAME.fullmatch(file.name))
-        )
-        self.run("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY)")
-        done = {row[0] for row in self.run("SELECT number FROM migrations")}
-        if unknown := done - {number for number, _ in files}:
+    def _insert(self, table: str, rows: Sequence[Sequence[object]]) -> None:
+        """Add rows to SQLite with one statement."""
+        count, width, size = len(rows), len(rows[0]), APPEND_MIN
+        while size < count:
+            size *= 2
+        if (sql := self._inserts.get((table, size))) is None:
+            marks = ",".join([f"({','.join('?' * width)})"] * size)
+            sql = f"INSERT INTO {table} SELECT * FROM (VALUES {marks}) LIMIT ?"  # noqa: S608
+            self._inserts[table, size] = sql
+        values: list[object] = []
+        for row in rows:
+            values += row
+        values += [0] * ((size - count) * width)
+        values.append(count)
+        self._connection.execute(sql, values)
+
+    def _mend(self) -> None:
+        """Open anew what broke, unless a transaction is open: that one must fail."""
+        if not self._is_within and self._is_lost():
+            self.close()
+            self._open(may_make_folder=False)
+
+    def _is_lost(self) -> bool:
+        """Whether the connection is closed, or its file is no longer the one of that name."""
+        if self._connection is None:
+            return True
+        if self.kind == "postgresql":
+            return bool(self._connection.closed)
+        return self._file != _identity(self._path)
+
+    def _open(self, *, may_make_folder: bool) -> None:
+        with self._wrapped():
+            if self.kind == "sqlite":
+                self._connection = _open_sqlite(self._path, may_make_folder=may_make_folder)
+                self._file = _identity(self._path)
+            else:
+                self._connection = _open_postgresql(self._url)
+        try:
+            migrate(self)
+        except BaseException:
+            self.close()
+            raise
+
+    def _know_psycopg(self) -> None:
+        try:
+            import psycopg  # noqa: PLC0415 - an extra, needed only here
+        except ImportError as error:
             raise DatabaseError(
-                f"{self.where}: it was made by a newer baseload (migration {max(unknown)}); "
-                "run that one, or name another database"
-            )
-        for number, file in files:
-            if number in done:
+                f"{self.where}: needs `pip install baseload[postgresql]`"
+            ) from error
+        self._refusals = (psycopg.DataError, psycopg.IntegrityError, OverflowError, UnicodeError)
+        self._errors = (psycopg.Error, *self._refusals)
+
+
+def _hinted(reason: str) -> str:
+    """Add what helps to SQLite's tersest words."""
+    for words, hint in (
+        ("unable to open database file", "is there such a folder, and may it be written?"),
+        ("readonly database", "file and folder must be writable for this user"),
+        ("is not a database", "move the file away, and a new one is begun"),
+        ("is malformed", "move the file away, and a new one is begun"),
+        ("database is locked", "another process holds it"),
+    ):
+        if words in reason:
+            return f"{reason}; {hint}"
+    return reason
+
+
+def _identity(path: str) -> tuple[int, int]:
+    """Tell a file from another that has come in its place."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - before each statement, and `Path.stat` is a detour
+    except OSError:
+        return (0, 0)
+    return found.st_dev, found.st_ino
+
+
+def _open_sqlite(path: str, *, may_make_folder: bool) -> sqlite3.Connection:
+    if path and may_make_folder:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(
+        path or ":memory:", timeout=BUSY_S, isolation_level=None, check_same_thread=False
+    )
+    give_up_at = monotonic() + BUSY_S
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+            if mode != "wal":
+                # SQLite does not wait for its turn here: several processes may begin one file.
+                connection.execute("PRAGMA journal_mode=WAL")
+            # Through a crash of the process nothing is lost; of the machine, the last commits may.
+            connection.execute("PRAGMA synchronous=NORMAL")
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error) and monotonic() < give_up_at:
+                Event().wait(LOOK_S)
                 continue
-            with self.transaction():
-                if self.run("SELECT 1 FROM migrations WHERE number = ?", number):
-                    continue  # Another process was quicker.
-                for statement in file.read_text().split(";\n"):
-                    if statement.strip():
-                        self.run(statement)
-                self.run("INSERT INTO migrations VALUES (?)", number)
+            connection.close()
+            raise
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
 
 
-def kind_of(url: str) -> str:
-    """Say which database a URL names; raises `DatabaseError` for one that is not known."""
-    scheme = url.partition("://")[0].lower()
-    if scheme in ("postgresql", "postgres"):
-        return "postgresql"
-    if scheme == "sqlite":
-        return "sqlite"
-    raise DatabaseError(f"{shown(url)}: not `sqlite:///FILE` or `postgresql://HOST/NAME`")
+def _open_postgresql(url: str) -> Any:
+    import psycopg  # noqa: PLC0415 - an extra, needed only here
+    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - the same
 
-
-def shown(url: str) -> str:
-    """Give a URL without its password."""
-    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", url)
-
-
-def sqlite_path(url: str) -> str:
-    """Give the file of `sqlite:///relative` or `sqlite:////absolute`; empty: in memory."""
-    return unquote(urlsplit(url).path.removeprefix("/"))
-
-
-def _open_sqlite(url: str) -> sqlite3.Connection:
-    path = sqlite_path(url) or ":memory:"
-    try:
-        if path != ":memory:":
-            path = str(Path(path).expanduser())
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(
-            path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
-        )
-        connection.execute("PRAGMA journal_mode=WAL")
-        # Through a crash of the process nothing is lost; of the machine, the last commits may be.
-        connection.execute("PRAGMA synchronous=NORMAL")
-    except sqlite3.Error as error:
-        raise DatabaseError(f"{shown(url)}: {error}") from error
-    return connection
-
-
-def _open_postgresql(url: str) -> tuple[Any, type[Exception]]:
-    try:
-        import psycopg  # noqa: PLC0415 - an extra, needed only here
-    except ImportError as error:
-        raise DatabaseError(f"{shown(url)}: needs `pip install baseload[postgresql]`") from error
-    try:
-        return psycopg.connect(url, autocommit=True), psycopg.Error
-    except psycopg.Error as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise DatabaseError(f"{shown(url)}: {reason[0]}") from error
+    said = conninfo_to_dict(url)
+    settings = {name: value for name, value in POSTGRESQL_SETTINGS.items() if name not in said}
+    return psycopg.connect(url, autocommit=True, **settings)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ class Entry(msgspec.Struct, array_like=True, gc=False, frozen=True):
     key: str
     """The key's name; empty for callers without one."""
     api: str
-    """How it was asked: the path's last word, as `completions`, or `messages`, or `batch`."""
+    """How it was asked: a path, as `chat/completions` or `embeddings`, or `batch`."""
     model: str
     """As the caller named it."""
     served: str

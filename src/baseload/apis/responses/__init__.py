@@ -1,0 +1,1 @@
+"""OpenAI's Responses API, put into chat completions and back."""
