@@ -2,20 +2,24 @@
 
 import asyncio
 import json
+from hashlib import sha256
 
 import openai
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from baseload.config.tenancy import Limits, Price
+from baseload.config.tenancy import Key, Limits, Price
 from baseload.core.quota import Scope, Verdict
 from baseload.gateway import quotas
+from baseload.gateway.gateway import Gateway
+from baseload.store.counters import LocalCounters
 from tests.gateway.harness import (
     Asked,
     Backend,
     Wire,
     call_up,
     chat,
+    fleet_of,
     hello,
     on_uvloop,
     raw,
@@ -252,3 +256,28 @@ def test_durations_are_written_as_go_does(seconds: float, shown: str):
 def test_without_limits_on_requests_or_tokens_there_are_no_headers():
     """A limit on calls at once or on money alone has no such header."""
     assert b"" == quotas.lines(Verdict(True))
+
+
+@on_uvloop
+async def test_a_key_of_the_fleet_file_has_its_limits_and_a_model_has_its_own():
+    """A key is limited wherever it calls from; a model for all of its callers together."""
+    secrets = {"a": b"sk-a", "b": b"sk-b"}
+    keys = tuple(
+        Key(name=name, sha256=sha256(secret).hexdigest(), rpm=2) for name, secret in secrets.items()
+    )
+    limits = Limits(rpm=3)
+    async with Backend() as backend:
+        counters = LocalCounters()
+        gateway = Gateway(fleet_of(backend, keys=keys, model={"limits": limits}), counters=counters)
+        await gateway.start()
+        answers = []
+        for name in "aaabb":
+            head = f"authorization: Bearer {secrets[name].decode()}\r\n"
+            body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+            answers += await raw(gateway.address[1], request(body, head=head))
+        await gateway.drain()
+
+    assert [200, 200, 429, 200, 429] == [answer.status for answer in answers]
+    assert "of key a:" in answers[2].json()["error"]["message"]
+    assert "of model m:" in answers[4].json()["error"]["message"]
+    assert "0" == answers[3].headers["x-ratelimit-remaining-requests"]

@@ -1,12 +1,14 @@
 """Limits counted in this process, and how counters are opened."""
 
 import builtins
+from datetime import UTC, datetime
 
 import pytest
 
 from baseload.config.tenancy import Limits
 from baseload.core.quota import Hold, Scope
-from baseload.store.counters import CountersError, LocalCounters, open_counters
+from baseload.store.counters import CountersError, LocalCounters, open_counters, spent_so_far
+from baseload.store.database import Database
 from tests.gateway.harness import on_uvloop
 
 
@@ -63,3 +65,33 @@ def test_a_missing_package_is_named(monkeypatch):
 
     with pytest.raises(CountersError, match=r"pip install 'baseload\[redis\]'"):
         open_counters("redis://127.0.0.1:1/0")
+
+
+def test_what_was_spent_is_read_from_the_ledger(tmp_path):
+    """Today's and this month's costs, by key, by key and model, and by model."""
+    url = f"sqlite:///{tmp_path}/b.db"
+    now = datetime(2026, 11, 26, 12, tzinfo=UTC).timestamp()
+    hour, day = 3600.0, 86_400.0
+    rows = [
+        ("a", "m", now - hour, 1.0),
+        ("a", "n", now - 2 * day, 2.0),
+        ("b", "m", now - 40 * day, 4.0),
+    ]
+    database = Database(url)
+    for number, (key, model, at, usd) in enumerate(rows):
+        database.run(
+            "INSERT INTO calls (at, request_id, key_name, api, model, served, backend, outcome, "
+            "priority, attempts, resumes, is_hedged, is_stream, queue_s, total_s, prompt_tokens, "
+            "cached_tokens, completion_tokens, reasoning_tokens, is_estimated, cost_usd) "
+            "VALUES (?, ?, ?, 'chat', ?, 'm', 'b', 'done', 0, 1, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, ?)",
+            at, f"r{number}", key, model, usd,
+        )  # fmt: skip
+    database.close()
+
+    assert {
+        "key:a": (1.0, 3.0),
+        "key:a/model:m": (1.0, 1.0),
+        "key:a/model:n": (0.0, 2.0),
+        "model:m": (1.0, 1.0),
+        "model:n": (0.0, 2.0),
+    } == spent_so_far(url, now)
