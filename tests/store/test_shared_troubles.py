@@ -169,7 +169,7 @@ async def test_who_is_back_first_waits_for_what_the_others_have_used(monkeypatch
         granted = await one.ask_all(100, key)
         two.counters._look()
         await two.told()
-        await until(lambda: one.counters._is_well(time.monotonic()))
+        await until(lambda: one.counters.is_well(time.monotonic()))
 
         assert len(granted) <= 2
         assert not await one.ask_all(1, key)

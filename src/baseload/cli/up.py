@@ -39,6 +39,7 @@ from baseload.gateway.backoffice import BackOffice
 from baseload.gateway.gateway import Gateway
 from baseload.gateway.keywatch import KeyWatch
 from baseload.gateway.ledgermetrics import LedgerMetrics
+from baseload.gateway.limitmetrics import LimitMetrics
 from baseload.gateway.tape import Recorder
 from baseload.gateway.watching import Watching
 from baseload.store.counters import Counters, open_counters, spent_so_far
@@ -186,6 +187,7 @@ class _Station:
         registry = CollectorRegistry()
         registry.register(self._gateway.telemetry)
         registry.register(LedgerMetrics(self._ledger))
+        registry.register(LimitMetrics(self._counters))
         self._operator = Operator(
             parse_address(self._fleet.admin), make_app(self._ask_status, registry)
         )

@@ -131,7 +131,7 @@ class SharedCounters:
         Who has settled meanwhile is not told any more.
         """
         now = self._clock()
-        if not self._is_well(now) or len(self._waiting) >= WAITING_MAX:
+        if not self.is_well(now) or len(self._waiting) >= WAITING_MAX:
             return self._decide(hold, now)
         self._waiting.append(_Ask(hold, then, now))
         if self._out is None:
@@ -232,7 +232,7 @@ class SharedCounters:
         """Take in what a step came to, and go on to the next."""
         now = self._clock()
         self._out = None
-        least = 1 if self._is_well(now) else self.replicas  # Some may not be back yet.
+        least = 1 if self.is_well(now) else self.replicas  # Some may not be back yet.
         self.replicas = max(answer.replicas, least)
         self._offset_s = answer.now_us / 1e6 - now
         self._mind_fuse(step, now)
@@ -296,7 +296,7 @@ class SharedCounters:
     def _decide(self, hold: Hold, now: float) -> Verdict:
         """Decide by this replica's part of each limit."""
         self.alone += 1
-        is_moment = self._is_well(now)
+        is_moment = self.is_well(now)
         at, quota = now + self._offset_s, self.quota
         gone = int(at / quota.slice_s) - SPAN
         for scope in hold.scopes:
@@ -310,7 +310,7 @@ class SharedCounters:
                 self._shares.lend(scope.name, hold.tokens)
         return verdict
 
-    def _is_well(self, now: float) -> bool:
+    def is_well(self, now: float) -> bool:
         """Whether Redis answers, or at worst is late for a moment."""
         step = self._out
         is_stuck = step is not None and step.is_late and now - step.sent_at > STALL_S
