@@ -20,6 +20,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from itertools import chain
 from math import inf
 from time import monotonic, time
 
@@ -351,24 +352,22 @@ class SharedCounters:
 
     def _patience_s(self) -> float:
         """Give for how long the next is still to be waited for; infinite if nobody waits."""
-        now, due = self._clock(), inf
-        if self._out is not None and not self._out.is_late:
-            due = self._out.sent_at
-        for ask in self._waiting:
-            if not ask.is_over:
+        step, due = self._out, inf
+        if step is not None and not step.is_late:
+            due = step.sent_at
+        for ask in chain(step.asks if step is not None else (), self._waiting):
+            if not ask.is_over:  # They stand in the order in which they came.
                 due = min(due, ask.asked_at)
                 break
-        return due + STEP_S_MAX - now
+        return due + STEP_S_MAX - self._clock()
 
     def _give_up(self, *, is_last: bool = False) -> None:
         """Decide here what has waited long enough; at the end, all that waits."""
-        now = self._clock()
+        now, step = self._clock(), self._out
         due = inf if is_last else now - STEP_S_MAX * 7 / 8
-        step = self._out
         if step is not None and step.sent_at <= due:
             step.is_late = True
-        late = step.asks if step is not None and step.is_late else []
-        for ask in [*late, *self._waiting]:
+        for ask in [*(step.asks if step is not None else ()), *self._waiting]:
             if ask.asked_at <= due:
                 self._decide_and_tell(ask, now)
 
