@@ -80,7 +80,7 @@ BAD: list[tuple[str, str, list[str]]] = [
     (
         "missing in a struct",
         f"{BACKENDS}models:\n  m:\n    tiers:\n      - a: {{share: 1}}\n",
-        ['f:5:9: models.m.tiers[0].a.model: missing (for example "deepseek-chat")'],
+        ['f:5:9: models.m.tiers[0].a.model: missing (for example "deepseek-flash")'],
     ),
     ("unknown", SOUND + "Listen: x:1\n", ["f:3:1: Listen: unknown key (did you mean `listen`?)"]),
     (
@@ -302,7 +302,7 @@ BAD: list[tuple[str, str, list[str]]] = [
         with_model("tiers: [{}]") + "  n: {tiers: []}\n",
         [
             "f:3:15: models.m.tiers[0]: must not be empty",
-            'f:4:7: models.n.tiers: must not be empty (for example [{"deepseek":{"model":"deepseek-chat"}}])',
+            'f:4:7: models.n.tiers: must not be empty (for example [{"deepseek":{"model":"deepseek-flash"}}])',
         ],
     ),
     (

@@ -32,8 +32,8 @@ def test_with_a_key():
         name="deepseek", url="https://api.deepseek.com/v1", api_key="k", concurrency=500
     )
     assert deepseek == fleet.backends["deepseek"]
-    for name in ("deepseek-chat", "deepseek-reasoner"):
-        front = {"deepseek": Target(backend="deepseek", model=name)}
+    for name, thinking in (("deepseek-chat", "disabled"), ("deepseek-reasoner", "enabled")):
+        front = {"deepseek": Target(backend="deepseek", model="deepseek-flash", thinking=thinking)}
         assert (front, CPU) == fleet.models[name].tiers
     assert fleet.models["smollm2-135m-instruct"].tiers == (CPU,)
 

@@ -59,7 +59,7 @@ models:
         "f:9:3: backends.cpu: needs the `model` that the engine is to load (for example `model: smollm2-135m-instruct`)",
         "f:13:49: models.deepseek-chat.tiers[0].deepseek.share: wants a whole decimal number, found the text `90%` (for example 100)",
         "f:14:9: models.deepseek-chat.tiers[0].egde: no such backend (did you mean `edge`?)",
-        'f:15:9: models.deepseek-chat.tiers[1].cpu.model: missing (for example "deepseek-chat")',
+        'f:15:9: models.deepseek-chat.tiers[1].cpu.model: missing (for example "deepseek-flash")',
         "f:16:13: models.deepseek-chat.resume: unknown word `same-weights` (did you mean `same_weights`?)",
     ]
 

@@ -160,9 +160,11 @@ def test_kinds_that_the_fleet_file_tells(fields, is_fitted):
     manners = Manners({"b": Backend(name="b", **fields)}, {})
     body = b'{"model":"m","messages":[],"user_id":"u"}'
 
-    _, found = manners.fit("b", b"/chat/completions", body, is_beta=False)
+    _, found = manners.fit(
+        Target(backend="b", model="m"), b"/chat/completions", body, is_beta=False
+    )
     assert is_fitted is (b'"user":"u"' in found)
-    path, _ = manners.fit("b", b"/completions", b"{}", is_beta=False)
+    path, _ = manners.fit(Target(backend="b", model="m"), b"/completions", b"{}", is_beta=False)
     assert ("api.deepseek.com" in fields.get("url", "")) is (b"/beta/completions" == path)
 
 
@@ -236,6 +238,25 @@ async def test_a_gap_is_filled_in():
             second.asked[0].path,
         ]
         assert body == first.asked[0].json() == second.asked[0].json()
+
+
+@on_uvloop
+async def test_a_target_says_whether_it_thinks():
+    """Where the caller says nothing of thinking the fleet file does, in each server's words."""
+    async with Provider() as deepseek, Provider() as vllm:
+        for provider, kind in ((deepseek, "deepseek"), (vllm, "vllm")):
+            target = Target(backend="b0", model="m", thinking="disabled")
+            model = {"tiers": ({"b0": target},)}
+            async with start_gateway(provider, model=model) as gateway:
+                know(gateway, kind)
+                await ask(gateway, chat())
+                await ask(gateway, chat(thinking={"type": "enabled"}))
+
+    assert [THINKING_OFF, {"type": "enabled"}] == [
+        asked.json().get("thinking") for asked in deepseek.asked
+    ]
+    switches = [asked.json()["chat_template_kwargs"] for asked in vllm.asked]
+    assert [False, True] == [each["enable_thinking"] for each in switches]
 
 
 @on_uvloop

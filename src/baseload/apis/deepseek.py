@@ -112,6 +112,27 @@ def fit(
     return path, body
 
 
+def think(body: bytes, switch: str) -> bytes:
+    """Set DeepSeek's thinking switch, `enabled` or `disabled`, where the caller says nothing of it.
+
+    DeepSeek's models are one that thinks and one that does not under the same name, so an operator
+    who gives them two names says by this which is which.
+    """
+    try:
+        seen = _glance(body)
+        if (
+            seen.thinking is None
+            and seen.reasoning_effort is None
+            and not seen.chat_template_kwargs
+        ):
+            fields = _decode_fields(body)
+            fields["thinking"] = _raw({"type": switch})
+            return msgspec.json.encode(fields)
+    except UNREADABLE:
+        pass  # The backend may say what is wrong with it.
+    return body
+
+
 def _fit_chat(path: bytes, body: bytes, kind: str, way: Way, is_beta: bool) -> tuple[bytes, bytes]:
     seen = _glance(body)
     if seen.is_plain():

@@ -53,6 +53,7 @@ models:                         # what callers may write as `model`
     tiers:                      # tried in order; the first that can take a call does
       - cpu:
           model: smollm2-135m-instruct  # the model's name at this backend
+          # thinking: disabled  # whether it thinks first, where the caller does not say
           # share: 100          # part of the tier's calls, against other backends in the tier
           # weights: smollm2    # backends with equal `weights` hold the very same model
           # cost_usd_mtok: 0.4  # price of a million tokens; calls spill to cheap siblings
@@ -70,12 +71,12 @@ models:                         # what callers may write as `model`
     # limits: {}                # rpm, tpm, concurrency, usd_day, usd_month of all callers together
   deepseek-chat:
     tiers:
-      @with - deepseek: {model: deepseek-chat}
+      @with - deepseek: {model: deepseek-flash, thinking: disabled}
       - cpu: {model: smollm2-135m-instruct}
     @without first_token_s: 60
   deepseek-reasoner:
     tiers:
-      @with - deepseek: {model: deepseek-reasoner}
+      @with - deepseek: {model: deepseek-flash, thinking: enabled}
       - cpu: {model: smollm2-135m-instruct}
     @without first_token_s: 60
 

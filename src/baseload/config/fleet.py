@@ -141,9 +141,16 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(
             min_length=1,
             description="The model's name at this backend.",
-            examples=["deepseek-chat"],
+            examples=["deepseek-flash"],
         ),
     ]
+    thinking: (
+        Annotated[
+            Literal["enabled", "disabled"],
+            Meta(description="Whether it thinks first, where the caller does not say."),
+        ]
+        | None
+    ) = None
     share: Annotated[
         int, Meta(ge=0, le=1000, description="Part of the tier's calls, against its siblings.")
     ] = 100
@@ -170,7 +177,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Meta(
             min_length=1,
             description="Tried in order; the first that can take a call does.",
-            examples=[[{"deepseek": {"model": "deepseek-chat"}}]],
+            examples=[[{"deepseek": {"model": "deepseek-flash"}}]],
         ),
     ]
     headers_s: Annotated[Seconds, Meta(description="Longest wait for an answer's head.")] | None = (

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from baseload.apis.assemble import Assembly
-from baseload.apis.deepseek import DEEPSEEK, OPENAI, fit
-from baseload.apis.resume import RESTART, Said, Way, ways_of
-from baseload.config.fleet import Backend
+from baseload.apis.deepseek import DEEPSEEK, OPENAI, fit, think
+from baseload.apis.resume import BETA_CHAT, CHAT, RESTART, Said, Way, ways_of
+from baseload.config.fleet import Backend, Target
 
 KEPT_BYTES_MAX = 16 * 1024
 """So much is kept unread of one answer: reading late is cheap, keeping raw events is not."""
@@ -84,8 +84,13 @@ class Manners:
             return RESTART
         return ways_of(self._words[backend] or self._kinds.get(backend, ""))[0]
 
-    def fit(self, backend: str, path: bytes, body: bytes, *, is_beta: bool) -> tuple[bytes, bytes]:
+    def fit(
+        self, target: Target, path: bytes, body: bytes, *, is_beta: bool
+    ) -> tuple[bytes, bytes]:
         """Word a request for a backend, as far as it is known what that is."""
+        backend = target.backend
+        if target.thinking is not None and path in (CHAT, BETA_CHAT):
+            body = think(body, target.thinking)
         word, found = self._words[backend], self._kinds.get(backend, "")
         kind = self._known[backend] or found or word
         if not kind:
