@@ -6,12 +6,23 @@ from math import inf
 
 import pytest
 
-from baseload.core.facts import Call, Fact, Hedge, Relay, Reply, Send, Told
+from baseload.core.facts import GRANTED, LIMITED, Call, Fact, Hedge, Relay, Reply, Send, Told
+from baseload.core.quota import Hold, Quota
 from baseload.gateway import driver as live
 from baseload.sim import driver as simulated
 from baseload.sim.kernel import Kernel
+from baseload.sim.quotas import Quotas
 from tests.sim.changes import changes
-from tests.sim.worlds import World, announcements, arrivals, make_gate, script, sights
+from tests.sim.worlds import (
+    World,
+    announcements,
+    arrivals,
+    make_gate,
+    scopes_of_call,
+    script,
+    sights,
+    used_by,
+)
 
 NUMBER = 3000
 
@@ -41,10 +52,18 @@ class _Unwaiting(selectors.DefaultSelector):
 class ScriptedHands:
     """A double of an exchange: performs asks by the scripted world, on the loop's timers."""
 
-    def __init__(self, call: Call, driver: live.Driver, loop: JumpingLoop, seed: int) -> None:
-        self.call, self.due = call, inf
+    def __init__(
+        self, call: Call, driver: live.Driver, loop: JumpingLoop, seed: int, quota: Quota
+    ) -> None:
+        self.call, self.due, self._quota = call, inf, quota
+        self.hold = Hold(scopes_of_call(call), call.tokens, 0.0)
         self._driver, self._loop, self._seed = driver, loop, seed
         self._timers: dict[str, list[asyncio.TimerHandle]] = {}
+
+    def reserve(self) -> Told:
+        now = self._loop.time()
+        verdict = self._quota.reserve(self.hold, now, now)
+        return Told(GRANTED if verdict.is_granted else LIMITED, now, verdict.retry_after_s)
 
     def wait(self) -> None:
         self._cancel()
@@ -65,6 +84,7 @@ class ScriptedHands:
 
     def reply(self, reply: Reply) -> None:
         self._cancel()
+        self._quota.settle(self.hold, *used_by(reply), self._loop.time())
 
     def overdue(self, now: float) -> None:
         raise AssertionError("scripted hands set no clock")
@@ -98,10 +118,11 @@ class ScriptedHands:
             self._tell(Told(Fact.WITHDRAWN, self._loop.time(), 0.0, backend))
 
 
-def _simulated(seed: int, per_s: float, *, is_changed: bool = False):
+def _simulated(seed: int, per_s: float, *, is_changed: bool = False, is_limited: bool = False):
     kernel = Kernel()
     driver = simulated.Driver(kernel, make_gate(), World(seed, kernel))
-    plan = arrivals(seed, NUMBER, per_s)
+    quotas = Quotas(driver, Quota(), scopes_of_call, used_by)
+    plan = arrivals(seed, NUMBER, per_s, is_limited=is_limited)
     for when, call, leaves in plan:
         kernel.at(when, lambda call=call: driver.start(call))
         if leaves is not None:
@@ -113,7 +134,7 @@ def _simulated(seed: int, per_s: float, *, is_changed: bool = False):
     for when, what, about in changes(seed, plan[-1][0]) if is_changed else ():
         kernel.at(when, lambda w=what, a=about: _change(driver, w, a))
     kernel.run(NUMBER * 100)
-    return driver.journal
+    return driver.journal, quotas.quota
 
 
 def _announce(driver: live.Driver | simulated.Driver, backend: str, is_up: bool) -> None:
@@ -136,14 +157,14 @@ def _change(driver: live.Driver | simulated.Driver, what: str, about) -> None:
             driver.withdraw(about)
 
 
-def _live(seed: int, per_s: float, *, is_changed: bool = False):
-    loop = JumpingLoop()
+def _live(seed: int, per_s: float, *, is_changed: bool = False, is_limited: bool = False):
+    loop, quota = JumpingLoop(), Quota()
     driver = live.Driver(make_gate(), loop, clock=loop.time)
     driver.journal = []
-    plan, hands = arrivals(seed, NUMBER, per_s), {}
+    plan, hands = arrivals(seed, NUMBER, per_s, is_limited=is_limited), {}
 
     def start(call: Call) -> None:
-        hands[call.id] = ScriptedHands(call, driver, loop, seed)
+        hands[call.id] = ScriptedHands(call, driver, loop, seed, quota)
         driver.start(hands[call.id], loop.time())
 
     for when, call, leaves in plan:
@@ -159,14 +180,14 @@ def _live(seed: int, per_s: float, *, is_changed: bool = False):
     loop.call_at(plan[-1][0] + 200, loop.stop)
     loop.run_forever()
     loop.close()
-    return driver.journal
+    return driver.journal, quota
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("per_s", [2.0, 8.0, 40.0])
 def test_both_worlds_decide_alike(seed: int, per_s: float):
     """Nine runs: every ask and reply, its target and its time are equal."""
-    expected, actual = _simulated(seed, per_s), _live(seed, per_s)
+    (expected, _), (actual, _) = _simulated(seed, per_s), _live(seed, per_s)
 
     assert len(expected) > NUMBER * 1.2
     assert expected == actual
@@ -176,8 +197,22 @@ def test_both_worlds_decide_alike(seed: int, per_s: float):
 @pytest.mark.parametrize("per_s", [2.0, 40.0])
 def test_both_worlds_take_orders_and_reloads_alike(seed: int, per_s: float):
     """With operators in it, who close backends and change the fleet, they still decide alike."""
-    expected = _simulated(seed, per_s, is_changed=True)
-    actual = _live(seed, per_s, is_changed=True)
+    expected, _ = _simulated(seed, per_s, is_changed=True)
+    actual, _ = _live(seed, per_s, is_changed=True)
 
     assert len(expected) > NUMBER
     assert expected == actual
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_both_worlds_limit_alike(seed: int):
+    """With limited keys, too; calls are refused and admitted alike, and at the end nothing is held."""
+    expected, quota = _simulated(seed, 8.0, is_limited=True)
+    actual, twin = _live(seed, 8.0, is_limited=True)
+    replies = [ask.fact for _, ask in expected if isinstance(ask, Reply)]
+
+    assert 0.1 < replies.count(LIMITED) / NUMBER < 0.9
+    assert expected == actual
+    for name in quota.names():
+        cards = quota.find(name), twin.find(name)
+        assert [(0, 0.0)] * 2 == [(card.in_flight, card.held_usd) for card in cards]

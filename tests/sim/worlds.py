@@ -7,8 +7,10 @@ drawn from a seed, independent of load.
 from random import Random
 
 from baseload.config.fleet import Model, Queue, Target
-from baseload.core.facts import Call, Fact, Priority, Relay, Send, Sight, Told
+from baseload.config.tenancy import Limits
+from baseload.core.facts import Call, Fact, Priority, Relay, Reply, Send, Sight, Told
 from baseload.core.gate import Gate
+from baseload.core.quota import Scope
 from baseload.core.setup import Setup
 from baseload.sim.driver import Tell
 from baseload.sim.kernel import Kernel
@@ -96,7 +98,26 @@ def make_setup() -> Setup:
     )
 
 
-def arrivals(seed: int, number: int, per_s: float) -> list[tuple[float, Call, float | None]]:
+def scopes_of_call(call: Call) -> tuple[Scope, ...]:
+    """Give what limits a call: its key, and the model for all."""
+    return (
+        Scope(f"key:{call.key}", _LIMITS[call.key], call.key),
+        Scope(f"model:{call.model}", _ALL, call.model),
+    )
+
+
+_LIMITS = {"x": Limits(rpm=60), "y": Limits(tpm=60_000), "z": Limits(concurrency=3, rpm=120)}
+_ALL = Limits(rpm=200, tpm=150_000)
+
+
+def used_by(reply: Reply) -> tuple[int, float]:
+    """Give what a call took in the end: about half of what it had asked for, if it was answered."""
+    return (reply.call.tokens * 3 // 5 if reply.fact is Fact.DONE else 0), 0.0
+
+
+def arrivals(
+    seed: int, number: int, per_s: float, *, is_limited: bool = False
+) -> list[tuple[float, Call, float | None]]:
     """Give (arrival, call, time of the caller's leaving or None), all instants distinct."""
     rng, now, out = Random(seed), 0.0, []
     for call_id in range(1, number + 1):
@@ -112,6 +133,7 @@ def arrivals(seed: int, number: int, per_s: float) -> list[tuple[float, Call, fl
             prompt_tokens=rng.choice([20, 20, 20, 2000]),
             answer_tokens=rng.randrange(1, 500),
             prefix=rng.randrange(4),
+            is_limited=is_limited,
         )
         out.append((now, call, leaves))
     return out

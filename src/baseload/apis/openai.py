@@ -23,6 +23,8 @@ MODEL_PATHS = (b"/chat/completions", b"/completions", b"/embeddings")
 """Paths below the base URL that ask a model."""
 ANSWER_TOKENS_MAX = 1 << 20
 """Who asks for more than any model gives has not bounded the answer."""
+CHOICES_MAX = 128
+"""Who asks for more answers at once will be refused by the backend: it is OpenAI's bound."""
 TOKENS_MAX = 1 << 40
 """A backend that reports more has not counted."""
 ANSWER_TOKENS = 256
@@ -46,6 +48,10 @@ class Request(msgspec.Struct, gc=False):
         """Give how long the answer may become, or what is usual where that is not said."""
         most = self.max_completion_tokens or self.max_tokens
         return most if type(most) is int and 0 < most <= ANSWER_TOKENS_MAX else ANSWER_TOKENS
+
+    def choices(self) -> int:
+        """Give how many answers are wanted, for whoever must expect them."""
+        return self.n if type(self.n) is int and 0 < self.n <= CHOICES_MAX else 1
 
 
 class BadRequestError(ValueError):

@@ -1,4 +1,4 @@
-"""The one place where a gateway is made, with all that works beside it in its process.
+"""The one place where a gateway is made for serving, with all that works beside it in its process.
 
 Whatever a gateway is given beyond its fleet (counters, a ledger), and whatever runs on its loop
 besides callers (batches, the watch over keys, traces), is opened and closed here, so that one
@@ -11,6 +11,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Sequence
+from time import time
 
 from msgspec import structs
 from prometheus_client import CollectorRegistry
@@ -18,12 +19,15 @@ from prometheus_client import CollectorRegistry
 from baseload.cli.dividing import part_of_key
 from baseload.config.addresses import is_loopback, parse_address
 from baseload.config.fleet import Fleet
+from baseload.core.quota import Spent
 from baseload.errors import BaseloadError
 from baseload.gateway.backoffice import BackOffice
 from baseload.gateway.gateway import Gateway
 from baseload.gateway.keywatch import KeyWatch
 from baseload.gateway.ledgermetrics import LedgerMetrics
+from baseload.gateway.limitmetrics import LimitMetrics
 from baseload.gateway.watching import Watching
+from baseload.store.counters import open_counters, spent_so_far
 from baseload.store.keys import Pass
 from baseload.store.ledger import Ledger
 from baseload.store.urls import DatabaseError, shown
@@ -31,27 +35,22 @@ from baseload.store.urls import DatabaseError, shown
 logger = logging.getLogger("baseload.cli")
 
 
-def make_gateway(
-    fleet: Fleet, concurrency: dict[str, int], sharers: int = 1, ledger: Ledger | None = None
-) -> Gateway:
-    """Make a gateway inside the running loop; `concurrency` is what is known better than the file.
-
-    `sharers` is how many processes count the same limits, where these are not counted together:
-    each is given its part of them already, in the fleet and in the keys.
-    """
-    assert sharers >= 1
-    return Gateway(fleet, concurrency, ledger=ledger)
-
-
 class Plant:
     """A gateway, and what works beside it. Raises BaseloadError for what it cannot do without."""
 
     def __init__(self, fleet: Fleet, concurrency: dict[str, int], sharers: int = 1) -> None:
+        """Make it inside the running loop; `concurrency` is what is known better than the file.
+
+        `sharers` is how many processes count the same limits, where these are not counted together:
+        each is given its part of them already, in the fleet and in the keys.
+        """
+        assert sharers >= 1
         self.keys = KeyWatch(fleet.store.ledger)
         self._sharers = sharers
         stored = self._stored_keys(fleet)
         self.ledger = _open_ledger(fleet)
-        self.gateway = gateway = make_gateway(fleet, concurrency, sharers, self.ledger)
+        self.counters = open_counters(fleet.store.counters, _spent(fleet, sharers))
+        self.gateway = gateway = Gateway(fleet, concurrency, self.counters, self.ledger)
         gateway.tenants.replace(stored)
         if gateway.tenants.is_open:
             _must_not_be_open(fleet)
@@ -62,9 +61,11 @@ class Plant:
         """Everything that is counted in this process."""
         self.registry.register(gateway.telemetry)
         self.registry.register(LedgerMetrics(self.ledger))
+        self.registry.register(LimitMetrics(self.counters))
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Serve on these sockets, which are ours from now on."""
+        await self.counters.start()  # A server that is away is a warning, and looked for later.
         await self.gateway.start(sockets)
         self.keys.start(self._hear_of_keys)
         self._office.start()
@@ -82,6 +83,7 @@ class Plant:
 
     async def close(self) -> None:
         """Write down what is left of finished calls; a second time does nothing."""
+        await self.counters.close()
         await asyncio.to_thread(self.ledger.close)
 
     def _stored_keys(self, fleet: Fleet) -> tuple[Pass, ...]:
@@ -115,6 +117,16 @@ def _open_ledger(fleet: Fleet) -> Ledger:
         return Ledger(fleet.store.ledger, fleet.store.keep_days)
     except DatabaseError as error:
         raise BaseloadError(f"`store.ledger` cannot be used: {error}") from error
+
+
+def _spent(fleet: Fleet, sharers: int) -> Spent:
+    """Give our part of the money that is gone; budgets begin anew where nobody can tell."""
+    try:
+        spent = spent_so_far(fleet.store.ledger, time())
+    except DatabaseError as error:
+        logger.warning("budgets begin with nothing spent: %s", error)
+        return {}
+    return {name: (day / sharers, month / sharers) for name, (day, month) in spent.items()}
 
 
 def _must_not_be_open(fleet: Fleet) -> None:

@@ -16,9 +16,10 @@ from baseload.apis import openai
 from baseload.apis.assemble import AssemblyError
 from baseload.apis.resume import can_continue
 from baseload.apis.seam import note
-from baseload.core.facts import BROKEN, CUT, DONE, Call, Fact, Reply
+from baseload.core.facts import BROKEN, CUT, DONE, LIMITED, Call, Fact, Reply
 from baseload.core.gate import Gate
 from baseload.core.quota import Hold, Verdict
+from baseload.gateway import quotas
 from baseload.gateway.attempt import JSON_HEAD, Attempt
 from baseload.gateway.books import Books, Spent
 from baseload.gateway.driver import Driver
@@ -179,7 +180,10 @@ class Answering:
             self.caller.write(KEEP_ALIVE)
         else:
             self.is_begun = True
-            self.caller.begin(200, _STREAM_HEAD % self.request_id, KEEP_ALIVE)
+            head = _STREAM_HEAD % self.request_id
+            if self.verdict is not None:
+                head += quotas.lines(self.verdict)
+            self.caller.begin(200, head, KEEP_ALIVE)
 
     def _silent_until(self) -> float:
         """Give when the caller has had nothing for too long."""
@@ -250,10 +254,13 @@ class Answering:
             caller.answer(attempt.status, self._head_of(attempt), attempt.held[0])
 
     def _head_of(self, attempt: Attempt) -> bytes:
-        """Give the lines of an answer's head, with how many attempts it took."""
+        """Give the lines of an answer's head, with how many attempts it took, and limits."""
+        head = attempt.head
+        if self.verdict is not None:
+            head = quotas.put_into(head, self.verdict)
         if self.attempts == 1:
-            return attempt.head
-        return attempt.head + b"x-baseload-attempts: %d\r\n" % self.attempts
+            return head
+        return head + b"x-baseload-attempts: %d\r\n" % self.attempts
 
     def _refuse(self, caller: Caller, reply: Reply) -> None:
         """Say that there is no answer, or no more of it."""
@@ -265,6 +272,17 @@ class Answering:
         message = refusal.message.format(
             model=self.call.model, after=f"{reply.retry_after_s:g}", last=last
         )
+        head = JSON_HEAD
+        if fact is LIMITED and self.verdict is not None:
+            self._gateway.telemetry.limited[self.verdict.limit] += 1
+            refusal = quotas.refusal(self.verdict)
+            message = refusal.message
+            head += quotas.refusal_lines(self.verdict)
+        else:
+            if reply.retry_after_s:
+                head += b"retry-after: %d\r\n" % reply.retry_after_s
+            if self.verdict is not None:
+                head += quotas.lines(self.verdict)
         request_id = self.request_id.decode()
         if self.is_begun:
             caller.end(openai.error_event(message, refusal.kind, refusal.code, request_id))
@@ -272,9 +290,6 @@ class Answering:
             caller.abort()
         else:
             body = openai.error_body(message, refusal.kind, refusal.code, None, request_id)
-            head = JSON_HEAD
-            if reply.retry_after_s:
-                head += b"retry-after: %d\r\n" % reply.retry_after_s
             head += b"x-request-id: %b\r\n" % self.request_id
             if self.backend:
                 head += identity_of(self.backend)

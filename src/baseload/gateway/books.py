@@ -18,11 +18,13 @@ from collections.abc import Callable
 from time import time
 from typing import Protocol
 
+from msgspec.structs import astuple
+
 from baseload.apis.estimate import answer_tokens, tokens_of
 from baseload.apis.openai import Usage
-from baseload.config.fleet import Target
+from baseload.config.fleet import Model, Target
 from baseload.core.facts import DONE, GONE, Call, Fact
-from baseload.core.quota import Hold, Verdict
+from baseload.core.quota import Hold, Scope, Verdict
 from baseload.core.rates import Rate, Tariff
 from baseload.gateway.attempt import HELD_BYTES_MAX, Attempt
 from baseload.gateway.telemetry import Telemetry
@@ -97,7 +99,15 @@ class Books:
         self.observers: tuple[Observer, ...] = ()
         self._rates: dict[tuple[str, str], Rate | None] = {}
         """Rates as of this minute, looked up already."""
+        self._dearest_rates: dict[str, Rate | None] = {}
         self._moment = ""
+
+    def hold(self, scopes: tuple[Scope, ...], call: Call, model: Model, choices: int) -> Hold:
+        """Give what a call may take at most: each of its answers as long as it may become."""
+        answer = 0 if call.is_whole else call.answer_tokens * choices
+        rate = self._dearest(model)
+        usd = 0.0 if rate is None else rate.cost_usd(call.prompt_tokens, 0, answer)
+        return Hold(scopes, call.prompt_tokens + answer, usd)
 
     def reserve(self, hold: Hold, then: Callable[[Verdict], None]) -> Verdict | None:
         """Set aside; give the verdict, or None if `then` will be called with it."""
@@ -172,6 +182,24 @@ class Books:
         if moment != self._moment:
             self._moment = moment
             self._rates.clear()
+            self._dearest_rates.clear()
+
+    def _dearest(self, model: Model) -> Rate | None:
+        """Give the most that a model may cost: nobody knows yet where it will be answered."""
+        name = model.name
+        if name not in self._dearest_rates:
+            found = (
+                self._look_up((target.backend, target.model))
+                for tier in model.tiers
+                for target in tier.values()
+            )
+            rates = [rate for rate in found if rate is not None]
+            self._dearest_rates[name] = (
+                Rate(*(max(kind) for kind in zip(*map(astuple, rates), strict=True)))
+                if rates
+                else None
+            )
+        return self._dearest_rates[name]
 
 
 def _line(call: Account, fact: Fact, target: Target, spent: Spent, now: float) -> Entry:

@@ -213,7 +213,7 @@ class Driver:
             ask = end.value
             del self._live[hands.call.id]
         if self.journal is not None:
-            self.journal.append((self.gate.now, ask))
+            self.journal.append((self.clock(), ask))
         if self.tape is not None:
             self.tape.asked(hands.call.id, ask)
         kind = type(ask)

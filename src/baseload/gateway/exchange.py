@@ -156,7 +156,7 @@ class Exchange(Answering):
         self._stop_attempts()
         self._attempt = None  # They know each other: a ring would wait for the collector.
         self.due = inf
-        now = self._gateway.gate.now
+        now = max(self._gateway.gate.now, self.started_at)  # A limited call never met the gate.
         self._gateway.books.settle(self, fact, attempt, is_relaying or fact is DONE, now)
         caller, self.caller = self.caller, None
         if caller is None:

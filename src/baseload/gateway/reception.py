@@ -9,7 +9,6 @@ and what becomes of a call (`exchange`).
 from baseload.apis import openai
 from baseload.config.fleet import Model
 from baseload.core.facts import Call
-from baseload.core.quota import Hold
 from baseload.gateway.answering import Caller
 from baseload.gateway.callers import prefix_of, priority_of
 from baseload.gateway.door import Door, House, heard
@@ -128,7 +127,7 @@ class Reception:
         if route.api != exchange.api or route.is_beta or traceparent or self.tracer is not None:
             self._say_more(exchange, route, native, traceparent)
         if scopes is not None:
-            exchange.hold = Hold(scopes, call.tokens, 0.0)
+            exchange.hold = house.books.hold(scopes, call, model, asked.choices())
         if asked.n not in _ONE or path == COMPLETIONS:
             exchange.has_choices = True
         caller.busy = exchange

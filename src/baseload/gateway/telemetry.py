@@ -81,6 +81,8 @@ class Telemetry:
         """Attempts that were no answer, by backend and fact."""
         self.refused: Counter[int] = Counter()
         """Requests that never became a call, by HTTP status."""
+        self.limited: Counter[str] = Counter()
+        """Calls that a limit of their key or model refused, by the kind of limit."""
         self.attempts: Counter[str] = Counter()
         """Requests sent to each backend."""
         self.hedges = self.resumes = self.shared = self.keepalives = 0
@@ -118,6 +120,14 @@ class Telemetry:
         for status, count in list(self.refused.items()):
             refused.add_metric([str(status)], count)
         yield refused
+        limited = CounterMetricFamily(
+            "baseload_limited_calls",
+            "Calls refused because a limit was reached: rpm, tpm, concurrency, usd_day, usd_month.",
+            labels=["limit"],
+        )
+        for limit, count in list(self.limited.items()):
+            limited.add_metric([limit], count)
+        yield limited
 
     def _efforts(self) -> Iterator[Metric]:
         """What was done beyond one attempt for each call, and how late the loop is."""

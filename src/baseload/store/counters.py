@@ -1,0 +1,116 @@
+"""Where are limits counted? Here, in this process; or where a URL says.
+
+Counting in memory is the default and enough for one process. It forgets with the process: minutes
+and calls in flight are of no use to the next one, and the money that was spent today and this month
+is handed in at the start, from the ledger.
+
+Not here: counts that replicas share (`shared_counters`), and how anything is counted
+(`core.quota`).
+"""
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from time import monotonic, time
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from baseload.core.quota import WINDOW_S, Hold, Quota, Spent, Verdict
+from baseload.errors import BaseloadError
+from baseload.store.database import Database
+from baseload.store.usage import spent
+
+Then = Callable[[Verdict], None]
+
+
+class CountersError(BaseloadError):
+    """The counters cannot be had as they are asked for."""
+
+
+class Counters(Protocol):
+    """What is opened for a URL; see `gateway.books.Counters` for what calls need of it."""
+
+    def reserve(self, hold: Hold, then: Then) -> Verdict | None:
+        """Set aside; give the verdict, or None and then call with it later, soon and surely."""
+
+    def settle(self, hold: Hold, tokens: int, usd: float) -> None:
+        """Give back what was not used."""
+
+    async def start(self) -> None:
+        """Begin; what is not there yet is not waited for."""
+
+    async def close(self) -> None:
+        """End; no call is in flight any more."""
+
+
+class LocalCounters:
+    """Counts in this process. `spent` is what the ledger knows of today and this month."""
+
+    def __init__(self, spent: Spent | None = None, window_s: float = WINDOW_S) -> None:
+        self.quota = Quota(window_s, spent, time())
+
+    def reserve(self, hold: Hold, then: Then) -> Verdict | None:
+        """Set aside; the verdict is there at once."""
+        return self.quota.reserve(hold, monotonic(), time())
+
+    def settle(self, hold: Hold, tokens: int, usd: float) -> None:
+        """Give back what was not used."""
+        self.quota.settle(hold, tokens, usd, time())
+
+    async def start(self) -> None:
+        """Begin: there is nothing to do."""
+
+    async def close(self) -> None:
+        """End: there is nothing to do."""
+
+
+def open_counters(url: str, spent: Spent | None = None, replicas: int = 1) -> Counters:
+    """Give the counters that a URL names; `replicas` share them until more of them are seen.
+
+    Raises `CountersError`. Nothing is connected before `start`, and `start` fails for no server
+    that is away: then every replica counts its own share.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme == "memory":
+        return LocalCounters(spent)
+    if scheme in {"redis", "rediss", "unix"}:
+        try:
+            from baseload.store.redis_wire import RedisWire  # noqa: PLC0415 - an extra
+            from baseload.store.shared_counters import SharedCounters  # noqa: PLC0415
+        except ImportError as error:
+            raise CountersError(
+                "store.counters: for redis:// the package `redis` is needed: "
+                "pip install 'baseload[redis]'"
+            ) from error
+        wire = RedisWire(url, f"{os.getpid()}-{os.urandom(4).hex()}")
+        return SharedCounters(wire, _shown(url), spent, replicas)
+    raise CountersError(
+        f"store.counters: `{scheme}://` is not known; it can be memory:// or redis://HOST:PORT/0"
+    )
+
+
+def spent_so_far(ledger: str, now: float) -> Spent:
+    """Give what each scope has spent today and this month (UTC); raises `DatabaseError`.
+
+    It blocks, and sums up a month's rows: once, before anything is served.
+    """
+    today = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    database = Database(ledger)
+    try:
+        day, month = (spent(database, since.timestamp()) for since in (today, today.replace(day=1)))
+    finally:
+        database.close()
+    found: dict[str, tuple[float, float]] = {}
+    for key, usd in month.by_key.items():
+        found[f"key:{key}"] = (day.by_key.get(key, 0.0), usd)
+    for (key, model), usd in month.by_key_and_model.items():
+        found[f"key:{key}/model:{model}"] = (day.by_key_and_model.get((key, model), 0.0), usd)
+    for model, usd in month.by_model.items():
+        found[f"model:{model}"] = (day.by_model.get(model, 0.0), usd)
+    return found
+
+
+def _shown(url: str) -> str:
+    """Give a server's address without the password that may stand before it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
