@@ -17,13 +17,14 @@ from baseload.apis.assemble import AssemblyError
 from baseload.apis.chunks import END_EVENT
 from baseload.apis.resume import can_continue
 from baseload.apis.seam import note
-from baseload.core.facts import BROKEN, CUT, DONE, Call, Fact, Reply
+from baseload.core.facts import BROKEN, CUT, DONE, Call, Fact, Reply, Send
 from baseload.core.gate import Gate
 from baseload.core.quota import Hold, Verdict
 from baseload.gateway.attempt import JSON_HEAD, Attempt
 from baseload.gateway.books import Books
 from baseload.gateway.driver import Driver
 from baseload.gateway.keeping import Kept, Manners
+from baseload.gateway.live.pulse import Pulse
 from baseload.gateway.refusals import REFUSALS
 from baseload.gateway.server import Busy
 from baseload.gateway.telemetry import Telemetry
@@ -40,6 +41,7 @@ class Plane(Protocol):
     gate: Gate
     driver: Driver
     telemetry: Telemetry
+    pulse: Pulse
     pools: dict[str, Pool]
     manners: Manners
     books: Books
@@ -114,6 +116,15 @@ class Answering:
     first_token_at = 0.0
     backend = _reason = ""
     """Where the call was last tried, and what went wrong there."""
+    _left = ""
+    """The backend that it was taken from last, since it had failed."""
+
+    def _went_on(self, ask: Send) -> None:
+        """Note that a call goes from the backend that has failed to another."""
+        self._left, target = self.backend, ask.target.backend
+        if target != self.backend and not ask.is_resumed:  # What goes on is told of once it does.
+            moved = self._gateway.pulse.happenings.moved
+            moved("failover", self.backend, target, self._reason)
 
     # -- the beginning -----------------------------------------------------------------------
 
@@ -122,6 +133,8 @@ class Answering:
         if attempt.seam is not None:
             self._gateway.telemetry.resumes += 1
             self.resumes += 1
+            moved = self._gateway.pulse.happenings.moved
+            moved("resume", self._left, self.backend, self._reason)
             self._notes += note(self.backend, attempt.resumed_at)
             # Resumed twice, it is the last one that is named: a header may stand there only once.
             begun = self._head.partition(b"x-baseload-resumed")[0]

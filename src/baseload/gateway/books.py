@@ -18,6 +18,7 @@ from baseload.core.facts import Call, Fact
 from baseload.core.quota import Hold, Verdict
 from baseload.core.rates import Rate, Tariff
 from baseload.gateway.attempt import Attempt
+from baseload.gateway.live.spending import Spending
 from baseload.gateway.telemetry import Telemetry
 from baseload.gateway.tenants import Tenant
 from baseload.store.entry import Entry
@@ -72,6 +73,7 @@ class Books:
         self.tariff = tariff
         self.counters = counters
         self.ledger = ledger
+        self.spending = Spending()
         self._rates: dict[tuple[str, str], Rate | None] = {}
         """Rates as of today, looked up already."""
         self._today = ""
@@ -88,6 +90,9 @@ class Books:
         series.ended(fact, now - call.started_at, usage)
         if call.first_token_at:
             series.first_token_s.add(call.first_token_at - call.started_at)
+            if call.events > 1:
+                between_s = (now - call.first_token_at) / (call.events - 1)
+                self.telemetry.between_tokens.add(between_s)
         hold = call.hold
         if hold is None and (self.ledger is None or not call.attempts):
             return
@@ -107,6 +112,8 @@ class Books:
         cost = None if rate is None else rate.cost_usd(prompt, cached, completion)
         if call.hold is not None and self.counters is not None:
             self.counters.settle(call.hold, prompt + completion, cost or 0.0)
+        if call.attempts:
+            self.spending.add(call.tenant.label, prompt, cached, completion, cost)
         if self.ledger is None or not call.attempts:
             return
         asked = call.call

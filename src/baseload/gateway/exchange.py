@@ -105,6 +105,8 @@ class Exchange(Answering):
     def send(self, ask: Send) -> None:
         """Make an attempt."""
         self._stop_attempts()
+        if self._reason:
+            self._went_on(ask)
         self.backend = ask.target.backend
         self._attempt = self._make(ask)
         if self.keepalive_s < inf:
@@ -131,6 +133,7 @@ class Exchange(Answering):
         self.due = min(now + self._quiet_s, self.call.deadline)
         if not self.first_token_at:
             self.first_token_at = now
+            self._gateway.telemetry.first_tokens[self.backend].add(now - self.started_at)
         if queued_s := attempt.queued_s(now):
             series = self._gateway.telemetry.series(self.call.model, self.backend)
             series.queued_s.add(queued_s)
