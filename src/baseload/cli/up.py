@@ -31,8 +31,10 @@ from baseload.engines.supervisor import Engine, EngineState
 from baseload.errors import BaseloadError
 from baseload.gateway import status
 from baseload.gateway.gateway import Gateway
+from baseload.gateway.live.view import Live, View
 from baseload.gateway.tape import Recorder
 from baseload.web.operator import Operator, make_app
+from baseload.web.pages import live_routes, page_routes
 
 try:
     from uvloop import run as run_loop
@@ -89,6 +91,7 @@ class _Station:
         self._console = Console()
         self._engines: dict[str, Engine] = {}
         self._gateway: Gateway
+        self._view: View
         self._operator: Operator
 
     async def run(self) -> None:
@@ -100,6 +103,7 @@ class _Station:
         }
         slots = {name: engine.slots for name, engine in self._engines.items()}
         self._gateway = Gateway(fleet, slots)
+        self._view = View(self._gateway)
         with self._taping():
             await self._serve()
 
@@ -133,7 +137,8 @@ class _Station:
         registry = CollectorRegistry()
         registry.register(self._gateway.telemetry)
         self._operator = Operator(
-            parse_address(self._fleet.admin), make_app(self._ask_status, registry)
+            parse_address(self._fleet.admin),
+            make_app(self._ask_status, registry, [*page_routes(), *live_routes(self._ask_live)]),
         )
         try:
             self._operator.start()
@@ -154,20 +159,32 @@ class _Station:
         self._console.print(f"Drained; {left} answers were told to stop." if left else "Drained.")
 
     def _engine_changed(self, state: EngineState) -> None:
+        note = self._gateway.pulse.happenings.note
         if state.phase == "ready" and state.address is not None:
             self._gateway.announce(state.name, f"http://{show_address(*state.address)}/v1")
             self._console.print(f"[green]●[/] engine {escape(state.name)} is ready")
+            note("engine", "good", f"the engine of {state.name} is ready", state.name)
         else:
             self._gateway.announce(state.name, None)
+            why = f": {state.reason}" if state.reason else ""
+            note("engine", "warn", f"the engine of {state.name} is {state.phase}{why}", state.name)
+
+    def _engine_words(self) -> dict[str, str]:
+        return {
+            name: f"{engine.state.phase}, {engine.state.restarts} restarts"
+            + f": {engine.state.reason}" * bool(engine.state.reason)
+            for name, engine in self._engines.items()
+        }
 
     def _ask_status(self) -> "Future[status.Status]":
         async def take() -> status.Status:
-            engines = {
-                name: f"{engine.state.phase}, {engine.state.restarts} restarts"
-                + f": {engine.state.reason}" * bool(engine.state.reason)
-                for name, engine in self._engines.items()
-            }
-            return status.take(self._gateway, engines)
+            return status.take(self._gateway, self._engine_words())
+
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(take(), self._gateway.loop))
+
+    def _ask_live(self, since: int) -> "Future[Live]":
+        async def take() -> Live:
+            return self._view.take(since, self._engine_words())
 
         return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(take(), self._gateway.loop))
 
@@ -209,7 +226,7 @@ class _Station:
             f"  curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
             highlight=False,
         )
-        say(f"Operators: {escape(admin)} (/healthz /readyz /metrics /status), or `baseload status`")
+        say(f"Operators: {escape(admin)} (a page; /healthz /readyz /metrics), or `baseload status`")
 
 
 def _cannot_listen(field: str, address: str, error: OSError) -> str:

@@ -131,20 +131,31 @@ def _queue(house: House) -> Iterator[Trouble]:
     if not size or waiting <= size * QUEUE_SHARE_WARN:
         return
     tone = BAD if waiting > size * QUEUE_SHARE_BAD else WARN
-    yield Trouble(tone, f"queue {tone}", f"The queue is filling: {waiting} of {size} places are taken.")
+    yield Trouble(
+        tone, f"queue {tone}", f"The queue is filling: {waiting} of {size} places are taken."
+    )
 
 
 def _backends(house: House) -> Iterator[Trouble]:
     for backend in house.backends:
         name, tone = backend.name, backend.tone
         key = f"{name} {backend.state} {backend.light}"
+        words = f"{name} is {backend.words[0].lower()}{backend.words[1:]}"
         if tone == "off":
-            yield Trouble(NOTE, key, f"{name}: {backend.words}", name)
+            yield Trouble(NOTE, key, words, name)
         elif tone != "good":
-            yield Trouble(tone, key, f"{name}: {backend.words}", name)
+            others = " Others take its calls." if tone == BAD and _is_spared(house, name) else ""
+            yield Trouble(tone, key, words + others, name)
         if tone in {"good", WARN} and backend.parked >= PARKED_MIN:
-            words = f"{name}: {backend.parked} calls are queued at the provider."
+            words = f"At {name}, {backend.parked} calls are queued at the provider."
             yield Trouble(WARN, f"{name} parked", words, name)
+
+
+def _is_spared(house: House, name: str) -> bool:
+    """Say whether every model that a backend serves has another one to go to."""
+    usable = {backend.name for backend in house.backends if backend.is_usable} - {name}
+    places = [[place.backend for tier in model.tiers for place in tier] for model in house.models]
+    return all(usable.intersection(found) for found in places if name in found)
 
 
 def _others(house: House) -> Iterator[Trouble]:

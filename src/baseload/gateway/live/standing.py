@@ -125,7 +125,10 @@ def probes_in_s(seat: Seat, now: float) -> float | None:
 
 
 def words_of(state: str, facts: Facts, seat: Seat, recent: Recent) -> tuple[str, str]:
-    """Say how a backend stands: how bad that is, and a sentence. The worst reason is given."""
+    """Say how a backend stands: how bad that is, and a sentence. The worst reason is given.
+
+    Sentences go on where "It is" would have begun, so that a name can be put before them.
+    """
     last = _last_error(recent, facts.at)
     return (
         _of_absence(state, facts, seat)
@@ -172,14 +175,14 @@ def _of_load(seat: Seat, recent: Recent, last: str) -> tuple[str, str]:
     if seat.breaker.portion < 1:
         return "warn", f"Well again: it gets its calls back in steps, {seat.portion:.0%} now."
     if failures:
-        return "warn", f"{failures} of its attempts failed in the last {BRISK_S} s{last}."
+        return "warn", f"Failing now and then: {failures} times in the last {BRISK_S} s{last}."
     if seat.account.in_flight >= seat.limit.limit:
         return "warn", f"Full: all {seat.limit.limit} places are taken."
     if seat.portion < 1:
         return "good", f"Well, and spared a little: it gets {seat.portion:.0%} of its share."
     if not any(second.attempts for second in recent.seconds):
         return "good", "Well; it had no calls in the last minute."
-    return "good", "All is well."
+    return "good", "Well."
 
 
 def _last_error(recent: Recent, at: float) -> str:
