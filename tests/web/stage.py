@@ -205,6 +205,14 @@ class Stage:
 
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(), self._loop))
 
+    def is_over(self) -> bool:
+        """Say whether the end has begun; for tasks of the gateway's loop."""
+        return self._is_over.is_set()
+
+    def keep(self, task: "asyncio.Task[None]") -> None:
+        """Wait for a task at the end."""
+        self._traffic.add(task)
+
     # -- callers -----------------------------------------------------------------------------
 
     def call(self, main: Coroutine[Any, Any, Any]) -> Any:

@@ -15,6 +15,7 @@ const POLL_MS = 1000;
 const HIDDEN_MS = 10_000;
 const BACKOFF_MS_MAX = 5000;
 const SILENCE_S = 2.5;
+const KEYS_EVERY = 3; // Money moves slowly, and its table may be long.
 const MEASURES_MAX = 600;
 const RANGES = [300, 900];
 const THEMES = ["auto", "light", "dark"];
@@ -28,6 +29,7 @@ const keys = new Keys();
 
 let boot = null;
 let since = 0;
+let keysAt = -KEYS_EVERY;
 let failures = 0;
 let heardAt = performance.now();
 let why = "";
@@ -97,7 +99,10 @@ function draw({ state, samples, happenings }) {
   backends.draw(state);
   feed.add(happenings);
   drawRefusals(history.refused());
-  keys.draw(state.keys);
+  if (state.tick < keysAt || state.tick >= keysAt + KEYS_EVERY) {
+    keysAt = state.tick;
+    keys.draw(state.keys);
+  }
   drawModels(state);
   say(byId("about"), `v${state.version} · ${state.listen} · up ${span(state.uptime_s)}`);
   const beat = byId("beat");

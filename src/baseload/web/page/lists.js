@@ -125,6 +125,11 @@ const KEY_COLUMNS = [
 
 const cachedShare = (spent) => (spent.prompt_tokens ? spent.cached_tokens / spent.prompt_tokens : 0);
 
+/** Words for numbers are what a long table costs most: none are made where none have moved. */
+function isSame(one, other) {
+  return one !== undefined && Object.keys(other).every((name) => one[name] === other[name]);
+}
+
 function costOf(spent) {
   if (spent.unpriced === spent.calls) return spent.calls ? "no price" : money(0);
   return money(spent.cost_usd) + (spent.unpriced ? " +" : "");
@@ -168,6 +173,8 @@ export class Keys {
     }
     keep(byId("keys"), this.#sorted(), (key) => key.name, () => this.#create(), (row, key) => {
       const spent = key[this.#time];
+      if (isSame(row.spent, spent)) return;
+      row.spent = spent;
       KEY_COLUMNS.forEach((column, n) => say(row.kept[n], column.show(key, spent)));
       attribute(row.kept[5], "title", spent.unpriced ? `${plural(spent.unpriced, "call has", "calls have")} no known price` : null);
     });
