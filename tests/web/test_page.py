@@ -4,7 +4,6 @@ A test plays the operator: looks, waits, presses keys. What it does not show: th
 what was pressed (the stage only writes it down), and how the page looks (see `docs/`).
 """
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -15,7 +14,7 @@ from tests.web.browser import Watched, chromium
 from tests.web.stage import HOSTILE, Stage
 
 HEADLINE = "#headline-words"
-SEEN_S_MAX = 5.0
+SEEN_S_MAX = 5
 
 
 @pytest.fixture(scope="module", name="browser")
@@ -39,16 +38,18 @@ def _card(name: str) -> str:
 
 
 def test_a_failing_backend_is_the_headline_within_five_seconds(browser: Browser, stage: Stage):
-    """From the first failure it takes less than five seconds until the page names the backend."""
+    """Within five of the gateway's seconds the page names the backend, and says why.
+
+    They are counted by the gateway's own looks, one a second, so that a slow machine proves nothing.
+    """
     stage.begin_traffic(8)
     watched = Watched(browser, stage.url)
     watched.wait(_says("All is well"))
     stage.doubles["deepseek"].mode = "failing"
-    begun = time.monotonic()
+    begun = stage.gateway.pulse.tick
     watched.wait(f"/^deepseek is .*503/.test(document.querySelector('{HEADLINE}').textContent)")
-    seen_s = time.monotonic() - begun
 
-    assert seen_s < SEEN_S_MAX
+    assert stage.gateway.pulse.tick - begun <= SEEN_S_MAX
     watched.wait("document.querySelector('#feed').textContent.includes('went to edge')")
     watched.wait("document.querySelector('#announce').textContent.startsWith('deepseek is')")
     assert "deepseek is" in watched.page.title()
@@ -170,9 +171,11 @@ def test_no_width_scrolls_sideways(browser: Browser, stage: Stage, width: int):
 def test_dark_and_light(browser: Browser, stage: Stage):
     """The page follows the system, can be told otherwise, and remembers; text can be read in both."""
     grounds = []
+    stage.begin_traffic(8)
+    stage.doubles["deepseek"].mode = "failing"
     for scheme in ("light", "dark"):
         watched = Watched(browser, stage.url, scheme=scheme)
-        watched.wait(_says("All is well"))
+        watched.wait(_says("deepseek is"))
         grounds.append(_ground(watched))
         assert 4.5 <= _least_contrast(watched)
         watched.page.keyboard.press("t")
@@ -180,7 +183,7 @@ def test_dark_and_light(browser: Browser, stage: Stage):
             watched.page.keyboard.press("t")
         chosen = _ground(watched)
         watched.page.reload()
-        watched.wait(_says("All is well"))
+        watched.wait(_says("deepseek is"))
 
         assert chosen == _ground(watched)
         assert chosen != grounds[-1]

@@ -101,6 +101,19 @@ async def test_failovers_of_a_second_are_one_line():
 
 
 @on_uvloop
+async def test_a_storm_does_not_wash_the_diary_away():
+    """What goes on for a minute is told at once, and then every ten seconds with all that came."""
+    async with Provider() as one, start_gateway(one) as gateway:
+        diary = gateway.pulse.happenings
+        for second in range(60):
+            diary.moved("failover", "a", "b", "why")
+            diary.look(second, float(second))
+
+        assert [1, 10, 10, 10, 10, 10] == [line.count for line in diary.kept]
+        assert [0, 10, 20, 30, 40, 50] == [line.tick for line in diary.kept]
+
+
+@on_uvloop
 async def test_a_resume_is_told():
     """An answer that broke off and went on elsewhere is told once it does."""
     broken = (begin(), chunk(token("hel")), CLOSE)

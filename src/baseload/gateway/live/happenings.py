@@ -2,7 +2,8 @@
 
 A diary for whoever is called at night: failovers and resumes, lights that turned, breakers that
 opened, backends that came and went, what operators did. It is short, since nobody reads more, and
-a storm must not wash it away: what happens many times in a second becomes one line with a count.
+a storm must not wash it away: what happens many times becomes one line with a count, every ten
+seconds as long as it lasts.
 
 Lights and breakers are not listened to; how they stand is compared once a second, so a change that
 was taken back within a second is not told.
@@ -22,6 +23,8 @@ KEPT_MAX = 200
 """Lines of the diary: more than an operator scrolls through, some tens of kilobytes."""
 PENDING_MAX = 64
 """Different things of a second; what goes beyond is told as one."""
+REPEAT_S = 10.0
+"""What goes on and on is told at once, and then every so often with its count."""
 REASON_MAX = 200
 """Characters of a backend's own words that are kept."""
 
@@ -42,6 +45,10 @@ class Happening(msgspec.Struct, frozen=True):
     words: str
     backend: str = ""
     count: int = 1
+
+
+_Way = tuple[str, str, str]
+"""What moved, from where, to where."""
 
 
 class _Stand(msgspec.Struct, frozen=True):
@@ -68,7 +75,9 @@ class Happenings:
     def __init__(self, gate: Gate) -> None:
         self.kept: deque[Happening] = deque(maxlen=KEPT_MAX)
         self._gate = gate
-        self._pending: dict[tuple[str, str, str], _Pending] = {}
+        self._pending: dict[_Way, _Pending] = {}
+        self._told: dict[_Way, float] = {}
+        """When what still goes on was told last."""
         self._notes: deque[tuple[str, str, str, str]] = deque(maxlen=PENDING_MAX)
         self._stands = {name: _stand(seat) for name, seat in gate.seats.items()}
 
@@ -100,18 +109,24 @@ class Happenings:
         for kind, tone, words, backend in self._notes:
             self.kept.append(Happening(tick, at, kind, tone, words, backend))
         self._notes.clear()
-        for one in self._pending.values():
-            tone = GOOD if one.kind == "resume" else WARN
-            self.kept.append(
-                Happening(tick, at, one.kind, tone, _words(one), one.source, one.count)
-            )
-        self._pending.clear()
+        self._tell_moves(tick, at)
         before, self._stands = self._stands, {}
         for name, seat in self._gate.seats.items():
             self._stands[name] = after = _stand(seat)
             if name in before and before[name] != after:
                 for kind, tone, words in _changes(name, seat, before[name], after):
                     self.kept.append(Happening(tick, at, kind, tone, words, name))
+
+    def _tell_moves(self, tick: int, at: float) -> None:
+        told = self._told
+        for way in [way for way, last in told.items() if not 0 <= at - last < REPEAT_S]:
+            del told[way]
+        for way in [way for way in self._pending if way not in told]:
+            one = self._pending.pop(way)
+            told[way] = at
+            tone = GOOD if one.kind == "resume" else WARN
+            line = Happening(tick, at, one.kind, tone, _words(one), one.source, one.count)
+            self.kept.append(line)
 
 
 def _stand(seat: Seat) -> _Stand:

@@ -133,7 +133,7 @@ def words_of(state: str, facts: Facts, seat: Seat, recent: Recent) -> tuple[str,
     return (
         _of_absence(state, facts, seat)
         or _of_breaker(seat, last)
-        or _of_light(seat, last)
+        or _of_light(seat, _last_error(recent, facts.at, BRISK_S))
         or _of_load(seat, recent, last)
     )
 
@@ -160,12 +160,12 @@ def _of_breaker(seat: Seat, last: str) -> tuple[str, str] | None:
 
 
 def _of_light(seat: Seat, last: str) -> tuple[str, str] | None:
-    level, why = seat.detector.level, seat.detector.reason
+    level, why = seat.detector.level, seat.detector.reason + last
     if level is RED:
-        return "bad", f"Red: {why}; it gets only calls that nobody else can take{last}."
+        return "bad", f"Red: {why}; it gets only calls that nobody else can take."
     if level is YELLOW:
-        part = f"; it gets {seat.portion:.0%} of its share" if seat.portion < 1 else ""
-        return "warn", f"Yellow: {why}{part}{last}."
+        part = f"; it gets {100 * seat.portion:.0f} % of its share" if seat.portion < 1 else ""
+        return "warn", f"Yellow: {why}{part}."
     return None
 
 
@@ -173,20 +173,26 @@ def _of_load(seat: Seat, recent: Recent, last: str) -> tuple[str, str]:
     """What may be said of one that is neither absent, nor failing, nor slow."""
     failures = sum(second.failures for second in recent.brisk())
     if seat.breaker.portion < 1:
-        return "warn", f"Well again: it gets its calls back in steps, {seat.portion:.0%} now."
+        return (
+            "warn",
+            f"Well again: it gets its calls back in steps, {100 * seat.portion:.0f} % now.",
+        )
     if failures:
         return "warn", f"Failing now and then: {failures} times in the last {BRISK_S} s{last}."
     if seat.account.in_flight >= seat.limit.limit:
         return "warn", f"Full: all {seat.limit.limit} places are taken."
     if seat.portion < 1:
-        return "good", f"Well, and spared a little: it gets {seat.portion:.0%} of its share."
+        return (
+            "good",
+            f"Well, and spared a little: it gets {100 * seat.portion:.0f} % of its share.",
+        )
     if not any(second.attempts for second in recent.seconds):
         return "good", "Well; it had no calls in the last minute."
     return "good", "Well."
 
 
-def _last_error(recent: Recent, at: float) -> str:
+def _last_error(recent: Recent, at: float, fresh_s: float = FRESH_S) -> str:
     error = recent.errors[0] if recent.errors else None
-    if error is None or at - error.at > FRESH_S:
+    if error is None or at - error.at > fresh_s:
         return ""
     return f": {error.reason}"

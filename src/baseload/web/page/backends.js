@@ -101,7 +101,8 @@ export class Backends {
     mark(part.root, "tone", backend.tone);
     say(part.sign, SIGNS[backend.tone] ?? "●");
     say(part.name, backend.name);
-    say(part.state, STATES[backend.state] ?? backend.state);
+    const isLit = backend.state === "up" && backend.light !== "green";
+    say(part.state, isLit ? backend.light : (STATES[backend.state] ?? backend.state));
     say(part.where, backend.where);
     say(part.words, backend.words);
     this.#fillLoad(part, backend);

@@ -147,7 +147,7 @@ class Chart {
           incrs: [20, 30, 60, 120, 180, 300, 600],
         },
         {
-          ...axis, size: 50, space: 36, gap: 6,
+          ...axis, size: 50, space: 28, gap: 6,
           incrs: what.incrs,
           grid: { stroke: () => colors["--grid"], width: 1 },
           values: (_u, splits) => splits.map((value) => (value === 0 ? "0" : (what.tick ?? what.show)(value))),
