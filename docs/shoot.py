@@ -22,7 +22,7 @@ from tests.web.stage import Stage  # noqa: E402
 
 NAMES = ("deepseek", "edge-gpu", "cpu")
 WELL_S = 120.0
-HEIGHT_MAX = {1440: 1300, 360: 2600}
+HEIGHT_MAX = {1440: 1200, 360: 2600}
 BYTES_MAX = 300_000
 
 

@@ -71,6 +71,8 @@ def busy(seconds: float) -> Iterator[tuple[Stage, "subprocess.Popen[str]"]]:
                 finally:
                     load.kill()
                     load.wait()
+                    assert load.stdout is not None
+                    load.stdout.close()
         finally:
             backend.kill()
             backend.wait()

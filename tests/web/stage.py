@@ -182,7 +182,7 @@ class Stage:
         return await self._inside(lambda: status.take(self.gateway))
 
     async def _operate(self, backend: str, action: str) -> dict[str, str]:
-        if backend not in self.doubles:
+        if backend not in self.gateway.fleet.backends:
             raise KeyError(backend)
         self.pressed.append((backend, action))
 

@@ -79,7 +79,7 @@ class Happenings:
         self._told: dict[_Way, float] = {}
         """When what still goes on was told last."""
         self._notes: deque[tuple[str, str, str, str]] = deque(maxlen=PENDING_MAX)
-        self._stands = {name: _stand(seat) for name, seat in gate.seats.items()}
+        self._stands: dict[str, _Stand] = {}
 
     def since(self, tick: int) -> list[Happening]:
         """Give the lines that were written after a tick."""
