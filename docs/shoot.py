@@ -51,12 +51,12 @@ def _make_trouble(stage: Stage) -> None:
         body = b"{" if number % 2 else b'{"model": "deepseek-caht"}'
         stage.call(raw(stage.gateway.address[1], request(body)))
         time.sleep(1.5)
-    doubles["edge-gpu"].mode = "well"
-    time.sleep(8.0)
     doubles["deepseek"].mode = "failing"
-    time.sleep(5.0)
+    time.sleep(4.0)
+    doubles["edge-gpu"].mode = "well"
+    time.sleep(3.0)
     doubles["edge-gpu"].mode = "queueing"
-    time.sleep(6.0)
+    time.sleep(3.5)
 
 
 def _shoot(watched: Watched, path: Path) -> None:
