@@ -7,7 +7,8 @@ What an update costs is measured by `python -m tests.web.measure`; here nothing 
 from tests.web.browser import Watched, chromium
 from tests.web.measure import BACKENDS, KEYS, busy
 
-LOAD_S = 20.0
+LOAD_S = 60.0
+"""Longer than the test may take; it is cut short at the end."""
 UPDATES = 5
 BUSY = 100
 """Requests a second that even a slow machine has no trouble with."""
@@ -17,7 +18,8 @@ def test_it_stays_usable_under_load():
     """With 20 backends and 200 keys it draws on, second by second, and drains on a click."""
     with chromium() as browser, busy(LOAD_S) as (stage, _load):
         watched = Watched(browser, stage.url)
-        watched.wait(f"parseInt(document.querySelector('.legend dd').textContent) >= {BUSY}")
+        shown = "document.querySelector('.legend dd').textContent.replace(',', '')"
+        watched.wait(f"parseInt({shown}) >= {BUSY}")
         watched.wait(f"performance.getEntriesByName('update').length >= {UPDATES}")
         watched.page.click("article[aria-label='Backend backend-07'] [data-action=drain]")
         watched.wait(

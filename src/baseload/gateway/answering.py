@@ -116,13 +116,15 @@ class Answering:
     first_token_at = 0.0
     backend = _reason = ""
     """Where the call was last tried, and what went wrong there."""
-    _left = ""
-    """The backend that it was taken from last, since it had failed."""
+    _left: tuple[str, str] | None = None
+    """Where an answer broke off that is being gone on with, and why."""
 
     def _went_on(self, ask: Send) -> None:
         """Note that a call goes from the backend that has failed to another."""
-        self._left, target = self.backend, ask.target.backend
-        if target != self.backend and not ask.is_resumed:  # What goes on is told of once it does.
+        target = ask.target.backend
+        if ask.is_resumed:  # It is told of once it goes on, however many are tried until then.
+            self._left = self._left or (self.backend, self._reason)
+        elif target != self.backend:
             moved = self._gateway.pulse.happenings.moved
             moved("failover", self.backend, target, self._reason)
 
@@ -133,8 +135,9 @@ class Answering:
         if attempt.seam is not None:
             self._gateway.telemetry.resumes += 1
             self.resumes += 1
+            (source, reason), self._left = self._left or (self.backend, self._reason), None
             moved = self._gateway.pulse.happenings.moved
-            moved("resume", self._left, self.backend, self._reason)
+            moved("resume", source, self.backend, reason)
             self._notes += note(self.backend, attempt.resumed_at)
             # Resumed twice, it is the last one that is named: a header may stand there only once.
             begun = self._head.partition(b"x-baseload-resumed")[0]

@@ -133,6 +133,23 @@ async def test_a_resume_is_told():
 
 
 @on_uvloop
+async def test_a_resume_names_where_the_answer_broke_off():
+    """Backends that were tried in vain before it went on are not where it broke."""
+    broken = (begin(), chunk(token("hel")), CLOSE)
+    rest = begin() + chunk(token("hel")) + chunk(token("lo")) + chunk(FINISH)
+    rest += chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
+    async with Provider(*broken) as sick, Provider(refusal(503)) as vain, Provider(rest) as well:
+        async with start_gateway(sick, vain, well, model={"resume": "any"}) as gateway:
+            await _ask(gateway)
+            _look(gateway)
+            (line,) = gateway.pulse.happenings.kept
+
+            assert "An answer that broke off at b0 went on at b2: it closed the connection" == (
+                line.words
+            )
+
+
+@on_uvloop
 async def test_a_failing_backend_is_the_headline():
     """A backend that fails is named with its reason, and that others take its calls."""
     async with Provider(refusal(503)) as sick, Provider() as well:
