@@ -137,7 +137,8 @@ def _words(one: _Pending) -> str:
     reason = f": {one.reason[:REASON_MAX]}" if one.reason else ""
     if one.kind == "resume":
         what = "An answer" if one.count == 1 else f"{one.count} answers"
-        return f"{what} that broke off at {one.source} went on at {one.target}{reason}"
+        where = "there again" if one.source == one.target else f"at {one.target}"
+        return f"{what} that broke off at {one.source} went on {where}{reason}"
     what = "A call" if one.count == 1 else f"{one.count} calls"
     return f"{what} failed at {one.source} and went to {one.target}{reason}"
 

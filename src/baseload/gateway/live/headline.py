@@ -146,7 +146,8 @@ def _backends(house: House) -> Iterator[Trouble]:
         elif tone != "good":
             others = " Others take its calls." if tone == BAD and _is_spared(house, name) else ""
             yield Trouble(tone, key, words + others, name)
-        if tone in {"good", WARN} and backend.parked >= PARKED_MIN:
+        is_said = tone in {BAD, "off"} or "queued" in backend.words
+        if backend.parked >= PARKED_MIN and not is_said:
             words = f"At {name}, {backend.parked} calls are queued at the provider."
             yield Trouble(WARN, f"{name} parked", words, name)
 

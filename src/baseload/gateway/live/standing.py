@@ -160,7 +160,9 @@ def _of_breaker(seat: Seat, last: str) -> tuple[str, str] | None:
 
 
 def _of_light(seat: Seat, last: str) -> tuple[str, str] | None:
-    level, why = seat.detector.level, seat.detector.reason + last
+    level, why = seat.detector.level, seat.detector.reason
+    if why.endswith("failed"):  # Of a slow or a full one, its last error explains nothing.
+        why += last
     if level is RED:
         return "bad", f"Red: {why}; it gets only calls that nobody else can take."
     if level is YELLOW:
