@@ -16,7 +16,7 @@ from baseload.apis import openai
 from baseload.apis.assemble import AssemblyError
 from baseload.apis.resume import can_continue
 from baseload.apis.seam import note
-from baseload.core.facts import BROKEN, CUT, DONE, LIMITED, Call, Fact, Reply
+from baseload.core.facts import BROKEN, CUT, DONE, LIMITED, Call, Fact, Reply, Send
 from baseload.core.gate import Gate
 from baseload.core.quota import Hold, Verdict
 from baseload.gateway import quotas
@@ -24,6 +24,7 @@ from baseload.gateway.attempt import JSON_HEAD, Attempt
 from baseload.gateway.books import Books, Spent
 from baseload.gateway.driver import Driver
 from baseload.gateway.keeping import Kept, Manners
+from baseload.gateway.live.pulse import Pulse
 from baseload.gateway.native import Native
 from baseload.gateway.refusals import REFUSALS
 from baseload.gateway.server import Busy
@@ -42,6 +43,7 @@ class Plane(Protocol):
     gate: Gate
     driver: Driver
     telemetry: Telemetry
+    pulse: Pulse
     pools: dict[str, Pool]
     manners: Manners
     books: Books
@@ -125,6 +127,17 @@ class Answering:
     first_token_at = 0.0
     backend = _reason = ""
     """Where the call was last tried, and what went wrong there."""
+    _left: tuple[str, str] | None = None
+    """Where an answer broke off that is being gone on with, and why."""
+
+    def _went_on(self, ask: Send) -> None:
+        """Note that a call goes from the backend that has failed to another."""
+        target = ask.target.backend
+        if ask.is_resumed:  # It is told of once it goes on, however many are tried until then.
+            self._left = self._left or (self.backend, self._reason)
+        elif target != self.backend:
+            moved = self._gateway.pulse.happenings.moved
+            moved("failover", self.backend, target, self._reason)
 
     # -- the beginning -----------------------------------------------------------------------
 
@@ -133,6 +146,9 @@ class Answering:
         if attempt.seam is not None:
             self._gateway.telemetry.resumes += 1
             self.resumes += 1
+            (source, reason), self._left = self._left or (self.backend, self._reason), None
+            moved = self._gateway.pulse.happenings.moved
+            moved("resume", source, self.backend, reason)
             self._notes += note(self.backend, attempt.resumed_at)
             # Resumed twice, it is the last one that is named: a header may stand there only once.
             begun = self._head.partition(b"x-baseload-resumed")[0]

@@ -27,6 +27,7 @@ from baseload.core.facts import DONE, GONE, Call, Fact
 from baseload.core.quota import Hold, Scope, Verdict
 from baseload.core.rates import Rate, Tariff
 from baseload.gateway.attempt import HELD_BYTES_MAX, Attempt
+from baseload.gateway.live.spending import Spending
 from baseload.gateway.telemetry import Telemetry
 from baseload.gateway.tenants import Tenant
 from baseload.gateway.tracing import Trace
@@ -97,6 +98,7 @@ class Books:
         self.counters = counters
         self.ledger = ledger
         self.observers: tuple[Observer, ...] = ()
+        self.spending = Spending()
         self._rates: dict[tuple[str, str], Rate | None] = {}
         """Rates as of this minute, looked up already."""
         self._dearest_rates: dict[str, Rate | None] = {}
@@ -130,6 +132,9 @@ class Books:
         series.ended(fact, now - call.started_at, usage_of(attempt))
         if call.first_token_at:
             series.first_token_s.add(call.first_token_at - call.started_at)
+            if attempt is not None and (events := attempt.events) > 1:
+                between_s = (now - call.first_token_at) / (events - 1)
+                self.telemetry.between_tokens.add(between_s)
         hold = call.hold
         is_kept = attempt is not None and (self.ledger is not None or self.observers)
         if hold is None and not is_kept:
@@ -144,6 +149,7 @@ class Books:
             self.counters.settle(hold, spent[0] + spent[2], spent[4] or 0.0)
         if is_kept and attempt is not None:
             line = _line(call, fact, attempt.send.target, spent, now)
+            self.spending.add(call.tenant.label, spent[0], spent[1], spent[2], spent[4])
             if self.ledger is not None:
                 self.ledger.enter(line)
             for observer in self.observers:
@@ -172,6 +178,7 @@ class Books:
         """Reckon by another tariff from now on."""
         self.tariff = tariff
         self._rates.clear()
+        self._dearest_rates.clear()
 
     def _look_up(self, key: tuple[str, str]) -> Rate | None:
         rate = self._rates[key] = self.tariff.rate(*key, self._moment)

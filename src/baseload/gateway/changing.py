@@ -17,6 +17,7 @@ import msgspec
 from msgspec import structs
 
 from baseload.config.fleet import Backend, Fleet, Inbound
+from baseload.config.prices import prices_of
 from baseload.core.rates import Tariff
 from baseload.core.setup import Setup
 from baseload.gateway.answering import Plane
@@ -93,7 +94,7 @@ def change(house: House, fleet: Fleet, concurrency: dict[str, int]) -> Report:
     house.setup = setup_of(fleet, concurrency, house.setup.seed, epochs)
     house.driver.reconfigure(house.setup)
     _forgive(house, old)
-    house.books.reprice(Tariff(fleet.prices))
+    house.books.reprice(Tariff(prices_of(fleet)))
     house.tenants.reload(fleet)
     house.reception.read_fleet()
     report = Report(is_applied=True, changes=changes, needs_restart=fixed)

@@ -111,6 +111,8 @@ class Exchange(Answering):
         if self._is_relaying and self._attempt is not None:
             self._gateway.books.spend(self, self._attempt)
         self._stop_attempts()
+        if self._reason:
+            self._went_on(ask)
         self.backend = ask.target.backend
         self._attempt = self._make(ask)
         if self.keepalive_s < inf:
@@ -137,6 +139,7 @@ class Exchange(Answering):
         self.due = min(now + self._quiet_s, self.call.deadline)
         if not self.first_token_at:
             self.first_token_at = now
+            self._gateway.telemetry.first_tokens[self.backend].add(now - self.started_at)
         if queued_s := attempt.queued_s(now):
             series = self._gateway.telemetry.series(self.call.model, self.backend)
             series.queued_s.add(queued_s)

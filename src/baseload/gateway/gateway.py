@@ -30,6 +30,7 @@ from baseload.gateway.books import Books, Counters, Ledger
 from baseload.gateway.changing import Report, change
 from baseload.gateway.driver import Driver
 from baseload.gateway.keeping import Manners
+from baseload.gateway.live.pulse import Pulse
 from baseload.gateway.preparing import setup_of, tls_of
 from baseload.gateway.probes import Probes
 from baseload.gateway.reception import Reception
@@ -91,6 +92,7 @@ class Gateway:
         self.gate = Gate(self.setup, Random(self.setup.seed))  # noqa: S311 - a seed repeats a run
         self.driver = Driver(self.gate, self.loop)
         self.telemetry = Telemetry(self.gate)
+        self.pulse = Pulse(self.gate, self.telemetry)
         self.pools = {name: Pool(self.loop, item) for name, item in fleet.backends.items()}
         self.retired: list[Pool] = []
         """Pools of backends that are no longer here, until their last answer has ended."""
@@ -272,6 +274,7 @@ class Gateway:
                 "backend %s: %s (%s), request %s", backend, reason, fact.label, request_id.decode()
             )
         self.failures[backend] = Failure(fact.label, reason, now)
+        self.pulse.failed(backend, fact, reason, now)
 
     # -- within ------------------------------------------------------------------------------
 
@@ -285,6 +288,8 @@ class Gateway:
         self.books.tell_time(time.strftime("%Y-%m-%dT%H:%M", time.gmtime()))
         self.telemetry.connections = len(self.clients)
         self.telemetry.lag_s, self.telemetry.lag_max_s = self.driver.lag_s, self.driver.lag_max_s
+        self.pulse.look(now, len(self.driver))
+        self.books.spending.look(now)
         if now - self._aged_at >= POOL_AGE_S:
             self._aged_at = now
             for pool in self.pools.values():

@@ -6,8 +6,8 @@ the gate knows (permits, breakers, the line) is read from the gate.
 """
 
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -20,6 +20,7 @@ from baseload.apis.openai import Usage
 from baseload.core.breaker import Phase
 from baseload.core.facts import Fact
 from baseload.core.gate import Gate
+from baseload.gateway.live.buckets import Buckets
 
 EDGES_S = tuple(0.001 * 2**power for power in range(20))
 """Upper edges of all histograms: 1 ms to 524 s, each twice the last."""
@@ -91,6 +92,10 @@ class Telemetry:
         self.lag_s = self.lag_max_s = 0.0
         """How late the event loop is, as its driver measures it."""
         self.connections = 0
+        self.first_tokens: defaultdict[str, Buckets] = defaultdict(Buckets)
+        """From arrival to the first token, as soon as it is there, by backend; for the page."""
+        self.between_tokens = Buckets()
+        """Of each call the mean, once it has ended; for the page."""
         self._gate = gate
         self._series: dict[tuple[str, str], Series] = {}
 
@@ -100,6 +105,10 @@ class Telemetry:
         if (found := self._series.get(key)) is None:
             found = self._series[key] = Series()
         return found
+
+    def all_series(self) -> Iterable[tuple[tuple[str, str], Series]]:
+        """Give all counters by model and backend."""
+        return self._series.items()
 
     def collect(self) -> Iterator[Metric]:
         """Give everything as Prometheus metrics."""

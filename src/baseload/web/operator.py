@@ -19,7 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 LOOP_WAIT_S = 5.0
 """Longest time the data plane's loop may take to answer before it counts as stuck."""
@@ -80,8 +80,10 @@ def _stuck() -> Response:
     return JSONResponse({"status": "stuck", "detail": text}, status_code=503)
 
 
-def make_app(ask_status: AskStatus, registry: CollectorRegistry) -> Starlette:
-    """Build the operator's application."""
+def make_app(
+    ask_status: AskStatus, registry: CollectorRegistry, more: Sequence[BaseRoute] = ()
+) -> Starlette:
+    """Build the operator's application; of two routes for one path, that of `more` is taken."""
     pages = _Pages(ask_status, registry)
     routes = {
         "/": pages.index,
@@ -90,7 +92,8 @@ def make_app(ask_status: AskStatus, registry: CollectorRegistry) -> Starlette:
         "/status": pages.status,
         "/metrics": pages.metrics,
     }
-    return Starlette(routes=[Route(path, page, methods=["GET"]) for path, page in routes.items()])
+    own = [Route(path, page, methods=["GET"]) for path, page in routes.items()]
+    return Starlette(routes=[*more, *own])
 
 
 class Operator:
