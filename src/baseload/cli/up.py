@@ -12,7 +12,6 @@ import gc
 import logging
 import resource
 import signal
-from asyncio import Future
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -24,15 +23,16 @@ from rich.markup import escape
 
 from baseload import __version__
 from baseload.cli.common import Config, base_url, fail, load_fleet
+from baseload.cli.plane import LateAudit, StationPlane
 from baseload.config.addresses import parse_address, show_address
 from baseload.config.fleet import Fleet
 from baseload.config.notes import notes
 from baseload.engines.supervisor import Engine, EngineState
 from baseload.errors import BaseloadError
-from baseload.gateway import status
 from baseload.gateway.gateway import Gateway
 from baseload.gateway.tape import Recorder
 from baseload.web.operator import Operator, make_app
+from baseload.web.plane import Office
 
 try:
     from uvloop import run as run_loop
@@ -87,6 +87,7 @@ class _Station:
         self._tape = tape
         self._tape_bytes = tape_bytes
         self._console = Console()
+        self._audit = LateAudit(fleet.store.ledger)
         self._engines: dict[str, Engine] = {}
         self._gateway: Gateway
         self._operator: Operator
@@ -105,7 +106,7 @@ class _Station:
 
     async def _serve(self) -> None:
         stop, hurry = self._listen_to_signals()
-        await self._start()
+        await self._start(stop)
         tasks = [asyncio.create_task(engine.run()) for engine in self._engines.values()]
         try:
             self._show()
@@ -118,6 +119,7 @@ class _Station:
             await asyncio.gather(*(engine.stop() for engine in self._engines.values()))
             await asyncio.gather(*tasks)
             self._operator.stop()
+            self._audit.close()
 
     def _taping(self) -> contextlib.AbstractContextManager[object]:
         if self._tape is None:
@@ -125,16 +127,18 @@ class _Station:
         gateway = self._gateway
         return Recorder(gateway.driver, gateway.setup, self._tape, self._tape_bytes)
 
-    async def _start(self) -> None:
+    async def _start(self, stop: asyncio.Event) -> None:
         try:
             await self._gateway.start()
         except OSError as error:
             raise BaseloadError(_cannot_listen("listen", self._fleet.listen, error)) from error
         registry = CollectorRegistry()
         registry.register(self._gateway.telemetry)
-        self._operator = Operator(
-            parse_address(self._fleet.admin), make_app(self._ask_status, registry)
-        )
+        address, token = parse_address(self._fleet.admin), self._fleet.admin_token
+        plane = StationPlane(self._gateway, self._engines_told, stop)
+        office = Office(audit=self._audit, file_keys=lambda: self._gateway.fleet.keys)
+        app = make_app(plane, office, registry, host=address[0], token=token)
+        self._operator = Operator(address, app)
         try:
             self._operator.start()
         except OSError as error:
@@ -160,16 +164,12 @@ class _Station:
         else:
             self._gateway.announce(state.name, None)
 
-    def _ask_status(self) -> "Future[status.Status]":
-        async def take() -> status.Status:
-            engines = {
-                name: f"{engine.state.phase}, {engine.state.restarts} restarts"
-                + f": {engine.state.reason}" * bool(engine.state.reason)
-                for name, engine in self._engines.items()
-            }
-            return status.take(self._gateway, engines)
-
-        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(take(), self._gateway.loop))
+    def _engines_told(self) -> dict[str, str]:
+        return {
+            name: f"{engine.state.phase}, {engine.state.restarts} restarts"
+            + f": {engine.state.reason}" * bool(engine.state.reason)
+            for name, engine in self._engines.items()
+        }
 
     def _listen_to_signals(self) -> tuple[asyncio.Event, asyncio.Event]:
         stop, hurry = asyncio.Event(), asyncio.Event()

@@ -1,0 +1,109 @@
+"""How is the operator's port joined to the gateway and to the store?
+
+The port lives in a thread of its own, so each question about the gateway is put to the gateway's
+loop and awaited from there. What is kept in the store is opened when it is first needed: a store
+that cannot be had stops no gateway, and is tried again with the next question.
+
+Not here: what is asked (`web/plane`), and who starts and stops all this (`up`).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from threading import Lock
+from typing import Any, TypeVar
+
+from baseload.gateway import status
+from baseload.gateway.gateway import Gateway
+from baseload.store.audit import AuditLog, Change
+from baseload.store.database import Database, DatabaseError
+from baseload.web.plane import Action, Moved, NotBuiltError, Reloaded, Shapes
+
+_T = TypeVar("_T")
+
+
+class StationPlane:
+    """The data plane of one running baseload, asked from another thread."""
+
+    shapes = Shapes(status=status.Status, backend=status.BackendStatus, live=dict)
+
+    def __init__(
+        self, gateway: Gateway, engines: Callable[[], dict[str, str]], stop: asyncio.Event
+    ) -> None:
+        """`engines` says what each engine's supervisor knows; `stop` begins the drain."""
+        self._gateway = gateway
+        self._engines = engines
+        self._stop = stop
+
+    def status(self) -> Awaitable[status.Status]:
+        """Take a snapshot."""
+
+        async def take() -> status.Status:
+            return status.take(self._gateway, self._engines())
+
+        return self._asked(take())
+
+    def live(self, since: float) -> Awaitable[object]:
+        """Give what the page shows."""
+        raise NotBuiltError("this baseload keeps no live data")
+
+    def operate(self, backend: str, action: Action) -> Awaitable[Moved]:
+        """Enable, drain or disable a backend."""
+        raise NotBuiltError(f"this baseload cannot {action} backends while it runs")
+
+    def reload(self) -> Awaitable[Reloaded]:
+        """Read the fleet file again."""
+        raise NotBuiltError("this baseload reads its fleet file at the start only")
+
+    def drain(self) -> Awaitable[None]:
+        """Begin to stop."""
+
+        async def begin() -> None:
+            self._stop.set()
+
+        return self._asked(begin())
+
+    def _asked(self, question: Coroutine[Any, Any, _T]) -> Awaitable[_T]:
+        """Put a question to the gateway's loop; the answer may be awaited in any other."""
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(question, self._gateway.loop))
+
+
+class LateAudit:
+    """The audit log, with its database opened when it is first needed."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._lock = Lock()
+        self._log: AuditLog | None = None
+        self._database: Database | None = None
+
+    def write(self, change: Change) -> None:
+        """Add a row, once."""
+        with self._log_of_now() as log:
+            log.write(change)
+
+    def newest(self, limit: int, before: float | None = None) -> list[Change]:
+        """Give rows, newest first."""
+        with self._log_of_now() as log:
+            return log.newest(limit, before)
+
+    def close(self) -> None:
+        """Close the database, if it was ever opened."""
+        with self._lock:
+            if self._database is not None:
+                with suppress(DatabaseError):
+                    self._database.close()
+            self._log = self._database = None
+
+    @contextmanager
+    def _log_of_now(self) -> Iterator[AuditLog]:
+        with self._lock:
+            if self._log is None:
+                self._database = Database(self._url)
+                self._log = AuditLog(self._database)
+            log = self._log
+        try:
+            yield log
+        except DatabaseError:
+            self.close()  # A lost connection does not mend itself; the next question opens one.
+            raise
