@@ -7,7 +7,6 @@ answers is not proven by them. The audit log is the real one, on a real SQLite f
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -163,14 +162,14 @@ class Port:
 
 @contextlib.contextmanager
 def served(
-    folder: Path,
+    place: Path,
     token: str | None = TOKEN,
     host: str = "127.0.0.1",
     audit: Any = None,
     **more: Any,
 ) -> Iterator[Port]:
     """Serve an operator's port over doubles; with a real audit log, unless another is given."""
-    database = Database(f"sqlite:///{folder}/audit.db")
+    database = Database(f"sqlite:///{place}/audit.db")
     plane, keys = more.pop("plane", None) or DoublePlane(), DoubleKeys()
     file_key = Key(name="from-file", sha256="0" * 64, rpm=60)
     office = Office(
@@ -179,7 +178,7 @@ def served(
     )  # fmt: skip
     registry = CollectorRegistry()
     Counter("calls", "Calls.", registry=registry).inc(3)
-    app = make_app(plane, office, registry, host=host, token=token, clock=time.monotonic, **more)
+    app = make_app(plane, office, registry, host=host, token=lambda: token, **more)
     port = Operator(("127.0.0.1", 0), app)
     port.start()
     headers = {} if token is None else {"authorization": f"Bearer {token}"}

@@ -6,8 +6,11 @@ import typer
 
 from baseload import __version__
 from baseload.cli.ask import ask
+from baseload.cli.audit import audit
+from baseload.cli.backends import backends
 from baseload.cli.check import check
 from baseload.cli.init import init
+from baseload.cli.reload import reload
 from baseload.cli.replay import replay
 from baseload.cli.schema import schema
 from baseload.cli.status import status
@@ -38,7 +41,7 @@ def baseload(
     """Keep DeepSeek-class models answering when the provider's servers are busy."""
 
 
-for verb in (up, check, init, schema, status, ask, replay):
+for verb in (up, check, init, schema, status, backends, reload, audit, ask, replay):
     app.command()(verb)
 
 

@@ -134,10 +134,16 @@ class _Station:
             raise BaseloadError(_cannot_listen("listen", self._fleet.listen, error)) from error
         registry = CollectorRegistry()
         registry.register(self._gateway.telemetry)
-        address, token = parse_address(self._fleet.admin), self._fleet.admin_token
+        address = parse_address(self._fleet.admin)
         plane = StationPlane(self._gateway, self._engines_told, stop)
         office = Office(audit=self._audit, file_keys=lambda: self._gateway.fleet.keys)
-        app = make_app(plane, office, registry, host=address[0], token=token)
+        app = make_app(
+            plane,
+            office,
+            registry,
+            host=address[0],
+            token=lambda: self._gateway.fleet.admin_token,
+        )
         self._operator = Operator(address, app)
         try:
             self._operator.start()
@@ -209,7 +215,7 @@ class _Station:
             f"  curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
             highlight=False,
         )
-        say(f"Operators: {escape(admin)} (/healthz /readyz /metrics /status), or `baseload status`")
+        say(f"Operators: {escape(admin)} (/healthz /readyz /metrics), or `baseload status`")
 
 
 def _cannot_listen(field: str, address: str, error: OSError) -> str:

@@ -51,8 +51,11 @@ class Who(msgspec.Struct, frozen=True):
 class Guard:
     """The rules of one port. `clock` gives seconds from anywhere."""
 
-    def __init__(self, listen_host: str, token: str | None, clock: Callable[[], float]) -> None:
-        self._digest = None if token is None else _digest(token)
+    def __init__(
+        self, listen_host: str, token: Callable[[], str | None], clock: Callable[[], float]
+    ) -> None:
+        """`token` is asked each time: a reload of the fleet file may have changed it."""
+        self._token = token
         self._listen_host = listen_host
         self._is_local = is_loopback(listen_host)
         self._clock = clock
@@ -61,27 +64,19 @@ class Guard:
 
     def let_in(self, headers: Headers, address: str, *, is_change: bool, is_open: bool) -> Who:
         """Say who it is; raises `ProblemError` if the request may not go on."""
-        has_token = self._has_token(headers)
+        token = self._token()
+        has_token = token is not None and _shows(headers, token)
         self._check_host(headers, has_token=has_token)
-        if not is_open and self._digest is not None and not has_token:
+        if not is_open and token is not None and not has_token:
             raise self._unauthorised(headers)
-        if not is_open and self._digest is None and not is_loopback(address):
-            # A fleet like this does not start; this is for whoever joins the rooms otherwise.
+        if not is_open and token is None and not is_loopback(address):
+            # Such a fleet file does not start, but a running one may lose its token by a reload.
             raise ProblemError(403, "without `admin_token`, only this machine is served")
         if is_change:
             _check_site(headers)
         return Who("token" if has_token else "loopback", address)
 
     # -- within ------------------------------------------------------------------------------
-
-    def _has_token(self, headers: Headers) -> bool:
-        shown = headers.getlist("authorization")
-        if self._digest is None or len(shown) != 1:
-            return False
-        scheme, _, token = shown[0].partition(" ")
-        # Digests have one length, so that the comparison tells nothing of the token's.
-        is_equal = hmac.compare_digest(_digest(token.strip()), self._digest)
-        return is_equal and scheme.lower() == "bearer"
 
     def _unauthorised(self, headers: Headers) -> ProblemError:
         if "authorization" not in headers:
@@ -134,6 +129,16 @@ def _check_site(headers: Headers) -> None:
             raise ProblemError(403, "`Origin` is another page than this")
     if headers.get("sec-fetch-site", "none") not in _OWN_SITES:
         raise ProblemError(403, "`Sec-Fetch-Site` is another page than this")
+
+
+def _shows(headers: Headers, token: str) -> bool:
+    shown = headers.getlist("authorization")
+    if len(shown) != 1:
+        return False
+    scheme, _, word = shown[0].partition(" ")
+    # Digests have one length, so that the comparison tells nothing of the token's.
+    is_equal = hmac.compare_digest(_digest(word.strip()), _digest(token))
+    return is_equal and scheme.lower() == "bearer"
 
 
 def _digest(token: str) -> bytes:

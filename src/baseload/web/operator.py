@@ -42,7 +42,7 @@ def make_app(
     registry: CollectorRegistry,
     *,
     host: str = "127.0.0.1",
-    token: str | None = None,
+    token: Callable[[], str | None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
     folder: Path = pages.FOLDER,
 ) -> Starlette:
