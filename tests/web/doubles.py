@@ -29,6 +29,7 @@ from baseload.web.plane import (
     SecretShown,
     Shapes,
     UnknownBackendError,
+    UsageRow,
 )
 
 TOKEN = "correct-horse-battery-staple"
@@ -135,8 +136,13 @@ class DoubleKeys:
 class DoubleUsage:
     """A ledger with one row."""
 
-    def totals(self, by: tuple[str, ...], since: float, until: float) -> list[dict[str, Any]]:
-        return [dict.fromkeys(by, "x") | {"calls": 3, "cost_usd": 0.5, "since": since}]
+    def totals(self, by: tuple[str, ...], since: float, until: float) -> list[UsageRow]:
+        return [
+            UsageRow(
+                by=dict.fromkeys(by, "x"), calls=3, failed=0, prompt_tokens=1, cached_tokens=0,
+                completion_tokens=1, reasoning_tokens=0, cost_usd=0.5, unpriced=0, estimated=0,
+            )
+        ]  # fmt: skip
 
 
 STATUSES = {NoSuchKeyError: 404, TakenError: 409, TermsError: 422}

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from baseload.cli.plane import LateAudit, StationPlane
+from baseload.cli.office import LateAudit
+from baseload.cli.plane import StationPlane
 from baseload.web.asked import BODY_BYTES_MAX
 from baseload.web.operator import make_app
 from baseload.web.plane import Office, Reloaded
@@ -20,6 +21,13 @@ from tests.web.doubles import SECRET, Port, served
 def port(tmp_path: Path):
     """A port of its own for each test."""
     with served(tmp_path) as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory):
+    """One port for all tests that leave nothing behind, or do not mind what others left."""
+    with served(tmp_path_factory.mktemp("shared")) as port:
         yield port
 
 
@@ -66,28 +74,28 @@ def test_keys_of_the_fleet_file_are_shown_and_not_changed(port: Port):
         problem(port, "POST", "/api/v1/keys", json={"name": "from-file"})[0],
     ]
 
-    assert ("file", 60) == (body["origin"], body["rpm"])
+    assert ("file", 60) == (body["kept"], body["rpm"])
     assert "sha256" not in body
     assert [409] * 4 == statuses
 
 
 @pytest.mark.parametrize("name", ["a/b", "a b", "ü", "a%2Fb", "a?b", "..a", "rotate", "x" * 64])
-def test_any_name_that_a_key_may_have_can_be_asked_for(name: str, port: Port):
+def test_any_name_that_a_key_may_have_can_be_asked_for(name: str, shared: Port):
     """A name is one part of a path, whatever signs it has."""
     from urllib.parse import quote  # noqa: PLC0415 - beside its only use
 
-    made = port.client.post("/api/v1/keys", json={"name": name})
-    found = port.client.get(f"/api/v1/keys/{quote(name, safe='')}")
+    made = shared.client.post("/api/v1/keys", json={"name": name})
+    found = shared.client.get(f"/api/v1/keys/{quote(name, safe='')}")
 
     assert 201 == made.status_code
     assert name == found.json()["name"]
 
 
 @pytest.mark.parametrize("name", ["%00", "%0a", "%ff", "x" * 65, "%F0%9F"])
-def test_what_can_be_no_name_is_not_there(name: str, port: Port):
+def test_what_can_be_no_name_is_not_there(name: str, shared: Port):
     """Neither store nor plane is asked for a name that nothing can have."""
-    assert (404, "") == problem(port, "GET", f"/api/v1/keys/{name}")
-    assert (404, "") == problem(port, "POST", f"/api/v1/backends/{name}/drain", json={})
+    assert (404, "") == problem(shared, "GET", f"/api/v1/keys/{name}")
+    assert (404, "") == problem(shared, "POST", f"/api/v1/backends/{name}/drain", json={})
 
 
 @pytest.mark.parametrize(
@@ -108,29 +116,29 @@ def test_what_can_be_no_name_is_not_there(name: str, port: Port):
         (b'{"name":"\xff"}', 400, ""),
         (b"\xef\xbb\xbf{}", 400, ""),
         (b"[" * 50_000, 400, ""),
-        (b'{"labels":' * 6_000, 400, "labels[...]"),
+        (b'{"labels":' * 5_000 + b"{}" + b"}" * 5_000, 400, ""),
         (b'{"name":"a\\n"}', 422, ""),
     ],
 )
 def test_a_body_that_cannot_be_used_is_said_to_be_so(
-    body: bytes, status: int, field: str, port: Port
+    body: bytes, status: int, field: str, shared: Port
 ):
     """The problem names the field; no garbage gets further than that."""
     json = {"content-type": "application/json"}
-    found = problem(port, "POST", "/api/v1/keys", content=body, headers=json)
+    found = problem(shared, "POST", "/api/v1/keys", content=body, headers=json)
 
     assert (status, field) == found
 
 
-def test_bodies_have_a_form_and_a_size(port: Port):
+def test_bodies_have_a_form_and_a_size(shared: Port):
     """Another type is 415, too much is 413, told beforehand or not."""
     plain = {"x-baseload-admin": "1", "content-type": "text/plain"}
     json = {"content-type": "application/json"}
     large = b" " * (BODY_BYTES_MAX + 1)
 
-    assert 415 == problem(port, "POST", "/api/v1/keys", content=b"{}", headers=plain)[0]
-    assert 413 == problem(port, "POST", "/api/v1/keys", content=large, headers=json)[0]
-    assert 413 == problem(port, "POST", "/api/v1/keys", content=iter([large]), headers=json)[0]
+    assert 415 == problem(shared, "POST", "/api/v1/keys", content=b"{}", headers=plain)[0]
+    assert 413 == problem(shared, "POST", "/api/v1/keys", content=large, headers=json)[0]
+    assert 413 == problem(shared, "POST", "/api/v1/keys", content=iter([large]), headers=json)[0]
 
 
 @pytest.mark.parametrize(
@@ -151,23 +159,23 @@ def test_bodies_have_a_form_and_a_size(port: Port):
     ],
 )
 def test_a_query_that_cannot_be_used_is_said_to_be_so(
-    path: str, status: int, field: str, port: Port
+    path: str, status: int, field: str, shared: Port
 ):
     """What is not described is refused, not passed over."""
-    assert (status, field) == problem(port, "GET", path)
+    assert (status, field) == problem(shared, "GET", path)
 
 
-def test_usage_is_added_up_over_a_time(port: Port):
+def test_usage_is_added_up_over_a_time(shared: Port):
     """Days and durations become seconds; each column of `by` is asked for once."""
-    answer = port.client.get(
+    answer = shared.client.get(
         "/api/v1/usage", params={"by": "key,model,key", "since": "2026-11-01", "until": "now"}
     )
     body = answer.json()
 
     assert (["key", "model"], 1793491200.0) == (body["by"], body["since"])
-    assert [{"key": "x", "model": "x", "calls": 3, "cost_usd": 0.5, "since": body["since"]}] == (
-        body["rows"]
-    )
+    assert [({"key": "x", "model": "x"}, 3, 0.5)] == [
+        (row["by"], row["calls"], row["cost_usd"]) for row in body["rows"]
+    ]
 
 
 def test_backends_are_drained_disabled_and_enabled(port: Port):
@@ -206,10 +214,10 @@ def test_a_drain_is_begun_and_not_awaited(port: Port):
     assert "draining" == port.plane.state
 
 
-def test_a_request_keeps_its_name(port: Port):
+def test_a_request_keeps_its_name(shared: Port):
     """A sound `x-request-id` comes back; one that could do harm is replaced."""
-    kept = port.client.get("/status", headers={"x-request-id": "trace-1"})
-    replaced = port.client.get("/status", headers={"x-request-id": "x" * 129})
+    kept = shared.client.get("/status", headers={"x-request-id": "trace-1"})
+    replaced = shared.client.get("/status", headers={"x-request-id": "x" * 129})
 
     assert "trace-1" == kept.headers["x-request-id"]
     assert re.fullmatch("adm-[0-9a-f]{16}", replaced.headers["x-request-id"])
@@ -255,9 +263,9 @@ def test_what_is_not_built_says_so(tmp_path: Path):
     assert ["drain_backend", "reload", "create_key"] == [row.action for row in rows]
 
 
-def test_the_description_holds_every_operation_once(port: Port):
+def test_the_description_holds_every_operation_once(shared: Port):
     """OpenAPI's paths and the table are one; every status that is used is described."""
-    described = port.client.get("/openapi.json").json()
+    described = shared.client.get("/openapi.json").json()
     found = {
         (method.upper(), path, operation["operationId"])
         for path, methods in described["paths"].items()

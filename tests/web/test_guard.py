@@ -1,5 +1,6 @@
 """Who is let in on the operator's port: each operation of the table, with and without a token."""
 
+import socket
 from pathlib import Path
 
 import httpx
@@ -162,6 +163,17 @@ def test_addresses_and_localhost_cannot_be_rebound(host: str, tmp_path: Path):
     """An address is no name, and `localhost` is always here."""
     with served(tmp_path, token=None) as port:
         assert 200 == port.client.get("/status", headers={"host": host}).status_code
+
+
+def test_a_probe_without_a_host_is_no_browser(tmp_path: Path):
+    """Some load balancers still ask in HTTP/1.0."""
+    with served(tmp_path, token=None) as port:
+        url = port.client.base_url
+        with socket.create_connection((url.host, url.port), timeout=10) as raw:
+            raw.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            answer = raw.recv(4096)
+
+    assert b" 200 OK" in answer.partition(b"\r\n")[0]
 
 
 def test_a_proxy_may_use_its_own_name_with_the_token(tmp_path: Path):

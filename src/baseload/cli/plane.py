@@ -1,22 +1,17 @@
-"""How is the operator's port joined to the gateway and to the store?
+"""How is the operator's port joined to the gateway?
 
 The port lives in a thread of its own, so each question about the gateway is put to the gateway's
-loop and awaited from there. What is kept in the store is opened when it is first needed: a store
-that cannot be had stops no gateway, and is tried again with the next question.
+loop and awaited from there.
 
-Not here: what is asked (`web/plane`), and who starts and stops all this (`up`).
+Not here: what is asked (`web/plane`), the store (`office`), and who starts all this (`up`).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
-from threading import Lock
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from baseload.gateway import status
 from baseload.gateway.gateway import Gateway
-from baseload.store.audit import AuditLog, Change
-from baseload.store.database import Database, DatabaseError
 from baseload.web.plane import Action, Moved, NotBuiltError, Reloaded, Shapes
 
 _T = TypeVar("_T")
@@ -66,44 +61,3 @@ class StationPlane:
     def _asked(self, question: Coroutine[Any, Any, _T]) -> Awaitable[_T]:
         """Put a question to the gateway's loop; the answer may be awaited in any other."""
         return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(question, self._gateway.loop))
-
-
-class LateAudit:
-    """The audit log, with its database opened when it is first needed."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._lock = Lock()
-        self._log: AuditLog | None = None
-        self._database: Database | None = None
-
-    def write(self, change: Change) -> None:
-        """Add a row, once."""
-        with self._log_of_now() as log:
-            log.write(change)
-
-    def newest(self, limit: int, before: float | None = None) -> list[Change]:
-        """Give rows, newest first."""
-        with self._log_of_now() as log:
-            return log.newest(limit, before)
-
-    def close(self) -> None:
-        """Close the database, if it was ever opened."""
-        with self._lock:
-            if self._database is not None:
-                with suppress(DatabaseError):
-                    self._database.close()
-            self._log = self._database = None
-
-    @contextmanager
-    def _log_of_now(self) -> Iterator[AuditLog]:
-        with self._lock:
-            if self._log is None:
-                self._database = Database(self._url)
-                self._log = AuditLog(self._database)
-            log = self._log
-        try:
-            yield log
-        except DatabaseError:
-            self.close()  # A lost connection does not mend itself; the next question opens one.
-            raise

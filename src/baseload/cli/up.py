@@ -23,7 +23,8 @@ from rich.markup import escape
 
 from baseload import __version__
 from baseload.cli.common import Config, base_url, fail, load_fleet
-from baseload.cli.plane import LateAudit, StationPlane
+from baseload.cli.office import LateAudit
+from baseload.cli.plane import StationPlane
 from baseload.config.addresses import parse_address, show_address
 from baseload.config.fleet import Fleet
 from baseload.config.notes import notes

@@ -26,9 +26,18 @@ from baseload.web.plane import (
     Office,
     Plane,
     Status,
+    UsageRow,
 )
 from baseload.web.problem import ProblemError, problem_of
-from baseload.web.queries import AuditQuery, KeysAnswer, LiveQuery, UsageQuery, dimensions, instant
+from baseload.web.queries import (
+    AuditQuery,
+    KeysAnswer,
+    LiveQuery,
+    UsageAnswer,
+    UsageQuery,
+    dimensions,
+    instant,
+)
 
 LOOP_WAIT_S = 5.0
 """Longest time the data plane's loop may take to answer before it counts as stuck."""
@@ -94,8 +103,9 @@ class Api:
         now = time.time()
         since, until = instant(query.since, now), instant(query.until, now)
         by = dimensions(query.by)
-        rows = await self._run(self._office.usage.totals, by, since, until)
-        return Done(body={"by": by, "since": since, "until": until, "rows": rows})
+        found = await self._run(self._office.usage.totals, by, since, until)
+        rows = [msgspec.convert(row, UsageRow, from_attributes=True) for row in found]
+        return Done(body=UsageAnswer(list(by), since, until, rows))
 
     async def audit(self, asked: Asked) -> Done:
         """Give the newest changes."""
@@ -210,7 +220,7 @@ class Api:
 def _of_file(key: Key) -> KeyShown:
     shown = KeyShown.__struct_fields__
     fields = {name: getattr(key, name) for name in Key.__struct_fields__ if name in shown}
-    return KeyShown(**fields, origin="file")
+    return KeyShown(**fields, kept="file")
 
 
 def _shown(record: object) -> KeyShown:

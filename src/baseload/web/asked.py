@@ -21,6 +21,8 @@ BODY_BYTES_MAX = 64 * 1024
 """A key's terms with every bound used up are less."""
 BODY_S_MAX = 10.0
 """Longest time a body may take."""
+EXACT_MAX = 2.0**53
+"""Beyond it, not every integer has a float of its own."""
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _CLOSE = {"connection": "close"}
 _AT = re.compile(r"^(?P<what>.*?) - at `(?:key in )?\$\.?(?P<field>[^`]*)`$")
@@ -74,11 +76,22 @@ async def read_body(request: Request, kind: type[msgspec.Struct], *, is_optional
     if content_type != "application/json":
         raise ProblemError(415, "send `content-type: application/json`")
     try:
-        return msgspec.json.decode(body, type=kind)
+        return msgspec.convert(_whole(msgspec.json.decode(body)), kind)
     except msgspec.ValidationError as error:
         raise _unfit(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProblemError(400, f"the body is not JSON: {error}") from None
+
+
+def _whole(value: Any) -> Any:
+    """Make integers of numbers like 60.0: to JSON they are the same, and some programs write so."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT_MAX:
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _whole(one) for name, one in value.items()}
+    return value
 
 
 async def _bytes(request: Request) -> bytes:

@@ -5,7 +5,7 @@ foreign web pages in an operator's browser must fail as well: a page may not sen
 (*CSRF*), and a name that its owner suddenly points at 127.0.0.1 may not be used to read from here
 (*DNS rebinding*). Both are answered without cookies, by what a browser does not let a page forge:
 
-- A change needs `content-type: application/json` or `x-baseload-admin`. A page can only send
+- A change needs `content-type: application/json` or `x-baseload-admin: 1`. A page can only send
   either after asking first (a preflight), and the answer here never permits it.
 - `Origin` and `Sec-Fetch-Site`, where a browser sent them, must say that it is this page's own.
 - On loopback, `Host` must be an address, `localhost`, or the name in the fleet file's `admin`. An
@@ -30,7 +30,7 @@ from baseload.config.addresses import is_loopback
 from baseload.web.problem import ProblemError
 
 ADMIN_HEADER = "x-baseload-admin"
-"""Says by its mere presence that no plain web form sent this."""
+"""With the value 1 it says that no plain web form sent this."""
 WRONG_TOKENS_MAX = 20
 """Wrong tokens that are answered 401 in a row; then 429, until some time has passed."""
 WRONG_TOKENS_S = 3.0
@@ -107,6 +107,8 @@ class Guard:
         if not self._is_local or has_token:
             return
         hosts = headers.getlist("host")
+        if not hosts:  # Old probes send none; browsers always do.
+            return
         name = _host_name(hosts[0]) if len(hosts) == 1 else ""
         if not (name == self._listen_host or is_loopback(name) or _is_address(name)):
             raise ProblemError(
@@ -118,7 +120,7 @@ class Guard:
 def _check_site(headers: Headers) -> None:
     """Refuse a change that a page of another origin may have sent."""
     if headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON and (
-        ADMIN_HEADER not in headers
+        headers.get(ADMIN_HEADER) != "1"
     ):
         raise ProblemError(
             403, f"a change needs `content-type: {_JSON}` or the header `{ADMIN_HEADER}: 1`"

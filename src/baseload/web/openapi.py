@@ -91,7 +91,7 @@ def _parameters(route: Route) -> list[Doc]:
                 "name": ADMIN_HEADER,
                 "in": "header",
                 "required": True,
-                "description": f"Any value; or send `content-type: {_JSON}`.",
+                "description": f"Or send `content-type: {_JSON}` instead.",
                 "schema": {"type": "string", "enum": ["1"]},
             }
         )

@@ -165,7 +165,7 @@ class KeyShown(Limits, frozen=True, kw_only=True):
     """A key as operators see it: neither the key nor its hash. Times are seconds since 1970."""
 
     name: str
-    origin: Literal["file", "store"] = "store"
+    kept: Literal["file", "store"] = "store"
     """Keys of the fleet file are shown here, and changed there."""
     priority: Class = "default"
     models: tuple[str, ...] = ()
@@ -199,12 +199,30 @@ class Keys(Protocol):
         """End a key."""
 
 
-class Usage(Protocol):
-    """What was used and what it cost. Blocks; raises the store's errors."""
+class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What the calls of one group took."""
 
-    def totals(
-        self, by: tuple[str, ...], since: float, until: float
-    ) -> list[dict[str, str | int | float | None]]:
+    by: dict[str, str]
+    """What they have in common; times are UTC."""
+    calls: int
+    failed: int
+    """Those that did not end as a whole answer, callers who left among them."""
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    cost_usd: float | None
+    """Of the calls whose price is known; null if it is of none."""
+    unpriced: int
+    """Calls whose price is not known, or only that of a part."""
+    estimated: int
+    """Calls whose tokens were counted or estimated here."""
+
+
+class Usage(Protocol):
+    """What was used and what it cost. Blocks. What it gives has `UsageRow`'s fields."""
+
+    def totals(self, by: tuple[str, ...], since: float, until: float) -> Sequence[object]:
         """Give one row for each combination of `by`; times are seconds since 1970."""
 
 

@@ -11,12 +11,12 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from baseload.store.audit import Change
-from baseload.web.plane import KeyShown
+from baseload.web.plane import KeyShown, UsageRow
 from baseload.web.problem import ProblemError
 
 TIME_MAX = 1e11
 """Seconds since 1970 that are taken for a time: some thousand years."""
-DIMENSIONS = ("key", "model", "served", "backend", "api", "outcome", "day")
+DIMENSIONS = ("key", "model", "served", "backend", "api", "outcome", "day", "hour")
 _ONE = f"({'|'.join(DIMENSIONS)})"
 _TIME = "^(now|[0-9]{1,5}[mhd]|[0-9]{4}-[0-9]{2}-[0-9]{2})$"
 _UNITS_S = {"m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -72,12 +72,12 @@ class KeyMade(msgspec.Struct, frozen=True):
 
 
 class UsageAnswer(msgspec.Struct, frozen=True):
-    """What was used. A row has the columns of `by`, and what was counted."""
+    """What was used."""
 
     by: list[str]
     since: float
     until: float
-    rows: list[dict[str, str | int | float | None]]
+    rows: list[UsageRow]
 
 
 class AuditAnswer(msgspec.Struct, frozen=True):
