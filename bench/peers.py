@@ -116,13 +116,6 @@ model_list:
       {{model: openai/{model}, api_base: "http://127.0.0.1:{backend}/v1", api_key: sk-backend}}
 litellm_settings: {{telemetry: false, request_timeout: 600}}
 """
-BASELOAD = """\
-listen: 127.0.0.1:{port}
-admin: 127.0.0.1:{admin}
-backends: {{mock: {{url: "http://127.0.0.1:{backend}/v1", concurrency: 8192}}}}
-models: {{{model}: {{tiers: [{{mock: {{model: {model}}}}}], assemble: false}}}}
-inbound: {{connections: 16384}}
-"""
 
 
 class UnavailableError(Exception):
@@ -244,42 +237,6 @@ def _litellm(place: Place) -> list[str]:
         *(str(program), "--config", place.write("litellm.yaml", LITELLM)),
         *("--host", "127.0.0.1", "--port", str(place.port)),
         *("--num_workers", "1", "--telemetry", "False"),
-    ]
-
-
-def _python_version(python: str) -> str:
-    say = "import platform as p; print(p.python_implementation(), p.python_version())"
-    return first_line([python, "-c", say])
-
-
-def baseload(python: str, name: str = "baseload") -> Peer:
-    """Describe Baseload from this checkout, run by the interpreter at `python`."""
-
-    def command(place: Place) -> list[str]:
-        return [python, "-m", "baseload", "up", "-c", place.write("baseload.yaml", BASELOAD)]
-
-    return Peer(
-        name,
-        command,
-        lambda: f"this checkout, {_python_version(python)}",
-        environment={"PYTHONPATH": str(ROOT / "src")},
-    )
-
-
-def baseloads(pythons: list[str]) -> list[Peer]:
-    """Describe Baseload once for each interpreter; more than one are told apart by version."""
-    found = [shutil.which(python) for python in pythons]
-    for python, path in zip(pythons, found, strict=True):
-        if path is None:
-            raise BenchError(f"--python {python}: no such program")
-    # Peers run in folders of their own. Symlinks stay: they are how a venv is recognised.
-    pythons = [str(Path(path).absolute()) for path in found if path]
-    if len(pythons) == 1:
-        return [baseload(pythons[0])]
-    names = [f"baseload ({_python_version(python)})" for python in pythons]
-    return [
-        baseload(python, name if names.count(name) == 1 else f"{name[:-1]}, {python})")
-        for python, name in zip(pythons, names, strict=True)
     ]
 
 

@@ -1,7 +1,7 @@
 """The benchmark's command line: Baseload against its peers, interleaved, in one run.
 
     python bench/run.py [--quick] [--rounds N] [--only MEASURE,...] [--peers NAME,...]
-                        [--python PATH]... [--markdown FILE]
+                        [--python PATH]... [--tenants] [--tree DIR] [--markdown FILE]
 
 Every round asks every question of every proxy in turn. Exit code 0: all targets that were measured
 are met; 1: one is missed, or Baseload could not be measured or answered with errors; 2: the bench
@@ -22,7 +22,8 @@ from rich.console import Console
 from load import Load, compile_programs
 from machine import BenchError, cores, facts, others_s, raise_file_limit
 from measures import MEASURES, SLOW_ROUNDS_MAX, Bench, Measure, Reading
-from peers import OTHERS, ROOT, Peer, Proxy, UnavailableError, baseloads, start, start_backend
+from ours import baseloads, other_tree, tenants
+from peers import OTHERS, ROOT, Peer, Proxy, UnavailableError, start, start_backend
 from report import Numbers, markdown, show
 
 SCRATCH = ROOT / ".bench"
@@ -52,6 +53,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--python", action="append", help="interpreter to run Baseload with; again for a row each"
     )
+    parser.add_argument(
+        "--tenants", action="store_true", help="a row more: Baseload with keys, limits and prices"
+    )
+    parser.add_argument("--tree", type=Path, help="a row more: Baseload from another checkout")
     parser.add_argument("--markdown", type=Path, help="write the tables there too")
     return parser.parse_args()
 
@@ -66,6 +71,11 @@ class Run:
         self.measures = [MEASURES[name] for name in options.only or MEASURES]
         wanted = options.peers or [*(QUICK_PEERS if is_quick else OTHERS), "baseload"]
         own = baseloads(options.python or [sys.executable]) if "baseload" in wanted else []
+        python = (options.python or [sys.executable])[0]
+        if options.tenants:
+            own.append(tenants(python))
+        if options.tree is not None:
+            own.append(other_tree(python, options.tree))
         self.peers = [OTHERS[name] for name in wanted if name != "baseload"] + own
         self.baseload = [peer.name for peer in own]
         self.proxies: list[Proxy] = []

@@ -30,6 +30,7 @@ class Ear:
 
     def __init__(self, *, can_continue: bool = False, is_trusting: bool = False) -> None:
         self.request_id, self.due, self.is_begun = b"r", inf, False
+        self.trace_line = b""
         self.now = 0.0
         self.facts: list[tuple[Fact, str]] = []
         self.given = b""

@@ -23,6 +23,7 @@ from rich.markup import escape
 
 from baseload import __version__
 from baseload.cli.common import Config, base_url, fail, load_fleet
+from baseload.cli.logs import logs
 from baseload.cli.office import LateAudit
 from baseload.cli.plane import StationPlane
 from baseload.config.addresses import parse_address, show_address
@@ -30,8 +31,10 @@ from baseload.config.fleet import Fleet
 from baseload.config.notes import notes
 from baseload.engines.supervisor import Engine, EngineState
 from baseload.errors import BaseloadError
+from baseload.gateway.backoffice import BackOffice
 from baseload.gateway.gateway import Gateway
 from baseload.gateway.tape import Recorder
+from baseload.gateway.watching import Watching
 from baseload.web.operator import Operator, make_app
 from baseload.web.plane import Office
 
@@ -69,14 +72,12 @@ def up(
     Example: baseload up -c fleet.yaml
     """
     fleet, source = load_fleet(config)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    _raise_open_files(2 * fleet.inbound.connections + FILES_SPARE)
-    try:
-        run_loop(_Station(fleet, source, tape, tape_mb * MB).run())
-    except (BaseloadError, OSError) as error:
-        fail(f"baseload cannot start: {error}")
+    with logs(fleet):
+        _raise_open_files(2 * fleet.inbound.connections + FILES_SPARE)
+        try:
+            run_loop(_Station(fleet, source, tape, tape_mb * MB).run())
+        except (BaseloadError, OSError) as error:
+            fail(f"baseload cannot start: {error}")
 
 
 class _Station:
@@ -91,6 +92,8 @@ class _Station:
         self._audit = LateAudit(fleet.store.ledger)
         self._engines: dict[str, Engine] = {}
         self._gateway: Gateway
+        self._watching: Watching
+        self._office: BackOffice
         self._operator: Operator
 
     async def run(self) -> None:
@@ -102,6 +105,8 @@ class _Station:
         }
         slots = {name: engine.slots for name, engine in self._engines.items()}
         self._gateway = Gateway(fleet, slots)
+        self._watching = Watching(self._gateway)
+        self._office = BackOffice(fleet.jobs, fleet.store.ledger, self._gateway.reception)
         with self._taping():
             await self._serve()
 
@@ -110,6 +115,7 @@ class _Station:
         await self._start(stop)
         tasks = [asyncio.create_task(engine.run()) for engine in self._engines.values()]
         try:
+            self._office.start()
             self._show()
             gc.collect()
             gc.freeze()
@@ -155,12 +161,15 @@ class _Station:
     async def _drain(self, hurry: asyncio.Event) -> None:
         open_ = len(self._gateway.driver)
         self._console.print(f"\nDraining: {open_} open answers. Ctrl-C again does not wait.")
+        self._office.pause()
         drain = asyncio.create_task(self._gateway.drain())
         rush = asyncio.create_task(hurry.wait())
         await asyncio.wait({drain, rush}, return_when=asyncio.FIRST_COMPLETED)
         if not drain.done():
             self._gateway.hurry()
         left = await drain
+        await self._office.stop()
+        await self._watching.stop()
         rush.cancel()
         self._console.print(f"Drained; {left} answers were told to stop." if left else "Drained.")
 

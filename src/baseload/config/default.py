@@ -104,6 +104,18 @@ models:                         # what callers may write as `model`
 # open_to_all: false            # serve callers without keys off loopback, too, when there are none
 # admin_token: "${BASELOAD_ADMIN_TOKEN}"  # what operators show on `admin`; needed off loopback
 
+# log:                          # what is written to standard error
+#   format: console             # for people; or json, an object a line
+#   level: info                 # the least that is written: debug, info, warning, error
+#   calls: false                # a line for each finished call, without content
+#   bodies: false               # for debugging only: PROMPTS AND ANSWERS are written, in clear text
+
+# otel:                         # OpenTelemetry; needs `pip install baseload[otel]`
+#   endpoint: null              # base URL of an OTLP/HTTP receiver, http://127.0.0.1:4318
+#   sample: 1.0                 # share of calls that are traced, unless a caller's own trace is
+#   headers: {}                 # headers for the receiver, its token, say
+#   service: baseload           # the name under which it appears
+
 # keys:                         # callers' keys; others are made with `baseload keys create`
 #   - name: team-a              # whom the key belongs to
 #     sha256: ""                # SHA-256 of the key, 64 hexadecimal digits
@@ -125,6 +137,11 @@ models:                         # what callers may write as `model`
 #     input_usd_mtok: 0.27      # a million tokens of prompts
 #     cached_usd_mtok: 0.07     # those that were in its cache; as input_usd_mtok when absent
 #     output_usd_mtok: 1.1      # a million tokens of answers, reasoning included
+
+# jobs:                         # batches (/v1/batches) and their files
+#   concurrency: 32             # requests of batches at once, at most
+#   keep_days: 30               # days until they are deleted
+#   storage_mb: 1024            # what one key may keep in files
 
 # store:                        # where what must outlive a process is kept
 #   ledger: sqlite:///baseload.db  # calls, keys, batches; or postgresql://user@host/database

@@ -115,14 +115,16 @@ class Fitter:
             return self._wrong_kind(node, wanted, here)
         assert isinstance(wanted.type, inspect.DictType)
         name_wanted, value_wanted = wish(wanted.type.key_type), wish(wanted.type.value_type)
-        assert isinstance(value_wanted.type, inspect.StructType)
-        filled_in = [n for n, one in fields(value_wanted.type).items() if one.is_filled_in]
+        filled_in = []
+        if isinstance(value_wanted.type, inspect.StructType):
+            filled_in = [n for n, one in fields(value_wanted.type).items() if one.is_filled_in]
         values: dict[str, Found] = {}
         for name, place, child in self._pairs(node, here.path):
             path = _join(here.path, name)
             self._fits_bounds(name, name_wanted, Found(path, place, UNSOUND))
             found = self._fit(child, value_wanted, path, place)
-            found.entries.update({one: Found(path, place, name) for one in filled_in})
+            if filled_in:
+                found.entries.update({one: Found(path, place, name) for one in filled_in})
             values.setdefault(name, found)
         return values if self._fits_bounds(values, wanted, here) else UNSOUND
 
@@ -227,7 +229,7 @@ class Fitter:
             noun = _SCALARS.get(_short(node.tag), "text")
             found = f"a {noun}" if wanted.is_secret else f"the {noun} `{shown(node.value)}`"
             if isinstance(wanted.type, inspect.StrType):
-                hint = f"put text in quotes; {wanted.example}"
+                hint = f"put text in quotes; {wanted.example}".removesuffix("; ")
             elif is_number and "${" in node.value:
                 hint = "variables can stand for text only"
             elif is_number and node.style and _NUMBER.fullmatch(node.value):

@@ -15,7 +15,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from baseload.config.tenancy import Key, Limits, Price, Store
+from baseload.config.tenancy import Jobs, Key, Limits, Price, Store
+from baseload.config.watching import Log, Otel
 
 Seconds = Annotated[float, Meta(gt=0, le=604_800)]  # a week: beyond it, timers overflow somewhere
 FilledIn = Annotated[str, Meta(extra={"filled in": True})]
@@ -272,6 +273,9 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     store: Annotated[Store, Meta(description="Where what must outlive a process is kept.")] = (
         Store()
     )
+    log: Annotated[Log, Meta(description="What is written to standard error.")] = Log()
+    otel: Annotated[Otel, Meta(description="Where OpenTelemetry's traces and metrics go.")] = Otel()
+    jobs: Annotated[Jobs, Meta(description="What batches may take.")] = Jobs()
     admin_token: (
         Annotated[
             str,

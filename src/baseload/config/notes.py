@@ -11,7 +11,7 @@ from baseload.config.tenancy import Store
 
 def notes(fleet: Fleet) -> list[str]:
     """Return one sentence for each thing worth knowing, most urgent first."""
-    return [*_open_doors(fleet), *_unused(fleet), *_not_acted_on(fleet)]
+    return [*_loud(fleet), *_open_doors(fleet), *_unused(fleet), *_not_acted_on(fleet)]
 
 
 def _open_doors(fleet: Fleet) -> list[str]:
@@ -36,6 +36,16 @@ def _open_doors(fleet: Fleet) -> list[str]:
                 "way can read it"
             )
     return found
+
+
+def _loud(fleet: Fleet) -> list[str]:
+    if not fleet.log.bodies:
+        return []
+    text = (
+        "log.bodies: PROMPTS AND ANSWERS ARE WRITTEN TO THE LOG, in clear text. Whoever reads it "
+        "reads what callers say. Switch it off as soon as you have seen what you looked for"
+    )
+    return [text]
 
 
 def _unused(fleet: Fleet) -> list[str]:

@@ -83,6 +83,14 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     output_usd_mtok: Annotated[Usd, Meta(description="Tokens of the answer, reasoning included.")]
 
 
+class Jobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What batches may take, and how long they and their files are kept."""
+
+    concurrency: Annotated[Count, Meta(description="Requests of batches at once, at most.")] = 32
+    keep_days: Annotated[int, Meta(ge=1, le=3650, description="Days until they are deleted.")] = 30
+    storage_mb: Annotated[int, Meta(ge=1, description="What one key may keep in files.")] = 1024
+
+
 class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where what must outlive a process is kept, as URLs."""
 

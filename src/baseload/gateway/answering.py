@@ -28,6 +28,7 @@ from baseload.gateway.refusals import REFUSALS
 from baseload.gateway.server import Busy
 from baseload.gateway.telemetry import Telemetry
 from baseload.gateway.tenants import Tenant
+from baseload.gateway.tracing import Trace
 from baseload.gateway.upstream import Pool
 
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -99,6 +100,10 @@ class Answering:
     is_hedged = False
     sent_at = 0.0
     """When the first attempt was made."""
+    trace: Trace | None = None
+    """Its place in a trace, if it is traced here."""
+    trace_line = b""
+    """What tells a backend of the trace."""
     api = "chat/completions"
     """How the call was asked."""
     hold: Hold | None = None

@@ -45,6 +45,8 @@ class Ear(Protocol):
     """Whoever makes attempts and hears of them."""
 
     request_id: bytes
+    trace_line: bytes
+    """A line of the request's head that tells of its trace, or nothing."""
     due: float
     is_begun: bool
     """The caller has been given the beginning of a stream."""
@@ -109,8 +111,8 @@ class Attempt(Clocks):
     def ask(self, path: bytes, body: bytes) -> None:
         """Send the request; what comes of it is heard later."""
         pool = self.pool
-        head = b"%bX-Request-Id: %b\r\nContent-Length: %d\r\n\r\n" % (
-            pool.head(path), self.ear.request_id, len(body),
+        head = b"%bX-Request-Id: %b\r\n%bContent-Length: %d\r\n\r\n" % (
+            pool.head(path), self.ear.request_id, self.ear.trace_line, len(body),
         )  # fmt: skip
         pool.send(self, (head, body))
 

@@ -20,6 +20,7 @@ from baseload.core.rates import Rate, Tariff
 from baseload.gateway.attempt import Attempt
 from baseload.gateway.telemetry import Telemetry
 from baseload.gateway.tenants import Tenant
+from baseload.gateway.tracing import Trace
 from baseload.store.entry import Entry
 
 
@@ -40,6 +41,13 @@ class Ledger(Protocol):
         """Take a line."""
 
 
+class Observer(Protocol):
+    """Whoever else wants to hear of finished calls; it never blocks and never raises."""
+
+    def saw(self, entry: Entry, trace: Trace | None) -> None:
+        """Hear of a call, and of its place in a trace."""
+
+
 class Account(Protocol):
     """A call that ends, as far as the books need to know."""
 
@@ -48,6 +56,7 @@ class Account(Protocol):
     api: str
     request_id: bytes
     hold: Hold | None
+    trace: Trace | None
     attempts: int
     events: int
     resumes: int
@@ -72,6 +81,7 @@ class Books:
         self.tariff = tariff
         self.counters = counters
         self.ledger = ledger
+        self.observers: tuple[Observer, ...] = ()
         self._rates: dict[tuple[str, str], Rate | None] = {}
         """Rates as of today, looked up already."""
         self._today = ""
@@ -89,7 +99,7 @@ class Books:
         if call.first_token_at:
             series.first_token_s.add(call.first_token_at - call.started_at)
         hold = call.hold
-        if hold is None and (self.ledger is None or not call.attempts):
+        if hold is None and not (call.attempts and (self.ledger or self.observers)):
             return
         self._settle(call, fact, attempt, usage, now)
 
@@ -107,19 +117,21 @@ class Books:
         cost = None if rate is None else rate.cost_usd(prompt, cached, completion)
         if call.hold is not None and self.counters is not None:
             self.counters.settle(call.hold, prompt + completion, cost or 0.0)
-        if self.ledger is None or not call.attempts:
+        if not call.attempts:
             return
         asked = call.call
         first_token_s = call.first_token_at - call.started_at if call.first_token_at else None
-        self.ledger.enter(
-            Entry(
-                time(), call.request_id.decode(), call.tenant.label, call.api, asked.model, served,
-                call.backend, fact.label, asked.priority, call.attempts, call.resumes,
-                call.is_hedged, asked.is_stream, call.sent_at - call.started_at, first_token_s,
-                now - call.started_at, prompt, cached, completion, usage.reasoning_tokens,
-                is_estimated, cost,
-            )
+        entry = Entry(
+            time(), call.request_id.decode(), call.tenant.label, call.api, asked.model, served,
+            call.backend, fact.label, asked.priority, call.attempts, call.resumes,
+            call.is_hedged, asked.is_stream, call.sent_at - call.started_at, first_token_s,
+            now - call.started_at, prompt, cached, completion, usage.reasoning_tokens,
+            is_estimated, cost,
         )  # fmt: skip
+        if self.ledger is not None:
+            self.ledger.enter(entry)
+        for observer in self.observers:
+            observer.saw(entry, call.trace)
 
     def new_day(self, day: str) -> None:
         """Hear which day it is, written `2026-11-26`: prices may have changed."""

@@ -18,11 +18,13 @@ from baseload.core.facts import DEFAULT, Call
 from baseload.core.quota import Hold
 from baseload.gateway.answering import Caller, Plane
 from baseload.gateway.callers import prefix_of, priority_of
+from baseload.gateway.eavesdropping import Eavesdropper
 from baseload.gateway.exchange import Exchange
 from baseload.gateway.requests import Request
 from baseload.gateway.server import Client
 from baseload.gateway.sharing import Crowds
 from baseload.gateway.tenants import Tenant, Tenants
+from baseload.gateway.tracing import Tracer, passed_on
 from baseload.gateway.translating import Translator
 
 BYTES_PER_TOKEN = 4
@@ -49,6 +51,15 @@ _ROUTES = {
 """DeepSeek's own documentation gives a base URL without `/v1`; programs written for it keep it."""
 
 
+class Filing(Protocol):
+    """The desk for what leads to calls later."""
+
+    def handle(
+        self, caller: Caller, request: Request, path: bytes, owner: str, request_id: bytes
+    ) -> bool:
+        """Answer a request for a path below `/v1`; False if there is nothing of the kind."""
+
+
 class House(Plane, Protocol):
     """What the desk needs of the gateway."""
 
@@ -64,10 +75,24 @@ class Reception:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self.hears_bodies = house.fleet.log.bodies
+        """What is asked and answered is written to the log."""
+        self.tracer: Tracer | None = None
+        """Decides which calls are traced, if any are."""
+        self.filing: Filing | None = None
+        """Answers for files and batches, where there is a store for them."""
         self._numbers = count(1)
         self._boot = os.urandom(4).hex().encode()
         self._models_body = openai.models_body(list(house.fleet.models), int(house.started_at))
         self._by_prefix = {name for name in house.fleet.models if house.gate.wants_prefix(name)}
+
+    def route_of(self, path: bytes) -> Route | None:
+        """Say how a path is answered."""
+        return _ROUTES.get(path)
+
+    def tenant_of(self, owner: str) -> Tenant | None:
+        """Give whose key has this name; None if there is no such key any more."""
+        return self._house.tenants.named(owner)
 
     def request_id(self) -> bytes:
         """Give a name to a request that has none."""
@@ -90,14 +115,18 @@ class Reception:
         if tenant is None:
             self._refuse(client, request_id, 401, "No such key.", "invalid_api_key")
             return
-        self.ask(client, tenant, route, request.body, request.priority, request_id)
+        self.ask(
+            client, tenant, route, request.body, request.priority, request_id, request.traceparent
+        )  # fmt: skip
 
     def ask(
         self, caller: Caller, tenant: Tenant, route: Route, body: bytes, wish: bytes,
-        request_id: bytes,
+        request_id: bytes, traceparent: bytes = b"",
     ) -> None:  # fmt: skip
         """Begin a call for a caller, or refuse it; `wish` is the priority that it asks for."""
         house, dialect = self._house, route.dialect
+        if self.hears_bodies:
+            caller = Eavesdropper(caller, request_id, body)
         try:
             if dialect is not None:
                 caller = translator = Translator(caller, dialect)
@@ -126,6 +155,8 @@ class Reception:
         )  # fmt: skip
         exchange = Exchange(house, caller, call, tenant, model, path, body, request_id, now)
         exchange.api = route.api
+        if traceparent or self.tracer is not None:
+            self._trace(exchange, traceparent)
         if scopes is not None:
             exchange.hold = Hold(scopes, call.tokens, 0.0)
         if asked.n not in _ONE or path == b"/completions":
@@ -135,6 +166,12 @@ class Reception:
             house.driver.start(exchange, now)
 
     # -- within ------------------------------------------------------------------------------
+
+    def _trace(self, exchange: Exchange, traceparent: bytes) -> None:
+        """Give a call its place in a trace, and what tells backends of it."""
+        trace = self.tracer.begin(traceparent) if self.tracer is not None else None
+        exchange.trace = trace
+        exchange.trace_line = trace.header() if trace is not None else passed_on(traceparent)
 
     def _share(self, caller: Caller, exchange: Exchange, model: Model) -> bool:
         """Let the caller join those who ask the same, or be the first; say whether it joined."""
@@ -155,6 +192,8 @@ class Reception:
         self, client: Client, request: Request, path: bytes, request_id: bytes
     ) -> None:
         """Answer what is no call: the list of models, one of them, or nothing of the kind."""
+        if self.filing is not None and self._file(client, request, path, request_id):
+            return
         path = path.removeprefix(b"/v1")
         name = path.removeprefix(b"/models/").decode("utf-8", "replace")
         models = self._house.fleet.models
@@ -174,6 +213,18 @@ class Reception:
             client.answer(200, _JSON % request_id, body)
         else:
             self._refuse_model(client, request_id, name)
+
+    def _file(self, client: Client, request: Request, path: bytes, request_id: bytes) -> bool:
+        """Answer a request for files and batches; False if it is none."""
+        assert self.filing is not None
+        path = path.removeprefix(b"/v1")
+        if not path.startswith((b"/files", b"/batches")):
+            return False
+        tenant = self._house.tenants.find(request.authorization)
+        if tenant is None:
+            self._refuse(client, request_id, 401, "No such key.", "invalid_api_key")
+            return True
+        return self.filing.handle(client, request, path, tenant.label, request_id)
 
     def _refuse_model(self, caller: Caller, request_id: bytes, name: str) -> None:
         known = ", ".join(self._house.fleet.models)

@@ -21,7 +21,7 @@ RAW_OVER_BODY = 8
 _REQUEST_ID = re.compile(rb"[\w.:/+=-]{1,128}")
 _HEADERS = frozenset(
     b"host transfer-encoding content-length expect x-request-id authorization"
-    b" x-api-key x-baseload-priority".split()
+    b" traceparent x-api-key x-baseload-priority".split()
 )
 
 
@@ -41,6 +41,7 @@ class Request:
     """A whole request, reduced to what the gateway reads of it."""
 
     method = path = body = request_id = authorization = priority = b""
+    traceparent = b""
     keep_alive = is_http_1_0 = False
 
 
@@ -164,8 +165,10 @@ class Reader:
             self._read_own(name, value)
 
     def _read_own(self, name: bytes, value: bytes) -> None:
-        """Read what a caller says to us alone."""
-        if name == b"x-baseload-priority":
+        """Read what few requests have, or few need."""
+        if name == b"traceparent":
+            self._request.traceparent = value
+        elif name == b"x-baseload-priority":
             self._request.priority = value
         elif name == b"x-api-key":  # Anthropic's name for it.
             self._request.authorization = self._request.authorization or b"Bearer " + value
@@ -242,12 +245,14 @@ class Reader:
             lines.append(b"content-length: %d" % self._length)
         if self.wants_continue:
             lines.append(b"expect: 100-continue")
-        if request.request_id:
-            lines.append(b"x-request-id: " + request.request_id)
-        if request.authorization:
-            lines.append(b"authorization: " + request.authorization)
-        if request.priority:
-            lines.append(b"x-baseload-priority: " + request.priority)
+        for name, value in (
+            (b"x-request-id", request.request_id),
+            (b"traceparent", request.traceparent),
+            (b"authorization", request.authorization),
+            (b"x-baseload-priority", request.priority),
+        ):
+            if value:
+                lines.append(b"%b: %b" % (name, value))
         self._parser = httptools.HttpRequestParser(self)
         self.phase = IDLE
         return b"\r\n".join([*lines, b"", b""])

@@ -1,0 +1,321 @@
+"""Runs batches: patient work, done when there is room, and done once.
+
+Each line of a batch is a call like any other, in the batch class: it waits behind all others, gives
+up its permit to an urgent one, and resumes or fails over like them. A refusal for want of room is
+no answer to a line; it is asked again later, with fewer at once, until the batch's day is over.
+What lines come to is written down ten times a second; after a crash what was not is run again.
+
+How many lines are out at once is felt for: one more for every so many that go well, half as many
+after a refusal, up to what the fleet file allows.
+
+Not here: what is kept of a batch (`store.jobs`), and what callers are told of it (`filing`).
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, TypeVar
+from uuid import uuid4
+
+from baseload.apis.batch import read_lines, result_line
+from baseload.gateway.answering import Caller
+from baseload.gateway.reception import Route
+from baseload.gateway.server import Busy
+from baseload.gateway.tenants import Tenant
+from baseload.store.jobs import Batch, Jobs, Result, Waiting
+
+LOOK_S = 1.0
+"""How often it is looked whether there is something to run."""
+FLUSH_S = 0.1
+"""How much of the latest a crash makes run again."""
+BATCHES_MAX = 8
+"""Batches that one gateway runs beside each other; the others wait their turn."""
+QUEUED_MAX = 256
+"""Lines of one batch that are read ahead."""
+ROOM_START = 4.0
+TRIES_MAX = 5
+"""How often a line may fail by a fault of backends; refusals for want of room do not count."""
+REST_S = 1.0
+"""The pause after a refusal that does not name one."""
+REST_S_MAX = 60.0
+ANSWER_BYTES_MAX = 16 << 20
+STOP_S_MAX = 10.0
+"""How long the last results of a stopping gateway may take to be written."""
+SWEEP_S = 3600.0
+_WANT_OF_ROOM = frozenset((408, 429, 503))
+_RETRY_AFTER = re.compile(rb"(?i)(?:^|\n)retry-after: *(\d+)")
+
+logger = logging.getLogger("baseload.gateway")
+_T = TypeVar("_T")
+
+
+class Desk(Protocol):
+    """Where calls begin."""
+
+    def ask(
+        self, caller: Caller, tenant: Tenant, route: Route, body: bytes, wish: bytes,
+        request_id: bytes,
+    ) -> None:  # fmt: skip
+        """Begin a call, or refuse it."""
+
+    def route_of(self, path: bytes) -> Route | None:
+        """Say how a path is answered."""
+
+    def tenant_of(self, owner: str) -> Tenant | None:
+        """Give whose key has this name now; None if there is no such key any more."""
+
+
+class LineCall:
+    """One line of a batch while it is out: the caller of its call."""
+
+    def __init__(self, runner: "Runner", work: "_Work", line: Waiting, request_id: bytes) -> None:
+        self.busy: Busy | None = None
+        self.work, self.line, self.request_id = work, line, request_id
+        self._runner = runner
+        self._status, self._head, self._pieces, self._bytes = 0, b"", [b""], 0
+
+    def answer(self, status: int, head: bytes, body: bytes) -> None:
+        """Take a whole answer."""
+        self.busy = None
+        self._runner.heard(self, status, head, body)
+
+    def begin(self, status: int, head: bytes, first: bytes) -> None:
+        """Take the beginning of one that is too large to come at once."""
+        self._status, self._head = status, head
+        self.write(first)
+
+    def write(self, body: bytes) -> None:
+        """Take more of it."""
+        self._bytes += len(body)
+        self._pieces.append(body)
+        if self._bytes > ANSWER_BYTES_MAX and (busy := self.busy) is not None:
+            self.abort()
+            busy.caller_gone()
+
+    def end(self, last: bytes) -> None:
+        """Take the end of it."""
+        self.answer(self._status, self._head, b"".join([*self._pieces, last]))
+
+    def abort(self) -> None:
+        """Hear that it broke off."""
+        self.answer(502, b"", b'{"error": {"message": "The answer broke off."}}')
+
+
+class _Work:
+    """One batch that is run here."""
+
+    def __init__(self, batch: Batch, tenant: Tenant, route: Route) -> None:
+        self.batch, self.tenant, self.route = batch, tenant, route
+        self.queue: deque[Waiting] = deque()
+        self.read_to = -1
+        self.is_read = False
+        self.out: dict[int, LineCall] = {}
+        self.results: list[Result] = []
+        self.tries: Counter[int] = Counter()
+
+
+class Runner:
+    """All batches that this gateway runs. Make it inside the loop; `start` and `stop` it."""
+
+    def __init__(
+        self, jobs: Jobs, desk: Desk, concurrency: int, keep_s: float, thread: ThreadPoolExecutor
+    ) -> None:
+        """`thread` is where the store is called; it must have a single one."""
+        self.jobs = jobs
+        self.room = min(ROOM_START, concurrency)
+        """How many lines may be out at once, as felt for."""
+        self._desk = desk
+        self._concurrency = concurrency
+        self._keep_s = keep_s
+        self._thread = thread
+        self._loop = asyncio.get_running_loop()
+        self._name = uuid4().hex
+        self._works: dict[str, _Work] = {}
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._is_stopping = False
+        self._looked_at = self._swept_at = self._rest_until = -1e9
+
+    @property
+    def in_flight(self) -> int:
+        """How many lines are out."""
+        return sum(len(work.out) for work in self._works.values())
+
+    def start(self) -> None:
+        """Begin to run what there is."""
+        self._task = self._loop.create_task(self._run())
+
+    def wake(self) -> None:
+        """Hear that there may be something new."""
+        self._looked_at = -1e9
+        self._wake.set()
+
+    def pause(self) -> None:
+        """Send no more lines out; those that are out may end."""
+        self._is_stopping = True
+
+    async def stop(self) -> None:
+        """Write down the last results, and leave the rest to another."""
+        self._is_stopping = True
+        for work in self._works.values():
+            self._abandon(work)
+        self._wake.set()
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=STOP_S_MAX)
+            self._task.cancel()
+
+    # -- lines -------------------------------------------------------------------------------
+
+    def heard(self, call: LineCall, status: int, head: bytes, body: bytes) -> None:
+        """Hear what one line came to; it may be asked again."""
+        work, line = call.work, call.line
+        if work.out.pop(line.number, None) is not call:
+            return
+        if status < 400:
+            self.room = min(self.room + 1.0 / self.room, self._concurrency)
+        elif self._may_try_again(work, line, status, head):
+            work.queue.append(line)
+            return
+        name = f"batch_req_{work.batch.id}_{line.number}"
+        text = result_line(name, line.custom_id, status, call.request_id.decode(), body)
+        work.results.append(Result(line.number, status < 400, text))
+        self._loop.call_soon(self._launch)
+
+    def _may_try_again(self, work: _Work, line: Waiting, status: int, head: bytes) -> bool:
+        if status in _WANT_OF_ROOM:
+            self.room = max(1.0, self.room / 2)
+            found = _RETRY_AFTER.search(head)
+            wish_s = float(found[1]) if found else REST_S
+            self._rest_until = self._loop.time() + min(max(wish_s, REST_S), REST_S_MAX)
+            return True
+        work.tries[line.number] += 1
+        return status >= 500 and work.tries[line.number] < TRIES_MAX
+
+    def _launch(self) -> None:
+        """Send lines out while there is room, of each batch in turn."""
+        works = deque(work for work in self._works.values() if work.queue)
+        room = int(self.room) - self.in_flight
+        while works and room > 0 and not self._is_stopping:
+            if self._loop.time() < self._rest_until:
+                return
+            work = works.popleft()
+            line = work.queue.popleft()
+            request_id = f"{work.batch.id}-{line.number}".encode()
+            call = work.out[line.number] = LineCall(self, work, line, request_id)
+            self._desk.ask(call, work.tenant, work.route, line.body, b"batch", request_id)
+            room -= 1
+            if work.queue:
+                works.append(work)
+
+    def _abandon(self, work: _Work) -> None:
+        """Want no more of the lines that are out; they are still to be run."""
+        out, work.out = list(work.out.values()), {}
+        work.queue.extend(call.line for call in out)
+        for call in out:
+            if call.busy is not None:
+                call.busy.caller_gone()
+
+    # -- batches -----------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._step()
+            except Exception:
+                logger.exception("batches: a look failed; it is tried again")
+            if self._is_stopping and not self.in_flight:
+                break
+            self._wake.clear()
+            pause_s = FLUSH_S if self._works else LOOK_S
+            try:
+                async with asyncio.timeout(pause_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+        await self._flush()
+        await self._in_thread(self.jobs.release, self._name)
+
+    async def _step(self) -> None:
+        """Write down what there is, see what is to be run, and send it out."""
+        await self._flush()
+        if self._is_stopping:
+            return  # What is not done now is the next one's to go on with, and to finish.
+        now = self._loop.time()
+        if now - self._looked_at >= LOOK_S:
+            self._looked_at = now
+            batches = await self._in_thread(self.jobs.claim, self._name, time.time(), BATCHES_MAX)
+            await self._take_up(batches)
+            if now - self._swept_at >= SWEEP_S:
+                self._swept_at = now
+                await self._in_thread(self.jobs.delete_old, time.time() - self._keep_s)
+        for work in list(self._works.values()):
+            await self._go_on(work)
+        self._launch()
+
+    async def _flush(self) -> None:
+        for work in list(self._works.values()):
+            results, work.results = work.results, []
+            if not results:
+                continue
+            try:
+                is_ours = await self._in_thread(self.jobs.save, work.batch.id, self._name, results)
+            except Exception:
+                work.results = results + work.results  # A full disk, say: it is tried again.
+                raise
+            if not is_ours:
+                self._abandon(work)
+                self._works.pop(work.batch.id, None)
+
+    async def _take_up(self, batches: list[Batch]) -> None:
+        """Begin what is new, and drop what is another's by now."""
+        ours = {batch.id for batch in batches}
+        for batch_id in [batch_id for batch_id in self._works if batch_id not in ours]:
+            self._abandon(self._works.pop(batch_id))
+        for batch in batches:
+            if (work := self._works.get(batch.id)) is not None:
+                work.batch = batch
+                continue
+            tenant = self._desk.tenant_of(batch.owner)
+            route = self._desk.route_of(batch.endpoint.encode())
+            if tenant is None or route is None:
+                await self._finish(batch, "cancelled", "batch_cancelled")
+                continue
+            self._works[batch.id] = _Work(batch, tenant, route._replace(api="batch"))
+
+    async def _go_on(self, work: _Work) -> None:
+        """Bring one batch a step further."""
+        batch = work.batch
+        if batch.status == "cancelling" or time.time() >= batch.expires_at:
+            status = "cancelled" if batch.status == "cancelling" else "expired"
+            self._abandon(work)
+            del self._works[batch.id]
+            await self._finish(batch, status, f"batch_{status}")
+        elif batch.status == "validating":
+            await self._in_thread(self._lay_out, batch)
+            self._looked_at = -1e9
+            del self._works[batch.id]  # It is taken up anew with its lines, or has failed.
+        elif not work.is_read and len(work.queue) < QUEUED_MAX // 2:
+            lines = await self._in_thread(self.jobs.waiting, batch.id, work.read_to, QUEUED_MAX)
+            work.queue.extend(lines)
+            work.is_read = len(lines) < QUEUED_MAX
+            work.read_to = lines[-1].number if lines else work.read_to
+        elif work.is_read and not (work.queue or work.out or work.results):
+            del self._works[batch.id]
+            await self._finish(batch, "completed", "")
+
+    def _lay_out(self, batch: Batch) -> None:
+        content = b"".join(self.jobs.files.parts(batch.input_file_id))
+        lines, wrong = read_lines(content, batch.endpoint)
+        self.jobs.begin(batch.id, lines, wrong, time.time())
+
+    async def _finish(self, batch: Batch, status: str, missing: str) -> None:
+        names = (f"file-{uuid4().hex}", f"file-{uuid4().hex}")
+        await self._in_thread(self.jobs.finish, batch, status, names, missing, time.time())
+        logger.info("batch %s: %s", batch.id, status)
+
+    async def _in_thread(self, call: Callable[..., _T], *args: object) -> _T:
+        return await self._loop.run_in_executor(self._thread, call, *args)
