@@ -1,17 +1,21 @@
 """The operators' port of a real `baseload up`: token, audit log, drain."""
 
+import asyncio
 import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from baseload.cli.plane import StationPlane
 from baseload.store.audit import AuditLog
 from baseload.store.database import Database
+from baseload.web.plane import Moved, Reloaded, UnknownBackendError
 
 TOKEN = "correct-horse-battery-staple"
 FLEET = """\
@@ -88,3 +92,60 @@ def test_off_loopback_it_does_not_start_without_a_token(tmp_path: Path):
     assert 1 == process.returncode
     assert "fleet.yaml:2:8: admin: can be reached from other machines" in told
     assert "no `admin_token` is set" in told
+
+
+class Elsewhere:
+    """A double of a gateway: a loop in a thread of its own, and nothing else."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+
+    def __enter__(self) -> "Elsewhere":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(10)
+        self.loop.close()
+
+
+def test_the_plane_is_asked_in_the_gateways_own_thread():
+    """Whatever is asked runs where the gateway lives; errors come back to the asker."""
+    threads: set[threading.Thread] = set()
+
+    def here() -> None:
+        threads.add(threading.current_thread())
+
+    def live(since: int) -> int:
+        here()
+        return since
+
+    def operate(backend: str, action: str) -> Moved:
+        here()
+        if backend == "none":
+            raise UnknownBackendError("none: there is no such backend")
+        return Moved(backend, "enabled", action)
+
+    async def reload() -> Reloaded:
+        here()
+        return Reloaded(changed=["queue"])
+
+    async def ask(plane: StationPlane) -> tuple[object, ...]:
+        with pytest.raises(UnknownBackendError):
+            await plane.operate("none", "drain")
+        await plane.drain()
+        return await plane.live(7), await plane.operate("edge", "drain"), await plane.reload()
+
+    with Elsewhere() as gateway:
+        stop = asyncio.Event()
+        plane = StationPlane(
+            gateway, dict, stop, live=live, live_type=int, operate=operate, reload=reload
+        )
+        told = asyncio.run(ask(plane))
+
+    assert (7, Moved("edge", "enabled", "drain"), Reloaded(changed=["queue"])) == told
+    assert {gateway.thread} == threads
+    assert stop.is_set()
+    assert int is plane.shapes.live

@@ -39,7 +39,7 @@ SECRET = "bl-the-secret-that-is-shown-once"
 class Live(msgspec.Struct):
     """What a page might be shown."""
 
-    since: float
+    since: int
     calls: list[int] = []
 
 
@@ -66,7 +66,7 @@ class DoublePlane:
             in_flight=1, waiting=0, backends=backends, models=[],
         )  # fmt: skip
 
-    async def live(self, since: float) -> Live:
+    async def live(self, since: int) -> Live:
         return Live(since)
 
     async def operate(self, backend: str, action: str) -> Moved:

@@ -278,3 +278,14 @@ def test_the_description_holds_every_operation_once(shared: Port):
     text = msgspec.json.encode(described).decode()
     refs = set(re.findall(r'"#/components/schemas/([^"]+)"', text))
     assert refs <= set(described["components"]["schemas"])
+
+
+def test_the_operators_page_of_the_documentation_names_every_operation():
+    """No operation is added without a line for people."""
+    text = (Path(__file__).parent.parent.parent / "docs" / "operations.md").read_text()
+
+    assert [] == [
+        f"{route.method} {route.path}"
+        for route in ROUTES
+        if f"`{route.method} {route.path}" not in text
+    ]

@@ -10,8 +10,7 @@ This room knows nothing of gateways; it is given a plane, an office and a regist
 import socket
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import uvicorn
 from prometheus_client import CollectorRegistry
@@ -22,11 +21,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from baseload.web import pages, routes
+from baseload.web import routes
 from baseload.web.api import Api
 from baseload.web.backroom import Backroom
 from baseload.web.door import Door
 from baseload.web.guard import Guard
+from baseload.web.health import health_routes, problem_page
 from baseload.web.journal import Journal
 from baseload.web.openapi import describe
 from baseload.web.plane import Office, Plane
@@ -44,9 +44,12 @@ def make_app(
     host: str = "127.0.0.1",
     token: Callable[[], str | None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
-    folder: Path = pages.FOLDER,
+    more: Sequence[BaseRoute] = (),
 ) -> Starlette:
-    """Build the operator's application for a port that listens on `host`."""
+    """Build the operator's application for a port that listens on `host`.
+
+    What is in `more` is served to everybody, and before what is here.
+    """
     backroom = Backroom()
     api = Api(plane, office, backroom)
     api.description = describe(routes.ROUTES, plane.shapes)
@@ -59,9 +62,9 @@ def make_app(
         Route(path, Door(group, api, guard, journal)) for path, group in by_path.items()
     ]
     app = Starlette(
-        routes=doors + pages.page_routes(api, guard, registry, folder),
+        routes=[*more, *doors, *health_routes(api, guard, registry)],
         middleware=[Middleware(Shield)],
-        exception_handlers={ProblemError: pages.problem_page, HTTPException: _no_such_page},
+        exception_handlers={ProblemError: problem_page, HTTPException: _no_such_page},
     )
     app.router.redirect_slashes = False
     app.state.backroom = backroom
@@ -72,7 +75,7 @@ async def _no_such_page(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     text = f"{request.method} {request.url.path[:100]}: {error.detail}; see /openapi.json"
     problem = ProblemError(error.status_code, text, headers=dict(error.headers or {}))
-    return await pages.problem_page(request, problem)
+    return await problem_page(request, problem)
 
 
 class Operator:

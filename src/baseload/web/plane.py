@@ -99,8 +99,8 @@ class Plane(Protocol):
     def status(self) -> Awaitable[Status]:
         """Take a snapshot."""
 
-    def live(self, since: float) -> Awaitable[object]:
-        """Give what the page shows; `since` is the time of what it has already."""
+    def live(self, since: int) -> Awaitable[object]:
+        """Give what the page shows; `since` is the tick of what it has already."""
 
     def operate(self, backend: str, action: Action) -> Awaitable[Moved]:
         """Enable, drain or disable a backend; raises `UnknownBackendError`."""

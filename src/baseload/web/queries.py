@@ -16,6 +16,8 @@ from baseload.web.problem import ProblemError
 
 TIME_MAX = 1e11
 """Seconds since 1970 that are taken for a time: some thousand years."""
+TICK_MAX = 10**15
+"""More ticks than any process lives."""
 DIMENSIONS = ("key", "model", "served", "backend", "api", "outcome", "day", "hour")
 _ONE = f"({'|'.join(DIMENSIONS)})"
 _TIME = "^(now|[0-9]{1,5}[mhd]|[0-9]{4}-[0-9]{2}-[0-9]{2})$"
@@ -26,8 +28,8 @@ class LiveQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the page has already."""
 
     since: Annotated[
-        float, Meta(ge=0, le=TIME_MAX, description="Time of the last data; 0: all there is.")
-    ] = 0.0
+        int, Meta(ge=0, le=TICK_MAX, description="Tick of the last data; 0: all there is.")
+    ] = 0
 
 
 class UsageQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -77,7 +77,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _backends(shapes: Shapes) -> type:
-    return msgspec.defstruct("Backends", [("backends", list[shapes.backend])], frozen=True)  # type: ignore[name-defined]
+    many = list[shapes.backend]  # type: ignore[name-defined]
+    return msgspec.defstruct("Backends", [("backends", many)], frozen=True)
 
 
 _READ = (
