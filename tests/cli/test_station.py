@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import httpx
 import pytest
@@ -101,7 +102,7 @@ class Elsewhere:
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)
 
-    def __enter__(self) -> "Elsewhere":
+    def __enter__(self) -> Self:
         self.thread.start()
         return self
 

@@ -140,6 +140,33 @@ def test_a_failing_store_stops_no_change_and_nothing_is_forgotten(
     assert ["enable_backend", "drain_backend"] == rows
 
 
+def test_on_a_full_disk_a_backend_is_drained_all_the_same(tmp_path: Path):
+    """SQLite itself refuses to grow; when there is room again, the row is written."""
+    database = Database(f"sqlite:///{tmp_path}/full.db")
+    log = AuditLog(database)
+    database.run("CREATE TABLE filler (text TEXT)")
+    pages = database.run("PRAGMA page_count")[0][0]
+    database.run(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(DatabaseError, match="full"):
+        database.run_many("INSERT INTO filler VALUES (?)", [("x" * 100,)] * 10_000)
+    with served(tmp_path, audit=log) as port:
+        answers = [
+            port.client.post(f"/api/v1/backends/{'e' * number}/drain", json={})
+            for number in range(1, 64)
+        ]
+        drained = port.client.post("/api/v1/backends/edge/drain", json={})
+        database.run("PRAGMA max_page_count = 1000000")
+        enabled = port.client.post("/api/v1/backends/edge/enable", json={})
+        rows = [row.target for row in reversed(log.newest(1000))]
+    database.close()
+
+    assert {404} == {answer.status_code for answer in answers}
+    assert (200, "draining") == (drained.status_code, drained.json()["is_now"])
+    assert "database or disk is full" in drained.headers["x-baseload-warning"]
+    assert "x-baseload-warning" not in enabled.headers
+    assert ["e" * number for number in range(1, 64)] + ["edge", "edge"] == rows
+
+
 def test_what_waits_for_a_store_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Of too many rows the oldest go; the log has them."""
     monkeypatch.setattr(journal, "WAITING_MAX", 3)
