@@ -281,6 +281,14 @@ BAD: list[tuple[str, str, list[str]]] = [
         ],
     ),
     (
+        "an open port for operators",
+        SOUND + "admin: 0.0.0.0:9090\n",
+        [
+            "f:3:8: admin: can be reached from other machines, and no `admin_token` is set (set one of 16 signs or more, or listen on 127.0.0.1)"
+        ],
+    ),
+    ("a guarded port", SOUND + "admin: 0.0.0.0:9090\nadmin_token: correct-horse-battery\n", []),
+    (
         "the same address",
         SOUND + "listen: 0.0.0.0:80\nadmin: 127.0.0.1:80\n",
         ["f:4:8: admin: the same address as `listen` (give it another port)"],

@@ -18,6 +18,7 @@ def test_every_note(tmp_path):
     text = f"""\
 listen: 0.0.0.0:8080
 admin: "[::]:9090"
+admin_token: correct-horse-battery
 backends:
   far: {{url: http://far.example/v1, api_key: s3cret, ca: {ca}}}
   near: {{url: http://localhost:1/v1, api_key: s3cret}}
@@ -30,7 +31,7 @@ overload: {{latency_s: 1}}
 """
     expected = [
         "listen: 0.0.0.0:8080 can be reached from other machines, and no keys are in this file: callers need one made with `baseload keys create`",
-        "admin: [::]:9090 can be reached from other machines, and asks for no password",
+        "admin: [::]:9090 can be reached from other machines, over plain http: whoever listens in on the way can read `admin_token`",
         "backends.far.api_key: sent over plain http to far.example, where others on the way can read it",
         "backends.spare: no model uses it",
         "backends.far.ca: has no effect without an https `url`",

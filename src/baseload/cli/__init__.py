@@ -6,9 +6,12 @@ import typer
 
 from baseload import __version__
 from baseload.cli.ask import ask
+from baseload.cli.audit import audit
+from baseload.cli.backends import backends
 from baseload.cli.check import check
 from baseload.cli.init import init
 from baseload.cli.keys import keys
+from baseload.cli.reload import reload
 from baseload.cli.replay import replay
 from baseload.cli.restart import restart
 from baseload.cli.schema import schema
@@ -41,7 +44,10 @@ def baseload(
     """Keep DeepSeek-class models answering when the provider's servers are busy."""
 
 
-for verb in (up, restart, check, init, schema, status, usage, ask, replay):
+VERBS = (
+    up, reload, restart, check, init, schema, status, backends, usage, audit, ask, replay,
+)  # fmt: skip
+for verb in VERBS:
     app.command()(verb)
 app.add_typer(keys, name="keys")
 

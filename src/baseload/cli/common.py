@@ -33,11 +33,16 @@ def fail(text: str) -> NoReturn:
     raise typer.Exit(1)
 
 
+NOT_SET = "not-set-in-this-environment"
+"""Stands for a variable that is not set, where only a running gateway is asked; long enough to be a
+token."""
+
+
 class _AnyVariable(Mapping[str, str]):
     """The environment, with something in place of each variable that is not set."""
 
     def __getitem__(self, name: str) -> str:
-        return os.environ.get(name) or "unset"
+        return os.environ.get(name) or NOT_SET
 
     def __iter__(self) -> Iterator[str]:
         return iter(os.environ)

@@ -22,17 +22,18 @@ from baseload.cli.crew import Crew, Member
 from baseload.cli.dividing import concurrency_of, counts_alone, part_of
 from baseload.cli.greeting import greet, tell_of_engines
 from baseload.cli.merging import Family, merged_families, merged_status
+from baseload.cli.plane import Port
 from baseload.cli.service import Service
 from baseload.cli.sockets import copies
 from baseload.cli.worker import Change, Work
-from baseload.config.addresses import parse_address
 from baseload.config.fleet import Fleet
 from baseload.errors import BaseloadError
 from baseload.gateway.changing import FIXED, Report
+from baseload.gateway.live.view import Live
 from baseload.gateway.preparing import tls_of
 from baseload.gateway.status import Status
 from baseload.gateway.upstream import Pool
-from baseload.web.operator import Operator, make_app
+from baseload.web.plane import NotBuiltError
 
 IDLE_LOOK_S = 0.5
 SHOW_S_MAX = 2.0
@@ -78,10 +79,8 @@ class Foreman(Service):
             raise
         registry = CollectorRegistry()
         registry.register(_Numbers(self))
-        self.operator = Operator(
-            parse_address(self.fleet.admin), make_app(self.ask_status, registry)
-        )
-        self.operator.start(copies(self.sockets.admin))
+        self.port = Port(self, registry)
+        self.port.operator.start(copies(self.sockets.admin))
 
     async def leave(self, *, is_succeeded: bool) -> int:
         """See all workers off."""
@@ -211,6 +210,10 @@ class Foreman(Service):
 
     # -- what is shown -----------------------------------------------------------------------
 
+    async def live(self, since: int) -> Live:
+        """Give what the page shows."""
+        raise NotBuiltError("several workers have no page yet")
+
     def ask_status(self) -> "Future[Status]":
         """Ask all workers for a snapshot, from another thread."""
 
@@ -233,7 +236,7 @@ class Foreman(Service):
         """Say on the terminal what is served."""
         console, told = self.console, self.crew.ready()[0].told
         assert told is not None
-        where, source = self.operator.address, self.options.source
+        where, source = self.port.operator.address, self.options.source
         greet(console, self.fleet, source, told.address, where, is_open=told.is_open)
         waiting = [] if self.left is not None else self.engines.names
         tell_of_engines(console, waiting, self.options.tape)

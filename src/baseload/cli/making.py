@@ -38,9 +38,12 @@ logger = logging.getLogger("baseload.cli")
 class Plant:
     """A gateway, and what works beside it. Raises BaseloadError for what it cannot do without."""
 
-    def __init__(self, fleet: Fleet, concurrency: dict[str, int], sharers: int = 1) -> None:
+    def __init__(
+        self, fleet: Fleet, concurrency: dict[str, int], sharers: int = 1, replicas: int = 1
+    ) -> None:
         """Make it inside the running loop; `concurrency` is what is known better than the file.
 
+        `replicas` is how many processes there are of this gateway, as far as is known here, and
         `sharers` is how many processes count the same limits, where these are not counted together:
         each is given its part of them already, in the fleet and in the keys.
         """
@@ -49,7 +52,7 @@ class Plant:
         self._sharers = sharers
         stored = self._stored_keys(fleet)
         self.ledger = _open_ledger(fleet)
-        self.counters = open_counters(fleet.store.counters, _spent(fleet, sharers))
+        self.counters = open_counters(fleet.store.counters, _spent(fleet, sharers), replicas)
         self.gateway = gateway = Gateway(fleet, concurrency, self.counters, self.ledger)
         gateway.tenants.replace(stored)
         if gateway.tenants.is_open:

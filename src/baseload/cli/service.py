@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from asyncio import Future
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
@@ -35,6 +35,8 @@ from baseload.config.reading import read_fleet
 from baseload.engines.supervisor import Engine, EngineState
 from baseload.errors import BaseloadError, FleetFileError
 from baseload.gateway.changing import Report
+from baseload.gateway.live.view import Live
+from baseload.gateway.status import Status
 from baseload.web.operator import Operator
 
 GARBAGE_THRESHOLD = 20_000
@@ -46,6 +48,15 @@ that writes the ledger must get it some ten times within its tenth of a second."
 
 logger = logging.getLogger("baseload.cli")
 _T = TypeVar("_T")
+
+
+class Port(Protocol):
+    """The operator's port."""
+
+    operator: Operator
+
+    def stop(self) -> None:
+        """End it; the port is free afterwards. A second time does nothing."""
 
 
 class Options(NamedTuple):
@@ -64,7 +75,7 @@ class Options(NamedTuple):
 class Service(ABC):
     """One running baseload."""
 
-    operator: Operator
+    port: Port
 
     def __init__(self, fleet: Fleet, options: Options, left: Handover | None = None) -> None:
         """`left` is what a predecessor handed over."""
@@ -119,6 +130,14 @@ class Service(ABC):
         """Do what an operator orders of a backend; say how it stands then."""
 
     @abstractmethod
+    def ask_status(self) -> "Future[Status]":
+        """Ask for a snapshot, from another thread."""
+
+    @abstractmethod
+    async def live(self, since: int) -> Live:
+        """Give what the operator's page shows; `since` is the tick of what it has."""
+
+    @abstractmethod
     def greet(self) -> None:
         """Say on the terminal what is served."""
 
@@ -152,8 +171,8 @@ class Service(ABC):
             self.sockets.close()
             await self.engines.stop()
             self._pid_file.remove()
-            if hasattr(self, "operator"):
-                self.operator.stop()
+            if hasattr(self, "port"):
+                self.port.stop()
 
     async def arrive(
         self, start_engines: Callable[[], None], listen: Callable[[], Coroutine[Any, Any, None]]
@@ -174,7 +193,7 @@ class Service(ABC):
     async def _drain(self) -> None:
         self.sockets.close()
         if self._is_succeeded:
-            await asyncio.to_thread(self.operator.stop)
+            await asyncio.to_thread(self.port.stop)
             self.console.print("A successor serves; seeing open answers off.")
         else:
             systemd.stopping()

@@ -10,16 +10,19 @@ from collections.abc import Callable
 
 from baseload.cli.greeting import greet, tell_of_engines
 from baseload.cli.making import Plant
+from baseload.cli.plane import Port
 from baseload.cli.service import Service
 from baseload.cli.sockets import copies
-from baseload.config.addresses import parse_address
 from baseload.config.fleet import Fleet
 from baseload.errors import BaseloadError
 from baseload.gateway import status
 from baseload.gateway.changing import Report
 from baseload.gateway.gateway import Gateway
+from baseload.gateway.live.view import Live, View
 from baseload.gateway.tape import Recorder
-from baseload.web.operator import Operator, make_app
+
+_MODES = {"drain": "draining", "disable": "disabled"}
+"""What the page calls a backend that an operator has closed."""
 
 
 class Station(Service):
@@ -37,6 +40,7 @@ class Station(Service):
         """Make the gateway, and serve."""
         self.plant = Plant(self.fleet, slots)
         self.gateway = gateway = self.plant.gateway
+        self._view = View(gateway)
         self._tape = contextlib.ExitStack()
         if self.options.tape is not None:
             recorder = Recorder(
@@ -54,9 +58,8 @@ class Station(Service):
             with contextlib.suppress(BaseloadError):  # It has left the file meanwhile.
                 self.gateway.operate(backend, order)
         await self.plant.start(copies(self.sockets.all_listening()))
-        app = make_app(self.ask_status, self.plant.registry)
-        self.operator = Operator(parse_address(self.fleet.admin), app)
-        self.operator.start(copies(self.sockets.admin))
+        self.port = Port(self, self.plant.registry)
+        self.port.operator.start(copies(self.sockets.admin))
 
     async def leave(self, *, is_succeeded: bool) -> int:
         """Drain."""
@@ -72,6 +75,8 @@ class Station(Service):
     def tell_engine(self, name: str, url: str | None) -> None:
         """Hear where an engine is."""
         self.gateway.announce(name, url)
+        kind, word = ("warn", "not ready") if url is None else ("good", "ready")
+        self._note("engine", kind, f"the engine of {name} is {word}", name)
 
     async def change(self, fleet: Fleet, slots: dict[str, int]) -> Report:
         """Go on with another fleet."""
@@ -86,7 +91,21 @@ class Station(Service):
 
     async def operate(self, backend: str, order: str) -> str:
         """Do what an operator orders of a backend; say how it stands then."""
-        return self.gateway.operate(backend, order)
+        words = self.gateway.operate(backend, order)
+        self._note("operator", "note", f"{backend}: an operator ordered to {order} it", backend)
+        self._view.forget()
+        return words
+
+    async def live(self, since: int) -> Live:
+        """Give what the page shows."""
+        orders = self.orders
+        modes = {name: _MODES[order] for name, order in orders.items()}
+        alarm = self.plant.ledger.alarm
+        alarms = [] if alarm is None else [f"The ledger cannot be written: {alarm.reason}."]
+        return self._view.take(since, self.engines.told(), modes, alarms)
+
+    def _note(self, kind: str, tone: str, words: str, backend: str) -> None:
+        self.gateway.pulse.happenings.note(kind, tone, words, backend)
 
     def ask_status(self) -> "Future[status.Status]":
         """Ask for a snapshot, from another thread."""
@@ -99,7 +118,7 @@ class Station(Service):
     def greet(self) -> None:
         """Say on the terminal what is served."""
         gateway, console = self.gateway, self.console
-        where, is_open = self.operator.address, gateway.tenants.is_open
+        where, is_open = self.port.operator.address, gateway.tenants.is_open
         greet(console, self.fleet, self.options.source, gateway.address, where, is_open=is_open)
         waiting = [] if self.left is not None else self.engines.names
         tell_of_engines(console, waiting, self.options.tape)

@@ -1,7 +1,5 @@
 """`baseload status`: what is served, and what is wrong, as the running gateway sees it."""
 
-import urllib.error
-import urllib.request
 from typing import Annotated, Any
 
 import msgspec
@@ -10,9 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from baseload.cli.common import Config, base_url, fail, load_fleet_to_ask
+from baseload.cli.admin_client import AdminClient, Token, Url
+from baseload.cli.common import Config
 
-WAIT_S_MAX = 10.0
 _COLOURS = {
     "up": "green", "probing": "yellow", "open": "red", "down": "red",
     "draining": "yellow", "drained": "yellow", "disabled": "yellow",
@@ -22,9 +20,8 @@ _COLOURS = {
 
 def status(
     config: Config = None,
-    url: Annotated[
-        str | None, typer.Option(help="The operator's port, if not the fleet file's `admin`.")
-    ] = None,
+    url: Url = None,
+    token: Token = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the data as it comes.")] = False,
 ) -> None:
     """Show a running gateway's backends and models.
@@ -33,17 +30,7 @@ def status(
 
     Example: baseload status --json
     """
-    url = (url or base_url(load_fleet_to_ask(config).admin)).rstrip("/") + "/status"
-    try:
-        # A proxy from the environment has no business between this machine and itself.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(url, timeout=WAIT_S_MAX) as answer:
-            body = answer.read()
-    except urllib.error.HTTPError as error:
-        fail(f"{url}: HTTP {error.code}: {error.read().decode('utf-8', 'replace')[:200]}")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        fail(f"{url}: no answer: {reason}; is `baseload up` running?")
+    body = AdminClient(config, url, token).get("/status")
     now = msgspec.json.decode(body)
     if as_json:
         typer.echo(body)
@@ -60,11 +47,21 @@ def _draw(now: dict[str, Any]) -> None:
         f"{now['connections']} connections (baseload {now['version']})",
         highlight=False,
     )
+    console.print(backends_table(now["backends"]))
+    models = Table("model", "served", "tiers", box=None, pad_edge=False)
+    for item in now["models"]:
+        served = "[green]yes[/]" if item["is_served"] else "[red]no[/]"
+        models.add_row(item["name"], served, " → ".join(" | ".join(t) for t in item["tiers"]))
+    console.print(models)
+
+
+def backends_table(items: list[dict[str, Any]]) -> Table:
+    """Draw backends as they stand."""
     backends = Table(
         "backend", "state", "load", "calls", "share", "where", "last failure",
         box=None, pad_edge=False,
     )  # fmt: skip
-    for item in now["backends"]:
+    for item in items:
         failure = item["failure"] or {}
         backends.add_row(
             item["name"],
@@ -80,11 +77,4 @@ def _draw(now: dict[str, Any]) -> None:
                 or (item["engine"] or "" if item["state"] == "down" else failure.get("reason", ""))
             ),
         )
-    console.print(backends)
-    for line in now["workers"]:
-        console.print(line, highlight=False)
-    models = Table("model", "served", "tiers", box=None, pad_edge=False)
-    for item in now["models"]:
-        served = "[green]yes[/]" if item["is_served"] else "[red]no[/]"
-        models.add_row(item["name"], served, " → ".join(" | ".join(t) for t in item["tiers"]))
-    console.print(models)
+    return backends

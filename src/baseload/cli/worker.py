@@ -88,7 +88,7 @@ class Worker:
         self._stop = asyncio.Event()
         self._is_succeeded = False
         self._channel = Channel(socket.socket(fileno=work.channel_fd), self._answer)
-        self._plant = Plant(work.fleet, work.concurrency, work.sharers)
+        self._plant = Plant(work.fleet, work.concurrency, work.sharers, work.count)
         self._gateway = self._plant.gateway
 
     async def run(self) -> None:

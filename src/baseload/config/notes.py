@@ -28,7 +28,8 @@ def _open_doors(fleet: Fleet) -> list[str]:
         found.append("open_to_all: has no effect with `keys`")
     if not is_loopback(parse_address(fleet.admin)[0]):
         found.append(
-            f"admin: {fleet.admin} can be reached from other machines, and asks for no password"
+            f"admin: {fleet.admin} can be reached from other machines, over plain http: whoever "
+            "listens in on the way can read `admin_token`"
         )
     for name, backend in fleet.backends.items():
         if not backend.api_key or backend.url is None:

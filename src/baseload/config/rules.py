@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from baseload.config.addresses import overlap, parse_address, parse_url
+from baseload.config.addresses import is_loopback, overlap, parse_address, parse_url
 from baseload.config.found import UNSOUND, Found, Place
 from baseload.config.mistakes import Mistakes, nearest
 from baseload.config.tenancy import begin_of
@@ -82,6 +82,10 @@ def _addresses(fleet: dict[str, Found], mistakes: Mistakes) -> None:
         later = max(fleet["listen"], fleet["admin"], key=_in_file)
         other = "admin" if later is fleet["listen"] else "listen"
         _report(mistakes, later, f"the same address as `{other}`", "give it another port")
+    if admin is not None and not is_loopback(admin[0]) and not fleet["admin_token"].is_set:
+        what = "can be reached from other machines, and no `admin_token` is set"
+        hint = "set one of 16 signs or more, or listen on 127.0.0.1"
+        _report(mistakes, fleet["admin"], what, hint)
 
 
 def _tls(fleet: dict[str, Found], mistakes: Mistakes) -> None:

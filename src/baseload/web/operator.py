@@ -4,96 +4,78 @@ A gateway that is busy must still say that it is alive, so nothing here shares t
 thread. What is asked of the data plane is asked across threads and with a time limit: if its loop
 does not answer in `LOOP_WAIT_S`, it is not healthy, and that is the answer.
 
-This room knows nothing of gateways; it is given a way to ask for a status and a registry.
+This room knows nothing of gateways; it is given a plane, an office and a registry (`plane`).
 """
 
-import asyncio
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+import time
+from collections.abc import Callable, Sequence
 
-import msgspec
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-LOOP_WAIT_S = 5.0
-"""Longest time the data plane's loop may take to answer before it counts as stuck."""
+from baseload.web import routes
+from baseload.web.api import Api
+from baseload.web.backroom import Backroom
+from baseload.web.door import Door
+from baseload.web.guard import Guard
+from baseload.web.health import health_routes, problem_page
+from baseload.web.journal import Journal
+from baseload.web.openapi import describe
+from baseload.web.plane import Office, Plane
+from baseload.web.problem import ProblemError
+from baseload.web.shield import CONNECTIONS_MAX, Impatient, Shield
+
 STOP_S_MAX = 5.0
 
 
-class Status(Protocol):
-    """Anything that can say whether callers may be sent here; encoded as JSON."""
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether to send callers."""
-
-
-AskStatus = Callable[[], Awaitable[Status]]
-"""Takes a snapshot of the data plane; may be awaited in the operator's thread."""
-
-
-class _Pages:
-    """One method a page."""
-
-    def __init__(self, ask_status: AskStatus, registry: CollectorRegistry) -> None:
-        self._ask_status = ask_status
-        self._registry = registry
-
-    async def index(self, _request: Request) -> Response:
-        return JSONResponse({"here": ["/healthz", "/readyz", "/metrics", "/status"]})
-
-    async def healthz(self, _request: Request) -> Response:
-        return _stuck() if await self._status() is None else JSONResponse({"status": "ok"})
-
-    async def readyz(self, _request: Request) -> Response:
-        if (now := await self._status()) is None:
-            return _stuck()
-        if now.is_ready:
-            return JSONResponse({"status": "ready"})
-        return JSONResponse({"status": "not ready"}, status_code=503)
-
-    async def status(self, _request: Request) -> Response:
-        if (now := await self._status()) is None:
-            return _stuck()
-        return Response(msgspec.json.encode(now), media_type="application/json")
-
-    async def metrics(self, _request: Request) -> Response:
-        text = generate_latest(self._registry)
-        return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
-
-    async def _status(self) -> Status | None:
-        try:
-            async with asyncio.timeout(LOOP_WAIT_S):
-                return await self._ask_status()
-        except TimeoutError:
-            return None
-
-
-def _stuck() -> Response:
-    text = f"the data plane has not answered for {LOOP_WAIT_S:g} s"
-    return JSONResponse({"status": "stuck", "detail": text}, status_code=503)
-
-
 def make_app(
-    ask_status: AskStatus, registry: CollectorRegistry, more: Sequence[BaseRoute] = ()
+    plane: Plane,
+    office: Office,
+    registry: CollectorRegistry,
+    *,
+    host: str = "127.0.0.1",
+    token: Callable[[], str | None] = lambda: None,
+    clock: Callable[[], float] = time.monotonic,
+    more: Sequence[BaseRoute] = (),
 ) -> Starlette:
-    """Build the operator's application; of two routes for one path, that of `more` is taken."""
-    pages = _Pages(ask_status, registry)
-    routes = {
-        "/": pages.index,
-        "/healthz": pages.healthz,
-        "/readyz": pages.readyz,
-        "/status": pages.status,
-        "/metrics": pages.metrics,
-    }
-    own = [Route(path, page, methods=["GET"]) for path, page in routes.items()]
-    return Starlette(routes=[*more, *own])
+    """Build the operator's application for a port that listens on `host`.
+
+    What is in `more` is served to everybody, and before what is here.
+    """
+    backroom = Backroom()
+    api = Api(plane, office, backroom)
+    api.description = describe(routes.ROUTES, plane.shapes)
+    guard = Guard(host, token, clock)
+    journal = Journal(office.audit, backroom)
+    by_path: dict[str, list[routes.Route]] = {}
+    for route in routes.ROUTES:
+        by_path.setdefault(route.path, []).append(route)
+    doors: list[BaseRoute] = [
+        Route(path, Door(group, api, guard, journal)) for path, group in by_path.items()
+    ]
+    app = Starlette(
+        routes=[*more, *doors, *health_routes(api, guard, registry)],
+        middleware=[Middleware(Shield)],
+        exception_handlers={ProblemError: problem_page, HTTPException: _no_such_page},
+    )
+    app.router.redirect_slashes = False
+    app.state.backroom = backroom
+    return app
+
+
+async def _no_such_page(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    text = f"{request.method} {request.url.path[:100]}: {error.detail}; see /openapi.json"
+    problem = ProblemError(error.status_code, text, headers=dict(error.headers or {}))
+    return await problem_page(request, problem)
 
 
 class Operator:
@@ -102,9 +84,15 @@ class Operator:
     def __init__(self, address: tuple[str, int], app: Starlette) -> None:
         self.address = address
         # Off the main thread, uvicorn leaves signals alone: the drain is the data plane's business.
+        self._app = app
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
+                http=Impatient,
+                ws="none",
+                limit_concurrency=CONNECTIONS_MAX,
+                proxy_headers=False,  # The audit log names who really connected.
+                server_header=False,
                 log_config=None,
                 log_level="warning",
                 access_log=False,
@@ -136,3 +124,4 @@ class Operator:
             self._thread.join(STOP_S_MAX)
         for one in self._sockets:
             one.close()
+        self._app.state.backroom.close()
