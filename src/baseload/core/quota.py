@@ -27,6 +27,7 @@ from baseload.core.card import (
     day_of,
     is_spent,
     month_end_s,
+    month_of,
 )
 
 WINDOW_S = 60.0
@@ -283,11 +284,18 @@ class Quota:
         """Give the scopes that have a card."""
         return list(self._cards)
 
+    def spent_before(self, name: str, day: int) -> tuple[float, float]:
+        """Give what a scope had spent before this process, as far as it counts on a day."""
+        usd_day, usd_month = self._spent.get(name, (0.0, 0.0))
+        if day <= self._spent_on:
+            return usd_day, usd_month
+        return 0.0, usd_month if month_of(day) == month_of(self._spent_on) else 0.0
+
     def _seed(self, name: str, card: Card, unix_s: float) -> None:
         """Begin with what was spent before; what was spent on an earlier day counts no more."""
-        card.roll(self._spent_on)
-        card.others_day_usd, card.others_month_usd = self._spent.get(name, (0.0, 0.0))
-        card.roll(day_of(unix_s))
+        day = max(day_of(unix_s), self._spent_on)
+        card.roll(day)
+        card.others_day_usd, card.others_month_usd = self.spent_before(name, day)
 
     def _forget(self, gone: int, unix_s: float) -> None:
         """Throw idle cards away. If there are few of them, it is not tried again for a while."""
