@@ -10,7 +10,7 @@ Not here: how a minute is counted (`card`), who a key belongs to, what a token c
 cards of replicas are kept.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import inf
 
 import msgspec
@@ -27,16 +27,14 @@ from baseload.core.card import (
     day_of,
     is_spent,
     month_end_s,
-    month_of,
 )
+from baseload.core.past import Past, Spent
 
 WINDOW_S = 60.0
 IDLE_CARDS_MAX = 4096
 """Cards beyond which idle ones are thrown away; each is some 400 bytes and its slices."""
 KINDS = ("rpm", "tpm", "concurrency", "usd_day", "usd_month")
 """The limits, by the names of their fields."""
-Spent = Mapping[str, tuple[float, float]]
-"""US dollars that scopes have spent already: this day, and this month."""
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -135,8 +133,7 @@ class Quota:
         self.window_s = window_s
         self.slice_s = window_s / SLICES
         self._per_s = SLICES / window_s
-        self._spent = spent or {}
-        self._spent_on = day_of(spent_until_s)
+        self.past = Past(spent, spent_until_s)
         self._cards: dict[str, Card] = {}
         self._cards_max = IDLE_CARDS_MAX
 
@@ -271,9 +268,12 @@ class Quota:
             if len(self._cards) >= self._cards_max:
                 self._forget(gone, unix_s)
             card = self._cards[scope.name] = Card(scope.limits)
-            self._seed(scope.name, card, unix_s)
+            self._recall(scope.name, card, unix_s)
         elif card.limits is not scope.limits:
+            had_budget = card.has_budget
             card.fit(scope.limits)
+            if card.has_budget and not had_budget:
+                self._recall(scope.name, card, unix_s)
         return card
 
     def find(self, name: str) -> Card | None:
@@ -284,18 +284,11 @@ class Quota:
         """Give the scopes that have a card."""
         return list(self._cards)
 
-    def spent_before(self, name: str, day: int) -> tuple[float, float]:
-        """Give what a scope had spent before this process, as far as it counts on a day."""
-        usd_day, usd_month = self._spent.get(name, (0.0, 0.0))
-        if day <= self._spent_on:
-            return usd_day, usd_month
-        return 0.0, usd_month if month_of(day) == month_of(self._spent_on) else 0.0
-
-    def _seed(self, name: str, card: Card, unix_s: float) -> None:
-        """Begin with what was spent before; what was spent on an earlier day counts no more."""
-        day = max(day_of(unix_s), self._spent_on)
-        card.roll(day)
-        card.others_day_usd, card.others_month_usd = self.spent_before(name, day)
+    def _recall(self, name: str, card: Card, unix_s: float) -> None:
+        """Begin a budget with what is spent of it; what was on an earlier day counts no more."""
+        card.roll(max(day_of(unix_s), self.past.day))
+        card.others_day_usd, card.others_month_usd = self.past.before(name, card.day)
+        card.spent_day_usd, card.spent_month_usd = self.past.own(name, card.day)
 
     def _forget(self, gone: int, unix_s: float) -> None:
         """Throw idle cards away. If there are few of them, it is not tried again for a while."""

@@ -24,7 +24,7 @@ from baseload.apis.estimate import answer_tokens, tokens_of
 from baseload.apis.openai import Usage
 from baseload.config.fleet import Model, Target
 from baseload.core.facts import DONE, GONE, Call, Fact
-from baseload.core.quota import Hold, Scope, Verdict
+from baseload.core.quota import Hold, Quota, Scope, Verdict
 from baseload.core.rates import Rate, Tariff
 from baseload.gateway.attempt import HELD_BYTES_MAX, Attempt
 from baseload.gateway.live.spending import Spending
@@ -41,6 +41,9 @@ NOTHING: Spent = (0, 0, 0, 0, 0.0, False)
 
 class Counters(Protocol):
     """Where limits are counted: in this process, or for all replicas."""
+
+    quota: Quota
+    """What this process has granted, and what was spent in it."""
 
     def reserve(self, hold: Hold, then: Callable[[Verdict], None]) -> Verdict | None:
         """Set aside; give the verdict, or None and then call with it later, soon and surely."""
@@ -145,8 +148,12 @@ class Books:
             spent = self._sum(call, attempt)
         else:
             spent = call.spent or NOTHING
-        if hold is not None and self.counters is not None:
-            self.counters.settle(hold, spent[0] + spent[2], spent[4] or 0.0)
+        if (counters := self.counters) is not None:
+            usd = spent[4] or 0.0
+            if hold is not None:
+                counters.settle(hold, spent[0] + spent[2], usd)
+            if usd:
+                counters.quota.past.spend(call.tenant.label, call.call.model, usd, time())
         if is_kept and attempt is not None:
             line = _line(call, fact, attempt.send.target, spent, now)
             self.spending.add(call.tenant.label, spent[0], spent[1], spent[2], spent[4])

@@ -9,7 +9,8 @@ Not here: how it gets to the others (`shared_counters`), and what they make of i
 from typing import Any
 
 from baseload.core.card import Card, Cell, day_of
-from baseload.core.quota import Quota, Spent
+from baseload.core.past import Spent
+from baseload.core.quota import Quota
 
 PUTS_MAX = 16
 """Scopes of which a step brings news; each may bring a window's worth of slices."""
@@ -112,7 +113,7 @@ class News:
         day, seeds = day_of(at), _NO_SEED
         card.roll(day)
         if slices is None and self._has_seeds:
-            seeds = self._quota.spent_before(name, day)
+            seeds = self._quota.past.before(name, day)
         cells = list(card.cells) if slices is None else _cells_of(card, slices)
         return [
             place, card.in_flight, card.held_usd, day, card.month,
