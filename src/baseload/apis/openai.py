@@ -43,10 +43,12 @@ class Request(msgspec.Struct, gc=False):
     """How many answers are wanted; whether it is a sound number is the backend's business."""
     max_tokens: Any = None
     max_completion_tokens: Any = None
+    max_output_tokens: Any = None
+    """The same in a Response's words, for requests that have none as a chat."""
 
     def answer_tokens(self) -> int:
         """Give how long the answer may become, or what is usual where that is not said."""
-        most = self.max_completion_tokens or self.max_tokens
+        most = self.max_completion_tokens or self.max_tokens or self.max_output_tokens
         return most if type(most) is int and 0 < most <= ANSWER_TOKENS_MAX else ANSWER_TOKENS
 
     def choices(self) -> int:

@@ -148,12 +148,8 @@ class Books:
             spent = self._sum(call, attempt)
         else:
             spent = call.spent or NOTHING
-        if (counters := self.counters) is not None:
-            usd = spent[4] or 0.0
-            if hold is not None:
-                counters.settle(hold, spent[0] + spent[2], usd)
-            if usd:
-                counters.quota.past.spend(call.tenant.label, call.call.model, usd, time())
+        if self.counters is not None:
+            self._charge(self.counters, call, spent)
         if is_kept and attempt is not None:
             line = _line(call, fact, attempt.send.target, spent, now)
             self.spending.add(call.tenant.label, spent[0], spent[1], spent[2], spent[4])
@@ -161,6 +157,14 @@ class Books:
                 self.ledger.enter(line)
             for observer in self.observers:
                 observer.saw(line, call.trace)
+
+    def _charge(self, counters: Counters, call: Account, spent: Spent) -> None:
+        """Settle with the limits; what was spent is noted for budgets that are still to come."""
+        usd = spent[4] or 0.0
+        if call.hold is not None:
+            counters.settle(call.hold, spent[0] + spent[2], usd)
+        if usd:
+            counters.quota.past.spend(call.tenant.label, call.call.model, usd, time())
 
     def _sum(self, call: Account, attempt: Attempt) -> Spent:
         """Add what an attempt took to what others before it did."""

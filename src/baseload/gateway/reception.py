@@ -7,6 +7,7 @@ and what becomes of a call (`exchange`).
 """
 
 from baseload.apis import openai
+from baseload.apis.prompts import texts
 from baseload.config.fleet import Model
 from baseload.core.facts import Call
 from baseload.gateway.answering import Caller
@@ -127,7 +128,8 @@ class Reception:
         if route.api != exchange.api or route.is_beta or traceparent or self.tracer is not None:
             self._say_more(exchange, route, native, traceparent)
         if scopes is not None:
-            exchange.hold = house.books.hold(scopes, call, model, asked.choices())
+            choices = asked.choices() if path != COMPLETIONS else texts(body)
+            exchange.hold = house.books.hold(scopes, call, model, choices)
         if asked.n not in _ONE or path == COMPLETIONS:
             exchange.has_choices = True
         caller.busy = exchange
