@@ -170,8 +170,9 @@ class Books:
         """Add what an attempt took to what others before it did."""
         usage = attempt.usage if (script := attempt.script) is None else script.usage
         counts = None if usage is None else usage.counts()
-        if is_estimated := counts is None:
-            counts = call.call.prompt_tokens, 0, _counted(call.call, attempt), 0
+        is_estimated = counts is None or not counts[0]
+        if counts is None or not counts[0]:  # Every prompt has a token: nobody has counted it.
+            counts = _estimated(call.call, attempt, counts)
         prompt, cached, completion, reasoning = counts
         target = attempt.send.target
         key = (target.backend, target.model)
@@ -244,6 +245,15 @@ def taken_by(attempt: Attempt, call: Call) -> int:
     if (usage := usage_of(attempt)) is not None:
         return usage.prompt_tokens + usage.completion_tokens
     return call.prompt_tokens + attempt.events if attempt.events else 0
+
+
+def _estimated(
+    call: Call, attempt: Attempt, counts: tuple[int, int, int, int] | None
+) -> tuple[int, int, int, int]:
+    """Give the prompt as estimated; of the answer what was reported, if anything was."""
+    if counts is None or not counts[2]:
+        return call.prompt_tokens, 0, _counted(call, attempt), 0
+    return call.prompt_tokens, 0, counts[2], counts[3]
 
 
 def _counted(call: Call, attempt: Attempt) -> int:
