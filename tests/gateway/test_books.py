@@ -140,30 +140,6 @@ async def test_a_whole_answer_without_usage_is_estimated_from_its_text():
 
 
 @on_uvloop
-@pytest.mark.parametrize(
-    ("usage", "counted"),
-    [
-        ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, 10),
-        ({"total_tokens": 17}, 10),
-        ({"completion_tokens": 7}, 7),
-        ({}, 10),
-    ],
-)
-async def test_a_usage_without_a_prompt_is_none(usage, counted):
-    """Some servers fill in zeros, or leave fields out: no prompt has no tokens, so it is estimated."""
-    lines = Lines()
-    message = {"role": "assistant", "content": "x" * 40}
-    body = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
-    async with Provider(whole(body)) as provider:
-        async with start_gateway(provider, ledger=lines, prices=(PRICE,)) as gateway:
-            await ask(gateway, chat())
-
-    (line,) = lines
-    assert (PROMPT, 0, counted, 0, True) == tokens(line)
-    assert PROMPT + 2 * counted == line.cost_usd
-
-
-@on_uvloop
 @pytest.mark.parametrize("is_reported", [True, False])
 async def test_embeddings_have_no_answer_tokens(is_reported):
     """The prompt is all that they take."""

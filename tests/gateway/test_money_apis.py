@@ -14,10 +14,10 @@ from baseload.store.counters import LocalCounters
 from baseload.store.entry import Entry
 from tests.gateway import messages_kit as kit
 from tests.gateway import test_responses_native as responses
-from tests.gateway.harness import DONE, fleet_of, on_uvloop, raw, request, token
+from tests.gateway.harness import DONE, chat, fleet_of, on_uvloop, raw, request, token
 from tests.gateway.limited import OneTenant, key
 from tests.gateway.provider import END, Asked, Provider, Script, backends, begin, chunk, whole
-from tests.gateway.test_books import USAGE_COST, Lines, usage_event
+from tests.gateway.test_books import PROMPT, USAGE_COST, Lines, tokens, usage_event
 
 PRICES = (
     Price(
@@ -171,6 +171,30 @@ async def test_each_api_has_its_line(api: str, stream: bool, native: bool):
     assert "5000" == answer.headers["x-ratelimit-limit-tokens"]
     is_whole = native and not stream and api in ("messages", "responses")
     assert is_whole is (line.first_token_s is None)
+
+
+@on_uvloop
+@pytest.mark.parametrize(
+    ("usage", "counted"),
+    [
+        ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, 10),
+        ({"total_tokens": 17}, 10),
+        ({"completion_tokens": 7}, 7),
+        ({}, 10),
+    ],
+)
+async def test_a_usage_without_a_prompt_is_none(usage, counted):
+    """Some servers fill in zeros, or leave fields out: no prompt has no tokens, so it is estimated."""
+    lines = Lines()
+    message = {"role": "assistant", "content": "x" * 40}
+    body = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
+    async with Provider(whole(body)) as provider:
+        async with limited(provider, lines, tpm=5000) as gateway:
+            await raw(gateway.address[1], chat())
+
+    (line,) = lines
+    assert (PROMPT, 0, counted, 0, True) == tokens(line)
+    assert PROMPT + 2 * counted == line.cost_usd
 
 
 def spent_by(gateway: Gateway) -> float:
