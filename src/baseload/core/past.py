@@ -22,7 +22,7 @@ class _Purse:
     __slots__ = ("day", "day_usd", "month", "month_usd")
 
     def __init__(self) -> None:
-        self.day = self.month = 0
+        self.day, self.month = -1, 0
         self.day_usd = self.month_usd = 0.0
 
     def roll(self, day: int) -> None:
