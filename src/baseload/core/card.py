@@ -23,6 +23,8 @@ SLICES = 240
 SPAN = SLICES + 1
 """A window that ends within a slice reaches into so many."""
 DAY_S = 86_400
+ENDLESS = 1 << 62
+"""Stands for no limit: more than anybody uses, and compared faster than an infinite number."""
 PLACE_WAIT_S = 1.0
 """When to try again for a place among the calls at once: nobody knows when one of them ends."""
 _ORDINAL_1970 = date(1970, 1, 1).toordinal()
@@ -49,7 +51,7 @@ def month_end_s(day: int) -> float:
 
 
 class Card:
-    """The use of one scope, and the limits that it is held against; infinite where there is none.
+    """The use of one scope, and the limits that it is held against; endless where there is none.
 
     `others_day_usd` and `others_month_usd` were spent before this process, or by its siblings.
     """
@@ -82,9 +84,9 @@ class Card:
     def fit(self, limits: Limits) -> None:
         """Be held against these limits from now on; what was used stays."""
         self.limits = limits
-        self.rpm = inf if limits.rpm is None else limits.rpm
-        self.tpm = inf if limits.tpm is None else limits.tpm
-        self.concurrency = inf if limits.concurrency is None else limits.concurrency
+        self.rpm = ENDLESS if limits.rpm is None else limits.rpm
+        self.tpm = ENDLESS if limits.tpm is None else limits.tpm
+        self.concurrency = ENDLESS if limits.concurrency is None else limits.concurrency
         self.usd_day = inf if limits.usd_day is None else limits.usd_day
         self.usd_month = inf if limits.usd_month is None else limits.usd_month
         self.has_budget = limits.usd_day is not None or limits.usd_month is not None

@@ -141,6 +141,10 @@ class SharedCounters:
             self._ring()
         return None
 
+    def grant(self, hold: Hold) -> Verdict | None:
+        """Grant nothing without asking all replicas."""
+        return None
+
     def settle(self, hold: Hold, tokens: int, usd: float) -> None:
         """Give back what was not used; Redis hears of it with the next step."""
         if hold.is_settled:
