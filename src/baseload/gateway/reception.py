@@ -74,6 +74,21 @@ class Reception:
         """Answer a request, or begin its call."""
         request_id = request.request_id or self._door.request_id()
         route = ROUTES.get(request.path)
+        house = self._house
+        if route is not None and request.method == b"POST" and not house.is_draining:
+            tenant = house.tenants.known.get(request.authorization)
+            if tenant is not None:  # As nearly always: nothing more need be looked at.
+                self.ask(
+                    client, tenant, route, request.body, request.priority, request_id,
+                    request.traceparent,
+                )  # fmt: skip
+                return
+        self._look_closer(client, request, route, request_id)
+
+    def _look_closer(
+        self, client: Client, request: Request, route: Route | None, request_id: bytes
+    ) -> None:
+        """Answer a request that is not as most are: of somebody new, or for something else."""
         if route is None:
             path = request.path.partition(b"?")[0]
             route = ROUTES.get(path)
@@ -109,7 +124,7 @@ class Reception:
             self._door.refuse(caller, request_id, 400, str(error), error.code, error.param)
             return
         model = house.fleet.models.get(asked.model)
-        if model is None or not tenant.may_use(asked.model):
+        if model is None or (tenant.models is not None and asked.model not in tenant.models):
             self._door.refuse_model(caller, request_id, asked.model, tenant)
             return
         now, path = house.driver.clock(), route.upstream_path
