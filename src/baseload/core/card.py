@@ -57,8 +57,8 @@ class Card:
     """
 
     __slots__ = (
-        "cells", "concurrency", "day", "gone", "has_budget", "held_usd", "in_flight", "limits",
-        "month", "others_day_usd", "others_month_usd", "requests", "rpm", "spent_day_usd",
+        "cells", "concurrency", "day", "day_ends_s", "gone", "has_budget", "held_usd", "in_flight",
+        "limits", "month", "others_day_usd", "others_month_usd", "requests", "rpm", "spent_day_usd",
         "spent_month_usd", "tokens", "tpm", "usd_day", "usd_month",
     )  # fmt: skip
 
@@ -77,6 +77,8 @@ class Card:
         self.held_usd = 0.0
         """What the calls in flight may cost."""
         self.day = self.month = 0
+        self.day_ends_s = 0.0
+        """When another day begins, in seconds since 1970: until then there is nothing to roll."""
         self.spent_day_usd = self.spent_month_usd = 0.0
         self.others_day_usd = self.others_month_usd = 0.0
         self.fit(limits)
@@ -146,6 +148,7 @@ class Card:
         if day <= self.day:
             return
         self.day = day
+        self.day_ends_s = (day + 1.0) * DAY_S
         self.spent_day_usd = self.others_day_usd = 0.0
         month = month_of(day)
         if month != self.month:

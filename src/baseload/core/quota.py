@@ -224,8 +224,10 @@ class Quota:
                 cell[2] += more
                 card.tokens += more
             if card.has_budget:
-                card.roll(day_of(unix_s))
-                card.spend(usd)
+                if unix_s >= card.day_ends_s:
+                    card.roll(day_of(unix_s))
+                card.spent_day_usd += usd
+                card.spent_month_usd += usd
 
     def note(self, hold: Hold, index: int, unix_s: float, verdict: Verdict) -> None:
         """Write down what was granted elsewhere, in a slice that was named there."""
@@ -363,7 +365,12 @@ def _tightest(pairs: Iterable[tuple[int | None, int]]) -> tuple[int, int]:
 
 
 def _is_broke(card: Card, usd: float, unix_s: float) -> bool:
-    card.roll(day_of(unix_s))
-    return is_spent(card.day_usd(), usd, card.usd_day) or is_spent(
-        card.month_usd(), usd, card.usd_month
-    )
+    """Say whether a budget has no room for a call; `is_spent`, without its calls."""
+    if unix_s >= card.day_ends_s:
+        card.roll(day_of(unix_s))
+    held = card.held_usd
+    used = card.others_day_usd + card.spent_day_usd + held
+    if used >= card.usd_day or used + usd > card.usd_day:
+        return True
+    used = card.others_month_usd + card.spent_month_usd + held
+    return used >= card.usd_month or used + usd > card.usd_month
