@@ -9,8 +9,6 @@ import pytest
 
 from baseload.config import fleet as config
 from baseload.config.fleet import Inbound, Queue, Target
-from baseload.config.tenancy import Jobs
-from baseload.config.watching import Log, Otel
 from baseload.core.tape import CLOSED
 from baseload.errors import BaseloadError
 from baseload.gateway.gateway import Gateway
@@ -137,23 +135,6 @@ async def test_what_cannot_change_is_left_and_told():
         assert (["queue"], ["listen", "admin"]) == (report.changes, report.needs_restart)
         assert (listen, 3) == (gateway.fleet.listen, gateway.gate.line.size_max)
         assert "needs a restart, and was left: listen, admin" in report.words()
-
-
-@on_uvloop
-async def test_what_is_read_at_the_start_only_is_not_said_to_have_changed():
-    """Logs, traces and batches need a restart, and the log of prompts above all."""
-    async with Backend() as first, start_gateway(first) as gateway:
-        report = gateway.reload(
-            changed(
-                gateway,
-                log=Log(bodies=True),
-                otel=Otel(endpoint="http://127.0.0.1:9"),
-                jobs=Jobs(concurrency=1),
-            )
-        )
-
-        assert ([], ["jobs", "log", "otel"]) == (report.changes, report.needs_restart)
-        assert not gateway.reception.hears_bodies
 
 
 @on_uvloop

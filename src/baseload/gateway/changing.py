@@ -27,9 +27,8 @@ from baseload.gateway.reception import Reception
 from baseload.gateway.tenants import Tenants
 from baseload.gateway.upstream import Pool
 
-FIXED = ("listen", "admin", "state_dir", "store", "jobs", "log", "otel")
-"""What holds for as long as the process lives. That prompts are logged is said loudly at a start,
-so that is not switched on without one either."""
+FIXED = ("listen", "admin", "state_dir", "store")
+"""What holds for as long as the process lives."""
 
 logger = logging.getLogger("baseload.gateway")
 
