@@ -140,6 +140,7 @@ class Books:
             if attempt is not None and (events := attempt.events) > 1:
                 between_s = (now - call.first_token_at) / (events - 1)
                 self.telemetry.between_tokens.add(between_s)
+                series.token_gap_s.add(between_s)
         hold = call.hold
         is_kept = attempt is not None and (self.ledger is not None or self.observers)
         if hold is None and not is_kept:
