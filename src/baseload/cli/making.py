@@ -89,6 +89,11 @@ class Plant:
         await self.counters.close()
         await asyncio.to_thread(self.ledger.close)
 
+    def alarms(self) -> list[str]:
+        """Say what is wrong beside the gateway, in whole sentences."""
+        alarm = self.ledger.alarm
+        return [] if alarm is None else [f"The ledger cannot be written: {alarm.reason}."]
+
     def _stored_keys(self, fleet: Fleet) -> tuple[Pass, ...]:
         """Give the store's keys; without them, those of the file are still something to go by."""
         try:
