@@ -58,7 +58,7 @@ class Plant:
         if gateway.tenants.is_open:
             _must_not_be_open(fleet)
         self._watching = Watching(gateway)
-        jobs = structs.replace(fleet.jobs, concurrency=-(-fleet.jobs.concurrency // sharers))
+        jobs = structs.replace(fleet.jobs, concurrency=-(-fleet.jobs.concurrency // replicas))
         self._office = BackOffice(jobs, fleet.store.ledger, gateway.reception)
         self.registry = CollectorRegistry()
         """Everything that is counted in this process."""
