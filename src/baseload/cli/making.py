@@ -58,7 +58,7 @@ class Plant:
         if gateway.tenants.is_open:
             _must_not_be_open(fleet)
         self._watching = Watching(gateway)
-        jobs = structs.replace(fleet.jobs, concurrency=-(-fleet.jobs.concurrency // sharers))
+        jobs = structs.replace(fleet.jobs, concurrency=-(-fleet.jobs.concurrency // replicas))
         self._office = BackOffice(jobs, fleet.store.ledger, gateway.reception)
         self.registry = CollectorRegistry()
         """Everything that is counted in this process."""
@@ -89,6 +89,11 @@ class Plant:
         """Write down what is left of finished calls; a second time does nothing."""
         await self.counters.close()
         await asyncio.to_thread(self.ledger.close)
+
+    def alarms(self) -> list[str]:
+        """Say what is wrong beside the gateway, in whole sentences."""
+        alarm = self.ledger.alarm
+        return [] if alarm is None else [f"The ledger cannot be written: {alarm.reason}."]
 
     def _stored_keys(self, fleet: Fleet) -> tuple[Pass, ...]:
         """Give the store's keys; without them, those of the file are still something to go by."""

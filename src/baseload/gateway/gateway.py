@@ -117,6 +117,8 @@ class Gateway:
         self._servers: list[asyncio.Server] = []
         self._sweep: asyncio.TimerHandle | None = None
         self._drain_until = 0.0
+        self._is_hurried = False
+        """Somebody who stops us has said already that he does not wait."""
         self._aged_at = self.coarse_now
 
     # -- start and stop ----------------------------------------------------------------------
@@ -163,7 +165,7 @@ class Gateway:
         self._stop_listening()
         for client in list(self.clients):
             client.close_if_idle()
-        self._drain_until = self.driver.clock() + self.fleet.drain_s
+        self._drain_until = 0.0 if self._is_hurried else self.driver.clock() + self.fleet.drain_s
         await self._wait_for_clients()
         left = len(self.driver)
         self.driver.end_all(Fact.GONE)
@@ -175,8 +177,9 @@ class Gateway:
         return left
 
     def hurry(self) -> None:
-        """Let a drain wait no longer."""
+        """Let a drain wait no longer, also one that is about to begin."""
         self._drain_until = 0.0
+        self._is_hurried = not (self.is_draining or self.is_leaving)
 
     def _stop_listening(self) -> None:
         for server in self._servers:
