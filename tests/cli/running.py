@@ -92,7 +92,8 @@ class Running:
     async def look(self, path: str) -> Answer:
         """Ask the operators' port."""
         async with call_up(self.admin) as caller:
-            await caller.send(request(method="GET", path=path, head="connection: close\r\n"))
+            asked = request(method="GET", path=path, head="connection: close\r\n")
+            await caller.send(asked.replace(b"Host: gateway", b"Host: localhost", 1))
             return await caller.answer("GET")
 
 

@@ -5,6 +5,7 @@ import socket
 from contextlib import closing
 
 import pytest
+from msgspec import structs
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.registry import Collector
 
@@ -112,7 +113,10 @@ def test_one_page_adds_up_and_shows_the_worst():
     merged = merged_status(
         [
             _status("serving", level="green", failure=old, portion=1.0),
-            _status("starting", state="open", level="red", why="bad", failure=new, portion=0.5),
+            structs.replace(
+                _status("starting", state="open", level="red", why="bad", failure=new, portion=0.5),
+                alarms=["full"],
+            ),
         ],
         ["worker 0: fine", "worker 1: fine"],
         {"a": "ready"},
@@ -126,6 +130,7 @@ def test_one_page_adds_up_and_shows_the_worst():
     assert ("red", "bad", 0.75, "ready") == (
         backend.level, backend.why, backend.portion, backend.engine
     )  # fmt: skip
+    assert ["full"] == merged.alarms
     assert merged.models[0].is_served
     assert merged.is_ready
 

@@ -141,6 +141,9 @@ class Foreman(Service):
             self._urls[name] = url
         self.spawn(self.crew.ask_all("engine", msgspec.msgpack.encode((name, url))))
 
+    def look_for_keys(self) -> None:
+        """Leave it to the workers: each looks for itself, every half second."""
+
     # -- changes -----------------------------------------------------------------------------
 
     async def change(self, fleet: Fleet, slots: dict[str, int]) -> Report:

@@ -144,7 +144,7 @@ class Worker:
             case "ping":
                 pass
             case "status":
-                return msgspec.msgpack.encode(status.take(gateway))
+                return msgspec.msgpack.encode(status.take(gateway, alarms=self._plant.alarms()))
             case "metrics":
                 return msgspec.msgpack.encode(families_of(self._plant.registry))
             case "operate":
