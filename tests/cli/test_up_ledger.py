@@ -24,15 +24,20 @@ async def _status(running: Running) -> str:
     return said.decode()
 
 
+def _take_away(ledger: Path) -> None:
+    """Put a folder in its place, which SQLite cannot open."""
+    for file in list(ledger.parent.glob(f"{ledger.name}*")):
+        file.rename(file.with_name(f"old-{file.name}"))
+    ledger.mkdir()
+
+
 @with_processes
 async def test_a_ledger_that_cannot_be_written_is_an_alarm(tmp_path: Path):
     """Calls are answered; status and page say what is wrong, for as long as it is."""
     ledger = tmp_path / "ledger.db"
     async with Backend() as backend, up(fleet_file(tmp_path, backend)) as running:
         before = await _alarms(running)
-        for file in tmp_path.glob("ledger.db*"):
-            file.rename(tmp_path / f"old-{file.name}")
-        ledger.mkdir()
+        _take_away(ledger)
         (answer,) = await raw(running.port, chat())
         while not (alarms := await _alarms(running)):
             pass
