@@ -172,6 +172,8 @@ def test_each_worker_has_a_socket_for_the_one_port():
     sockets = have_sockets(fleet(), None, {}, 3)
     ports = {one.getsockname()[1] for one in sockets.all_listening()}
     number = len(sockets.listen)
+    all_ = [*sockets.all_listening(), *sockets.admin]
+    at_once = {one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in all_}
     try:
         (port,) = ports
         with pytest.raises(BaseloadError, match="cannot be listened on"):
@@ -180,6 +182,7 @@ def test_each_worker_has_a_socket_for_the_one_port():
         sockets.close()
 
     assert 3 == number
+    assert 0 not in at_once, "small pieces would be held back"
 
 
 @pytest.mark.parametrize(("sets", "count"), [(1, 3), (2, 2), (4, 3), (5, 2)])
