@@ -156,6 +156,9 @@ class Foreman(Service):
         tone, word = ("warn", "not ready") if url is None else ("good", "ready")
         self._note("engine", tone, f"the engine of {name} is {word}", name)
 
+    def look_for_keys(self) -> None:
+        """Leave it to the workers: each looks for itself, every half second."""
+
     # -- changes -----------------------------------------------------------------------------
 
     async def change(self, fleet: Fleet, slots: dict[str, int]) -> Report:

@@ -76,6 +76,10 @@ class Station(Service):
         kind, word = ("warn", "not ready") if url is None else ("good", "ready")
         self._note("engine", kind, f"the engine of {name} is {word}", name)
 
+    def look_for_keys(self) -> None:
+        """Take notice of the store's keys at once."""
+        self.plant.keys.wake()
+
     async def change(self, fleet: Fleet, slots: dict[str, int]) -> Report:
         """Go on with another fleet."""
         report = self.gateway.reload(fleet, slots)
@@ -106,7 +110,7 @@ class Station(Service):
         """Ask for a snapshot, from another thread."""
 
         async def take() -> status.Status:
-            return status.take(self.gateway, self.engines.told())
+            return status.take(self.gateway, self.engines.told(), self.plant.alarms())
 
         return self.ask(take())
 

@@ -150,7 +150,7 @@ class Worker:
         """Give what is to be shown; None if something is to be done."""
         match what:
             case "status":
-                return status.take(self._gateway)
+                return status.take(self._gateway, alarms=self._plant.alarms())
             case "metrics":
                 return families_of(self._plant.registry)
             case "live":
