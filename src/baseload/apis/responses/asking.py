@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from baseload.apis.bulk import check_bulk
 from baseload.apis.openai import BadRequestError
 from baseload.apis.responses.items import SHOWN_CHARS_MAX, messages_of, misshapen, refused, unmapped
 from baseload.apis.unreadable import UNREADABLE
@@ -39,6 +40,7 @@ _encode = msgspec.json.Encoder().encode
 
 def read_asking(body: bytes) -> Fields:
     """Read a request as it stands; raises `BadRequestError`."""
+    check_bulk(body)
     try:
         asked = _decode(body)
     except RecursionError:
