@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from baseload.apis import chunks, trouble
+from baseload.apis.lenient import whole
 from baseload.apis.sse import data_of
 from baseload.apis.unreadable import UNREADABLE
 
@@ -32,7 +33,6 @@ FIELDS_MAX = 500_000
 ANSWER_TOKENS = 256
 """What an answer is expected to take if the request does not bound it."""
 
-
 # -- requests ----------------------------------------------------------------------------------
 
 
@@ -43,17 +43,28 @@ class Request(msgspec.Struct, gc=False):
     stream: bool | None = None
     n: Any = None
     """How many answers are wanted; whether it is a sound number is the backend's business."""
+    best_of: Any = None
     max_tokens: Any = None
     max_completion_tokens: Any = None
+    max_output_tokens: Any = None
 
     def answer_tokens(self) -> int:
-        """Give how long the answer may become, or what is usual where that is not said."""
-        most = self.max_completion_tokens or self.max_tokens
-        return most if type(most) is int and 0 < most <= ANSWER_TOKENS_MAX else ANSWER_TOKENS
+        """Give how long the answer may become, or what is usual where that is not said.
+
+        Which of several bounds holds is the backend's to say: the largest is expected.
+        """
+        most = self.max_tokens
+        others = (self.max_completion_tokens, self.max_output_tokens)
+        if type(most) is not int or others != (None, None):
+            most = max(map(whole, (most, *others)))
+        return most if 0 < most <= ANSWER_TOKENS_MAX else ANSWER_TOKENS
 
     def choices(self) -> int:
         """Give how many answers are wanted, for whoever must expect them."""
-        return self.n if type(self.n) is int and 0 < self.n <= CHOICES_MAX else 1
+        if self.n is None and self.best_of is None:
+            return 1
+        most = max(whole(self.n), whole(self.best_of))
+        return most if 0 < most <= CHOICES_MAX else 1
 
 
 class BadRequestError(ValueError):

@@ -88,7 +88,7 @@ def _check(asked: Fields) -> None:
             raise unmapped(param, "it works on a provider's own store or machines")
     if asked.get("truncation") not in (None, "disabled"):
         raise unmapped("truncation", "no item of the input is ever dropped")
-    include = asked.get("include") or ()
+    include = () if asked.get("include") is None else asked["include"]
     if not isinstance(include, list | tuple):
         raise misshapen("include", "a list")
     for each in include:
