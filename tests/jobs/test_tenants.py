@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import msgspec
+import openai
 import pytest
 from openai import AsyncOpenAI
 
@@ -156,3 +157,59 @@ async def test_empty_files_take_room_too(office):
         (answer,) = await raw(gateway.address[1], request(form, "/v1/files"))
 
     assert 429 == answer.status
+
+
+ODD_PATHS = [
+    prefix + path
+    for prefix in ("", "/v1", "/V1", "/v1/", "/beta", "/beta/v1", "/anthropic", "/anthropic/v1", "/%2e/v1")
+    for path in ("/files", "/batches", "/models", "/messages", "/responses", "/chat/completions",
+                 "/messages/count_tokens", "/files/file-1/content", "/batches/b/cancel", "/models/m")
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+@on_uvloop
+async def test_no_path_is_open_without_a_key(office, method):
+    """However a path is written and asked for, a stranger is given nothing."""
+    async with Backend() as backend, office(backend, keys=(key("one"),)) as gateway:
+        found = {}
+        for path in ODD_PATHS:
+            (answer,) = await raw(
+                gateway.address[1], request({"model": "m"}, path, method, "connection: close\r\n")
+            )
+            found[path] = answer.status
+
+    assert {} == {path: one for path, one in found.items() if one not in {401, 404, 405}}
+    assert [] == backend.asked
+
+
+@on_uvloop
+async def test_owners_see_only_their_own(office):
+    """Files and batches of another are not there: not to be listed, read, run, ended or deleted."""
+    keys = (key("one"), key("two"))
+    async with (
+        Backend() as backend,
+        office(backend, keys=keys) as gateway,
+        client_of(gateway, "one") as mine,
+        client_of(gateway, "two") as theirs,
+    ):
+        done = await ended(mine, (await file_batch(mine, lines(2))).id)
+        attempts = [
+            lambda: theirs.files.retrieve(done.input_file_id),
+            lambda: theirs.files.content(done.output_file_id),
+            lambda: theirs.files.delete(done.output_file_id),
+            lambda: theirs.batches.retrieve(done.id),
+            lambda: theirs.batches.cancel(done.id),
+        ]
+        for attempt in attempts:
+            with pytest.raises(openai.NotFoundError):
+                await attempt()
+        with pytest.raises(openai.BadRequestError):
+            await theirs.batches.create(
+                input_file_id=done.input_file_id, endpoint="/v1/chat/completions",
+                completion_window="24h",
+            )  # fmt: skip
+        listed = [*(await theirs.files.list()).data, *(await theirs.batches.list()).data]
+        after = (await theirs.files.list(after=done.input_file_id)).data
+
+    assert ([], []) == (listed, after)
