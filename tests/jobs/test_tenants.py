@@ -11,6 +11,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from baseload.apis.batch import NewBatch
+from baseload.config import tenancy
 from baseload.config.tenancy import Key
 from baseload.gateway.gateway import Gateway
 from baseload.store.counters import LocalCounters
@@ -18,7 +19,7 @@ from baseload.store.database import Database
 from baseload.store.jobs import Jobs
 from tests.gateway.harness import COMPLETION, Asked, Backend, Wire, on_uvloop, raw, request, until
 from tests.jobs.conftest import lines
-from tests.jobs.test_batches import completed, ended, file_batch
+from tests.jobs.test_batches import completed, ended, file_batch, results
 
 
 def key(name: str, **terms: Any) -> Key:
@@ -213,3 +214,26 @@ async def test_owners_see_only_their_own(office):
         after = (await theirs.files.list(after=done.input_file_id)).data
 
     assert ([], []) == (listed, after)
+
+
+@on_uvloop
+async def test_results_are_kept_only_as_far_as_there_is_room(office):
+    """What a batch brings counts for its owner's room; beyond it an error stands for the answer."""
+    long = COMPLETION | {"x": "y" * 300_000}
+
+    async def talkative(asked: Asked, wire: Wire) -> None:
+        await wire.json(long)
+
+    small = {"jobs": tenancy.Jobs(storage_mb=1)}
+    async with (
+        Backend(talkative) as backend,
+        office(backend, **small) as gateway,
+        client_of(gateway, "any") as client,
+    ):
+        done = await ended(client, (await file_batch(client, lines(8))).id)
+        bad = await results(client, done.error_file_id)
+
+    assert ("completed", 3, 5) == (
+        done.status, done.request_counts.completed, done.request_counts.failed,
+    )  # fmt: skip
+    assert {507} == {one["response"]["status_code"] for one in bad.values()}

@@ -23,6 +23,7 @@ from typing import Protocol, TypeVar
 from uuid import uuid4
 
 from baseload.apis.batch import read_lines, result_line
+from baseload.apis.openai import error_body
 from baseload.gateway.answering import Caller
 from baseload.gateway.routes import Route
 from baseload.gateway.server import Busy
@@ -49,6 +50,11 @@ ANSWER_BYTES_MAX = 16 << 20
 STOP_S_MAX = 10.0
 """How long the last results of a stopping gateway may take to be written."""
 SWEEP_S = 3600.0
+NO_ROOM = 507
+_NO_ROOM_BODY = error_body(
+    "There is no room to keep this answer: delete files, or ask for less.",
+    "invalid_request_error", "too_much_kept", None, "",
+)  # fmt: skip
 _WANT_OF_ROOM = frozenset((408, 429, 503))
 _HOPELESS = b"x-should-retry: false"
 """In a refusal that names no time: the line is beyond the whole of a limit, today and ever."""
@@ -113,8 +119,10 @@ class LineCall:
 class _Work:
     """One batch that is run here."""
 
-    def __init__(self, batch: Batch, tenant: Tenant, route: Route) -> None:
+    def __init__(self, batch: Batch, tenant: Tenant, route: Route, kept_bytes: int) -> None:
         self.batch, self.tenant, self.route = batch, tenant, route
+        self.kept_bytes = kept_bytes
+        """What its owner keeps here, its own results included."""
         self.queue: deque[Waiting] = deque()
         self.read_to = -1
         self.is_read = False
@@ -129,9 +137,14 @@ class Runner:
     """All batches that this gateway runs. Make it inside the loop; `start` and `stop` it."""
 
     def __init__(
-        self, jobs: Jobs, desk: Desk, concurrency: int, keep_s: float, thread: ThreadPoolExecutor
-    ) -> None:
-        """`thread` is where the store is called; it must have a single one."""
+        self, jobs: Jobs, desk: Desk, concurrency: int, keep_s: float, thread: ThreadPoolExecutor,
+        storage_bytes: int,
+    ) -> None:  # fmt: skip
+        """`thread` is where the store is called; it must have a single one.
+
+        `storage_bytes` is what one owner may keep; results beyond it are not kept.
+        """
+        self._storage_bytes = storage_bytes
         self.jobs = jobs
         self.room = min(ROOM_START, concurrency)
         """How many lines may be out at once, as felt for."""
@@ -188,7 +201,12 @@ class Runner:
             work.queue.append(line)
             return
         name = f"batch_req_{work.batch.id}_{line.number}"
-        text = result_line(name, line.custom_id, status, call.request_id.decode(), body)
+        request_id = call.request_id.decode()
+        text = result_line(name, line.custom_id, status, request_id, body)
+        if work.kept_bytes + len(text) > self._storage_bytes:
+            status = NO_ROOM
+            text = result_line(name, line.custom_id, status, request_id, _NO_ROOM_BODY)
+        work.kept_bytes += len(text)
         work.results.append(Result(line.number, status < 400, text))
         self._loop.call_soon(self._launch)
 
@@ -298,7 +316,8 @@ class Runner:
             if tenant is None or route is None:
                 await self._finish(batch, "cancelled", "batch_cancelled")
                 continue
-            self._works[batch.id] = _Work(batch, tenant, route._replace(api="batch"))
+            kept = await self._in_thread(self.jobs.files.bytes_of, batch.owner)
+            self._works[batch.id] = _Work(batch, tenant, route._replace(api="batch"), kept)
 
     async def _go_on(self, work: _Work) -> None:
         """Bring one batch a step further."""

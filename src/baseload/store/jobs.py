@@ -22,6 +22,8 @@ PAGE_MAX = 100
 """Batches that one page of a list may hold, as in OpenAI's API."""
 CHUNK = 500
 """Rows that are read at once where all of them are wanted."""
+RESULTS_CHUNK = 16
+"""Results that are read at once: each may have megabytes."""
 WAITING, DONE, FAILED = range(3)
 UNFINISHED = ("validating", "in_progress", "cancelling")
 
@@ -307,7 +309,7 @@ class Jobs:
         while rows := self._database.run(
             "SELECT number, result FROM batch_lines WHERE batch_id = ? AND state = ?"
             " AND number > ? ORDER BY number LIMIT ?",
-            batch_id, state, after, CHUNK,
+            batch_id, state, after, RESULTS_CHUNK,
         ):  # fmt: skip
             after = rows[-1][0]
             for _, result in rows:
