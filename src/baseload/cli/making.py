@@ -65,6 +65,7 @@ class Plant:
         self.registry.register(gateway.telemetry)
         self.registry.register(LedgerMetrics(self.ledger))
         self.registry.register(LimitMetrics(self.counters))
+        self.registry.register(self._office)
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Serve on these sockets, which are ours from now on."""

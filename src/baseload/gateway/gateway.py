@@ -34,7 +34,6 @@ from baseload.gateway.live.pulse import Pulse
 from baseload.gateway.preparing import setup_of, tls_of
 from baseload.gateway.probes import Probes
 from baseload.gateway.reception import Reception
-from baseload.gateway.requests import Request
 from baseload.gateway.server import SWEEP_S, Client
 from baseload.gateway.sharing import Crowds
 from baseload.gateway.telemetry import Telemetry
@@ -112,6 +111,8 @@ class Gateway:
         self.books = Books(self.telemetry, Tariff(prices_of(fleet)), counters, ledger)
         self.tenants = Tenants(fleet)
         self.reception = Reception(self)
+        self.handle = self.reception.handle
+        """Answers a request, or begins its call."""
         self.tls: ssl.SSLContext | None = None
         self._servers: list[asyncio.Server] = []
         self._sweep: asyncio.TimerHandle | None = None
@@ -251,10 +252,6 @@ class Gateway:
         return report
 
     # -- what connections share --------------------------------------------------------------
-
-    def handle(self, client: Client, request: Request) -> None:
-        """Answer a request, or begin its call."""
-        self.reception.handle(client, request)
 
     def refusal_of(self, authorization: bytes) -> str:
         """Say why whoever shows this may not come in; empty if they may."""

@@ -162,8 +162,13 @@ class Runner:
 
     @property
     def in_flight(self) -> int:
-        """How many lines are out."""
-        return sum(len(work.out) for work in self._works.values())
+        """How many lines are out; asked from any thread."""
+        return sum(len(work.out) for work in list(self._works.values()))
+
+    @property
+    def batches(self) -> int:
+        """How many batches are run here; asked from any thread."""
+        return len(self._works)
 
     def start(self) -> None:
         """Begin to run what there is."""

@@ -35,6 +35,9 @@ class Counters(Protocol):
     def reserve(self, hold: Hold, then: Then) -> Verdict | None:
         """Set aside; give the verdict, or None and then call with it later, soon and surely."""
 
+    def grant(self, hold: Hold) -> Verdict | None:
+        """Set aside, if that can be granted without waiting; else nothing has happened."""
+
     def settle(self, hold: Hold, tokens: int, usd: float) -> None:
         """Give back what was not used."""
 
@@ -54,6 +57,10 @@ class LocalCounters:
     def reserve(self, hold: Hold, then: Then) -> Verdict | None:
         """Set aside; the verdict is there at once."""
         return self.quota.reserve(hold, monotonic(), time())
+
+    def grant(self, hold: Hold) -> Verdict | None:
+        """Set aside if there is room; who finds none asks again in due form, and is told why."""
+        return self.quota.grant(hold, monotonic(), time())
 
     def settle(self, hold: Hold, tokens: int, usd: float) -> None:
         """Give back what was not used."""
