@@ -159,7 +159,16 @@ def test_the_own_page_can(headers: dict[str, str], tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:9090", "127.0.0.1.evil.example", ""]
+    "host",
+    [
+        "evil.example",
+        "evil.example:9090",
+        "127.0.0.1.evil.example",
+        "",
+        "localhost:1@evil.example",
+        "[::1]evil.example",
+        "127.0.0.1:9090:evil.example",
+    ],
 )
 def test_a_rebound_name_reads_nothing(host: str, tmp_path: Path):
     """On loopback a name that may point anywhere is refused, for data, metrics and health."""

@@ -33,8 +33,9 @@ class BackOffice:
         self._reception = reception
         jobs = Jobs(self._database)
         self.runner = Runner(
-            jobs, reception, settings.concurrency, settings.keep_days * DAY_S, self._thread
-        )
+            jobs, reception, settings.concurrency, settings.keep_days * DAY_S, self._thread,
+            settings.storage_mb * MB,
+        )  # fmt: skip
         self._filing = Filing(jobs, self.runner, self._thread, settings.storage_mb * MB)
 
     def start(self) -> None:

@@ -256,6 +256,11 @@ class Gateway:
 
     # -- what connections share --------------------------------------------------------------
 
+    def refusal_of(self, authorization: bytes) -> str:
+        """Say why whoever shows this may not come in; empty if they may."""
+        tenants = self.tenants
+        return "" if tenants.find(authorization) is not None else tenants.why_not(authorization)
+
     def refused(self, status: int) -> bytes:
         """Count a request that never became one; give a name for it."""
         self.telemetry.refused[status] += 1

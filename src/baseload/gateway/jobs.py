@@ -18,10 +18,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from math import inf
 from typing import Protocol, TypeVar
 from uuid import uuid4
 
 from baseload.apis.batch import read_lines, result_line
+from baseload.apis.openai import error_body
 from baseload.gateway.answering import Caller
 from baseload.gateway.routes import Route
 from baseload.gateway.server import Busy
@@ -32,8 +34,10 @@ LOOK_S = 1.0
 """How often it is looked whether there is something to run."""
 FLUSH_S = 0.1
 """How much of the latest a crash makes run again."""
-BATCHES_MAX = 8
+BATCHES_MAX = 16
 """Batches that one gateway runs beside each other; the others wait their turn."""
+OWN_BATCHES_MAX = 4
+"""Of one owner: whose limits are used up for the day must leave room for others."""
 QUEUED_MAX = 256
 """Lines of one batch that are read ahead."""
 ROOM_START = 4.0
@@ -46,7 +50,14 @@ ANSWER_BYTES_MAX = 16 << 20
 STOP_S_MAX = 10.0
 """How long the last results of a stopping gateway may take to be written."""
 SWEEP_S = 3600.0
+NO_ROOM = 507
+_NO_ROOM_BODY = error_body(
+    "There is no room to keep this answer: delete files, or ask for less.",
+    "invalid_request_error", "too_much_kept", None, "",
+)  # fmt: skip
 _WANT_OF_ROOM = frozenset((408, 429, 503))
+_HOPELESS = b"x-should-retry: false"
+"""In a refusal that names no time: the line is beyond the whole of a limit, today and ever."""
 _RETRY_AFTER = re.compile(rb"(?i)(?:^|\n)retry-after: *(\d+)")
 
 logger = logging.getLogger("baseload.gateway")
@@ -108,23 +119,32 @@ class LineCall:
 class _Work:
     """One batch that is run here."""
 
-    def __init__(self, batch: Batch, tenant: Tenant, route: Route) -> None:
+    def __init__(self, batch: Batch, tenant: Tenant, route: Route, kept_bytes: int) -> None:
         self.batch, self.tenant, self.route = batch, tenant, route
+        self.kept_bytes = kept_bytes
+        """What its owner keeps here, its own results included."""
         self.queue: deque[Waiting] = deque()
         self.read_to = -1
         self.is_read = False
         self.out: dict[int, LineCall] = {}
         self.results: list[Result] = []
         self.tries: Counter[int] = Counter()
+        self.rest_until = -inf
+        """It was refused for want of room, or by limits of its owner's, which are no one else's."""
 
 
 class Runner:
     """All batches that this gateway runs. Make it inside the loop; `start` and `stop` it."""
 
     def __init__(
-        self, jobs: Jobs, desk: Desk, concurrency: int, keep_s: float, thread: ThreadPoolExecutor
-    ) -> None:
-        """`thread` is where the store is called; it must have a single one."""
+        self, jobs: Jobs, desk: Desk, concurrency: int, keep_s: float, thread: ThreadPoolExecutor,
+        storage_bytes: int,
+    ) -> None:  # fmt: skip
+        """`thread` is where the store is called; it must have a single one.
+
+        `storage_bytes` is what one owner may keep; results beyond it are not kept.
+        """
+        self._storage_bytes = storage_bytes
         self.jobs = jobs
         self.room = min(ROOM_START, concurrency)
         """How many lines may be out at once, as felt for."""
@@ -138,7 +158,7 @@ class Runner:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._is_stopping = False
-        self._looked_at = self._swept_at = self._rest_until = -1e9
+        self._looked_at = self._swept_at = -inf
 
     @property
     def in_flight(self) -> int:
@@ -156,7 +176,7 @@ class Runner:
 
     def wake(self) -> None:
         """Hear that there may be something new."""
-        self._looked_at = -1e9
+        self._looked_at = -inf
         self._wake.set()
 
     def pause(self) -> None:
@@ -186,16 +206,23 @@ class Runner:
             work.queue.append(line)
             return
         name = f"batch_req_{work.batch.id}_{line.number}"
-        text = result_line(name, line.custom_id, status, call.request_id.decode(), body)
+        request_id = call.request_id.decode()
+        text = result_line(name, line.custom_id, status, request_id, body)
+        if work.kept_bytes + len(text) > self._storage_bytes:
+            status = NO_ROOM
+            text = result_line(name, line.custom_id, status, request_id, _NO_ROOM_BODY)
+        work.kept_bytes += len(text)
         work.results.append(Result(line.number, status < 400, text))
         self._loop.call_soon(self._launch)
 
     def _may_try_again(self, work: _Work, line: Waiting, status: int, head: bytes) -> bool:
         if status in _WANT_OF_ROOM:
-            self.room = max(1.0, self.room / 2)
             found = _RETRY_AFTER.search(head)
+            if found is None and _HOPELESS in head:
+                return False
+            self.room = max(1.0, self.room / 2)
             wish_s = float(found[1]) if found else REST_S
-            self._rest_until = self._loop.time() + min(max(wish_s, REST_S), REST_S_MAX)
+            work.rest_until = self._loop.time() + min(max(wish_s, REST_S), REST_S_MAX)
             return True
         work.tries[line.number] += 1
         return status >= 500 and work.tries[line.number] < TRIES_MAX
@@ -205,9 +232,9 @@ class Runner:
         works = deque(work for work in self._works.values() if work.queue)
         room = int(self.room) - self.in_flight
         while works and room > 0 and not self._is_stopping:
-            if self._loop.time() < self._rest_until:
-                return
             work = works.popleft()
+            if self._loop.time() < work.rest_until:
+                continue
             line = work.queue.popleft()
             request_id = f"{work.batch.id}-{line.number}".encode()
             call = work.out[line.number] = LineCall(self, work, line, request_id)
@@ -252,7 +279,9 @@ class Runner:
         now = self._loop.time()
         if now - self._looked_at >= LOOK_S:
             self._looked_at = now
-            batches = await self._in_thread(self.jobs.claim, self._name, time.time(), BATCHES_MAX)
+            batches = await self._in_thread(
+                self.jobs.claim, self._name, time.time(), BATCHES_MAX, OWN_BATCHES_MAX
+            )
             await self._take_up(batches)
             if now - self._swept_at >= SWEEP_S:
                 self._swept_at = now
@@ -281,15 +310,19 @@ class Runner:
         for batch_id in [batch_id for batch_id in self._works if batch_id not in ours]:
             self._abandon(self._works.pop(batch_id))
         for batch in batches:
-            if (work := self._works.get(batch.id)) is not None:
-                work.batch = batch
-                continue
             tenant = self._desk.tenant_of(batch.owner)
+            if (work := self._works.get(batch.id)) is not None:
+                if tenant is None:  # The key was revoked, or has expired.
+                    work.batch = batch._replace(status="cancelling")
+                else:  # What it may do may have changed.
+                    work.batch, work.tenant = batch, tenant
+                continue
             route = self._desk.route_of(batch.endpoint.encode())
             if tenant is None or route is None:
                 await self._finish(batch, "cancelled", "batch_cancelled")
                 continue
-            self._works[batch.id] = _Work(batch, tenant, route._replace(api="batch"))
+            kept = await self._in_thread(self.jobs.files.bytes_of, batch.owner)
+            self._works[batch.id] = _Work(batch, tenant, route._replace(api="batch"), kept)
 
     async def _go_on(self, work: _Work) -> None:
         """Bring one batch a step further."""
@@ -301,7 +334,7 @@ class Runner:
             await self._finish(batch, status, f"batch_{status}")
         elif batch.status == "validating":
             await self._in_thread(self._lay_out, batch)
-            self._looked_at = -1e9
+            self._looked_at = -inf
             del self._works[batch.id]  # It is taken up anew with its lines, or has failed.
         elif not work.is_read and len(work.queue) < QUEUED_MAX // 2:
             lines = await self._in_thread(self.jobs.waiting, batch.id, work.read_to, QUEUED_MAX)

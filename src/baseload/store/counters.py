@@ -13,14 +13,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from time import monotonic, time
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from baseload.core.quota import WINDOW_S, Hold, Quota, Spent, Verdict
 from baseload.errors import BaseloadError
 from baseload.store.database import Database
+from baseload.store.urls import shown
 from baseload.store.usage import spent
 
 Then = Callable[[Verdict], None]
+SCHEME_CHARACTERS_MAX = 16
+"""A longer one is not repeated: who knows what it is."""
 
 
 class CountersError(BaseloadError):
@@ -77,11 +79,13 @@ def open_counters(url: str, spent: Spent | None = None, replicas: int = 1) -> Co
     Raises `CountersError`. Nothing is connected before `start`, and `start` fails for no server
     that is away: then every replica counts its own share.
     """
-    scheme = urlsplit(url).scheme
+    scheme = url.partition("://")[0].lower()
     if scheme == "memory":
         return LocalCounters(spent)
     if scheme in {"redis", "rediss", "unix"}:
         try:
+            from redis.exceptions import RedisError  # noqa: PLC0415 - an extra
+
             from baseload.store.redis_wire import RedisWire  # noqa: PLC0415 - an extra
             from baseload.store.shared_counters import SharedCounters  # noqa: PLC0415
         except ImportError as error:
@@ -89,10 +93,19 @@ def open_counters(url: str, spent: Spent | None = None, replicas: int = 1) -> Co
                 "store.counters: for redis:// the package `redis` is needed: "
                 "pip install 'baseload[redis]'"
             ) from error
-        wire = RedisWire(url, f"{os.getpid()}-{os.urandom(4).hex()}")
-        return SharedCounters(wire, _shown(url), spent, replicas)
+        where = shown(url)
+        try:
+            wire = RedisWire(url, f"{os.getpid()}-{os.urandom(4).hex()}")
+        except (ValueError, TypeError, RedisError):
+            # Its words may repeat a part of the password, so they are not repeated here.
+            raise CountersError(
+                f"store.counters: {where}: this is no URL; it is written redis://:PASSWORD@HOST:"
+                "6379/0, with %2F for `/`, %23 for `#` and %40 for `@` in a password"
+            ) from None
+        return SharedCounters(wire, where, spent, replicas)
+    known = scheme if scheme.isalnum() and len(scheme) <= SCHEME_CHARACTERS_MAX else "?"
     raise CountersError(
-        f"store.counters: `{scheme}://` is not known; it can be memory:// or redis://HOST:PORT/0"
+        f"store.counters: `{known}://` is not known; it can be memory:// or redis://HOST:PORT/0"
     )
 
 
@@ -115,9 +128,3 @@ def spent_so_far(ledger: str, now: float) -> Spent:
     for model, usd in month.by_model.items():
         found[f"model:{model}"] = (day.by_model.get(model, 0.0), usd)
     return found
-
-
-def _shown(url: str) -> str:
-    """Give a server's address without the password that may stand before it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
