@@ -49,7 +49,9 @@ def _make_trouble(stage: Stage) -> None:
     doubles["edge-gpu"].mode = "breaking"
     for number in range(7):
         body = b"{" if number % 2 else b'{"model": "deepseek-caht"}'
-        stage.call(raw(stage.gateway.address[1], request(body)))
+        stage.call(
+            raw(stage.gateway.address[1], request(body, head="Authorization: Bearer ci\r\n"))
+        )
         time.sleep(1.5)
     doubles["deepseek"].mode = "failing"
     time.sleep(4.0)

@@ -279,3 +279,12 @@ def test_odd_requests_end_well(fields):
         return
 
     assert isinstance(json.loads(body)["messages"], list)
+
+
+@pytest.mark.parametrize("include", [0, False, "", {}, 1, "x"])
+def test_an_include_that_is_no_list_is_refused(include):
+    """Whatever it is instead, it is told in a sentence."""
+    body = json.dumps({"model": "m", "input": "x", "include": include}).encode()
+
+    with pytest.raises(BadRequestError):
+        Responses().read(body)

@@ -89,11 +89,13 @@ class Running:
         """Send a signal to whoever serves now."""
         os.kill(self.pids()[0], number)
 
-    async def look(self, path: str) -> Answer:
+    async def look(self, path: str, method: str = "GET") -> Answer:
         """Ask the operators' port."""
+        head = "connection: close\r\nx-baseload-admin: 1\r\n"
+        words = request(method=method, path=path, head=head)
         async with call_up(self.admin) as caller:
-            await caller.send(request(method="GET", path=path, head="connection: close\r\n"))
-            return await caller.answer("GET")
+            await caller.send(words.replace(b"Host: gateway", b"Host: localhost", 1))
+            return await caller.answer(method)
 
 
 @contextmanager

@@ -223,7 +223,8 @@ def test_without_a_database():
     assert not Path("kept").exists()
     for result in wrong:
         assert 1 == result.exit_code
-        assert "mysql://u:***@h/d: not `sqlite:///FILE`" in result.stderr
+        assert "baseload.yaml:3:17: store.ledger: does not have the form" in result.stderr
+        assert "sqlite:///FILE or postgresql://" in result.stderr
         assert "pw" not in result.stderr
 
 

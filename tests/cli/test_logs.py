@@ -9,7 +9,9 @@ import msgspec
 
 from baseload.cli.logs import Redactor, _Hopper, logs
 from baseload.config.fleet import Backend, Fleet, Model, Target
+from baseload.config.tenancy import Store
 from baseload.config.watching import Log
+from baseload.gateway.eavesdropping import Eavesdropper
 from baseload.gateway.watching import Watching
 from tests.gateway.harness import Backend as Double
 from tests.gateway.harness import chat, on_uvloop, raw, start_gateway
@@ -72,9 +74,33 @@ def test_secrets_of_the_fleet_never_get_out(monkeypatch):
     assert 4 < stream.getvalue().count("***")
 
 
+def test_passwords_of_stores_never_get_out(monkeypatch):
+    """As they stand in the URL and as they are meant."""
+    store = Store(ledger="postgresql://u:s3cret%2Fpass@h/db", counters="rediss://:another-one@h/0")
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    with logs(msgspec.structs.replace(fleet_with(Log()), store=store)):
+        logging.getLogger("baseload.x").warning("s3cret%2Fpass s3cret/pass another-one")
+
+    assert stream.getvalue().endswith("*** *** ***\n")
+
+
 def test_short_secrets_are_left():
     """A secret of a few letters would blot out half of every line."""
     assert "abc" == Redactor(["b", ""]).clean("abc")
+
+
+def test_what_is_said_cannot_look_like_a_line_of_the_log(caplog):
+    """Where bodies are logged, each is one line, whatever stands in it."""
+    with caplog.at_level(logging.INFO, "baseload.bodies"):
+        Eavesdropper(NoCaller(), b"req-1", b"hi\n2026 INFO forged\r\x1b[2J")  # type: ignore[arg-type]
+
+    (record,) = caplog.records
+    assert record.getMessage().endswith("hi\\n2026 INFO forged\\x0d\\x1b[2J")
+
+
+class NoCaller:
+    """A double of a caller that is never told anything."""
 
 
 def test_lines_that_nobody_reads_are_counted():

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Semaphore
 
 import pytest
 
@@ -69,8 +70,9 @@ def test_a_connection_that_was_cut_is_made_anew():
 
 
 def test_keys_and_usage_are_asked_of_what_is_made(tmp_path: Path):
-    """Each question goes to the store that was made of the database, with all its words."""
+    """Each question goes to the store that was made of it, with all its words; changes are told."""
     url, kept, asked = f"sqlite:///{tmp_path}/late.db", DoubleKeys(), []
+    told = Semaphore(0)
 
     def add_up(
         database: Database, by: Sequence[str], *, since: float, until: float | None
@@ -78,7 +80,7 @@ def test_keys_and_usage_are_asked_of_what_is_made(tmp_path: Path):
         asked.append((database.kind, tuple(by), since, until))
         return ["row"]
 
-    keys, usage = LateKeys(url, lambda _database: kept), LateUsage(url, add_up)
+    keys, usage = LateKeys(url, lambda _database: kept, told.release), LateUsage(url, add_up)
     made, secret = keys.create("a", rpm=1)
     changed = keys.update("a", rpm=2)
     rotated = keys.rotate("a", 5.0)
@@ -87,6 +89,7 @@ def test_keys_and_usage_are_asked_of_what_is_made(tmp_path: Path):
     keys.close()
     usage.close()
 
+    assert [True] * 4 + [False] == [told.acquire(blocking=False) for _ in range(5)]
     assert (1, 2, secret) == (made.rpm, changed.rpm, rotated[1])
     assert ([changed], changed, 2.0) == (listed, got, revoked.revoked_at)
     assert (["row"], [("sqlite", ("key",), 1.0, 2.0)]) == (rows, asked)

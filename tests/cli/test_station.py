@@ -13,7 +13,10 @@ from typing import Self
 import httpx
 import pytest
 
-from baseload.cli.plane import StationPlane
+from baseload.cli.plane import ServicePlane
+from baseload.cli.service import Service
+from baseload.config.reading import parse_fleet
+from baseload.gateway.changing import Report
 from baseload.store.audit import AuditLog
 from baseload.store.database import Database
 from baseload.web.plane import Moved, Reloaded, UnknownBackendError
@@ -96,9 +99,15 @@ def test_off_loopback_it_does_not_start_without_a_token(tmp_path: Path):
 
 
 class Elsewhere:
-    """A double of a gateway: a loop in a thread of its own, and nothing else."""
+    """A double of a service: a loop in a thread of its own, and the thread of each call."""
+
+    ask = Service.ask
 
     def __init__(self) -> None:
+        self.fleet = parse_fleet(FLEET.format(folder="/tmp", admin="127.0.0.1:0"), "f", {})
+        self.orders: dict[str, str] = {}
+        self.threads: set[threading.Thread] = set()
+        self.is_stopping = False
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)
 
@@ -111,42 +120,42 @@ class Elsewhere:
         self.thread.join(10)
         self.loop.close()
 
-
-def test_the_plane_is_asked_in_the_gateways_own_thread():
-    """Whatever is asked runs where the gateway lives; errors come back to the asker."""
-    threads: set[threading.Thread] = set()
-
-    def here() -> None:
-        threads.add(threading.current_thread())
-
-    def live(since: int) -> int:
-        here()
+    async def live(self, since: int) -> int:
+        self.threads.add(threading.current_thread())
         return since
 
-    def operate(backend: str, action: str) -> Moved:
-        here()
-        if backend == "none":
-            raise UnknownBackendError("none: there is no such backend")
-        return Moved(backend, "enabled", action)
+    async def operate(self, backend: str, order: str) -> str:
+        self.threads.add(threading.current_thread())
+        self.orders[backend] = order
+        return "" if order == "enable" else f"{order} by an operator"
 
-    async def reload() -> Reloaded:
-        here()
-        return Reloaded(changed=["queue"])
+    async def reload(self) -> Report:
+        self.threads.add(threading.current_thread())
+        return Report(is_applied=True, changes=["queue"], needs_restart=["listen"])
 
-    async def ask(plane: StationPlane) -> tuple[object, ...]:
-        with pytest.raises(UnknownBackendError):
+    def stop(self) -> None:
+        self.threads.add(threading.current_thread())
+        self.is_stopping = True
+
+
+def test_the_plane_is_asked_in_the_services_own_thread():
+    """Whatever is asked runs where the gateway lives; errors come back to the asker."""
+
+    async def ask(plane: ServicePlane) -> tuple[object, ...]:
+        with pytest.raises(UnknownBackendError, match="no backend `none`; there are: edge"):
             await plane.operate("none", "drain")
         await plane.drain()
-        return await plane.live(7), await plane.operate("edge", "drain"), await plane.reload()
+        moved = [await plane.operate("edge", action) for action in ("drain", "disable", "enable")]
+        return await plane.live(7), moved, await plane.reload()
 
-    with Elsewhere() as gateway:
-        stop = asyncio.Event()
-        plane = StationPlane(
-            gateway, dict, stop, live=live, live_type=int, operate=operate, reload=reload
-        )
-        told = asyncio.run(ask(plane))
+    with Elsewhere() as service:
+        told = asyncio.run(ask(ServicePlane(service)))  # type: ignore[arg-type]
+    moved = [
+        Moved("edge", "enabled", "drain by an operator"),
+        Moved("edge", "drained", "disable by an operator"),
+        Moved("edge", "disabled", "enabled"),
+    ]
 
-    assert (7, Moved("edge", "enabled", "drain"), Reloaded(changed=["queue"])) == told
-    assert {gateway.thread} == threads
-    assert stop.is_set()
-    assert int is plane.shapes.live
+    assert (7, moved, Reloaded(changed=["queue"], needs_restart=["listen"])) == told
+    assert {service.thread} == service.threads
+    assert service.is_stopping

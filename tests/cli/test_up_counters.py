@@ -49,9 +49,11 @@ def test_a_redis_that_is_away_is_a_warning_and_not_an_end(tmp_path: Path):
 
 
 def test_counters_of_an_unknown_kind_end_the_start(tmp_path: Path):
-    """The message names the field and what it could be."""
+    """The message names field and line, and what it could be."""
     process = _up(tmp_path, "memcached://x")
     said, _ = process.communicate(timeout=END_S_MAX)
 
     assert process.returncode != 0
-    assert "store.counters: `memcached://`" in said
+    assert "fleet.yaml:4:" in said
+    assert "store.counters: does not have the form that is wanted" in said
+    assert "redis://" in said

@@ -5,6 +5,7 @@ import socket
 from contextlib import closing
 
 import pytest
+from msgspec import structs
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.registry import Collector
 
@@ -112,7 +113,10 @@ def test_one_page_adds_up_and_shows_the_worst():
     merged = merged_status(
         [
             _status("serving", level="green", failure=old, portion=1.0),
-            _status("starting", state="open", level="red", why="bad", failure=new, portion=0.5),
+            structs.replace(
+                _status("starting", state="open", level="red", why="bad", failure=new, portion=0.5),
+                alarms=["full"],
+            ),
         ],
         ["worker 0: fine", "worker 1: fine"],
         {"a": "ready"},
@@ -126,6 +130,7 @@ def test_one_page_adds_up_and_shows_the_worst():
     assert ("red", "bad", 0.75, "ready") == (
         backend.level, backend.why, backend.portion, backend.engine
     )  # fmt: skip
+    assert ["full"] == merged.alarms
     assert merged.models[0].is_served
     assert merged.is_ready
 
@@ -167,6 +172,8 @@ def test_each_worker_has_a_socket_for_the_one_port():
     sockets = have_sockets(fleet(), None, {}, 3)
     ports = {one.getsockname()[1] for one in sockets.all_listening()}
     number = len(sockets.listen)
+    all_ = [*sockets.all_listening(), *sockets.admin]
+    at_once = {one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in all_}
     try:
         (port,) = ports
         with pytest.raises(BaseloadError, match="cannot be listened on"):
@@ -175,6 +182,7 @@ def test_each_worker_has_a_socket_for_the_one_port():
         sockets.close()
 
     assert 3 == number
+    assert 0 not in at_once, "small pieces would be held back"
 
 
 @pytest.mark.parametrize(("sets", "count"), [(1, 3), (2, 2), (4, 3), (5, 2)])

@@ -134,6 +134,14 @@ BAD: list[tuple[str, str, list[str]]] = [
         ],
     ),
     (
+        "stores of no known kind",
+        SOUND + "store: {ledger: mysql://a:secret@b/c, counters: memcached://b}\n",
+        [
+            "f:3:17: store.ledger: does not have the form that is wanted (A database for calls, keys, batches: sqlite:///FILE or postgresql://…)",
+            "f:3:49: store.counters: does not have the form that is wanted (Where limits are counted: memory://, or redis://… for replicas)",
+        ],
+    ),
+    (
         "numbers wanted",
         with_model(f'{TIER}, first_token_s: "5", stall_s: 10s, total_s: .inf'),
         [

@@ -19,6 +19,7 @@ class OneTenant:
         self.tenant = Tenant("team-a", "team-a")
         self.tenant.scopes = {"m": scopes}
         self.is_open = False
+        self.known: dict[bytes, Tenant] = {}
 
     def find(self, authorization: bytes) -> Tenant:
         return self.tenant

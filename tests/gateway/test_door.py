@@ -322,3 +322,36 @@ async def test_who_speaks_another_api_is_turned_away_in_its_words(monkeypatch):
         assert (401, "Bearer") == (answer.status, answer.headers["www-authenticate"])
         assert ("error", 401) == (answer.json()["type"], answer.json()["status"])
         assert "invalid_api_key" == answer.json()["was"]["error"]["code"]
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        "content-length: 30000000\r\n\r\n",
+        "content-length: 30000000\r\nexpect: 100-continue\r\n\r\n",
+        "transfer-encoding: chunked\r\n\r\n20000\r\n" + "x" * 0x20000,
+    ],
+)
+@on_both_loops
+async def test_no_large_body_is_read_of_a_stranger(framing):
+    """Whoever has no key is told so before the body has come, and the connection is closed."""
+    head = f"POST /v1/messages HTTP/1.1\r\nHost: x\r\n{shown(WRONG)}{framing}"
+    async with Backend() as backend, started(backend) as gateway:
+        answer = await one(gateway, head.encode())
+
+    assert (401, "Bearer", "close") == (
+        answer.status, answer.headers["www-authenticate"], answer.headers["connection"],
+    )  # fmt: skip
+    assert "authentication_error" == answer.json()["error"]["type"]
+    assert [] == backend.asked
+
+
+@pytest.mark.parametrize("key_header", ["authorization: Bearer ", "x-api-key: "])
+@on_both_loops
+async def test_a_large_body_is_read_of_whoever_has_a_key(key_header):
+    """The same with a key, sent in two pieces: it is answered."""
+    body = {"model": "m", "messages": [{"role": "user", "content": "x" * 300_000}]}
+    async with Backend() as backend, started(backend) as gateway:
+        answer = await one(gateway, request(body, head=shown(SECRET, key_header)))
+
+    assert 200 == answer.status

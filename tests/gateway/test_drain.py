@@ -119,6 +119,17 @@ async def test_a_stream_under_way_is_finished():
 
 
 @on_both_loops
+async def test_a_hurry_that_comes_before_the_drain_holds():
+    """Told twice to stop in one breath, it does not wait: the second word may be heard first."""
+    script = Held(lasts=True)
+    async with held_call(script, is_stream=True, drain_s=60.0) as (gateway, caller):
+        gateway.hurry()
+
+        assert await gateway.drain() == 1
+        assert b"gateway_stopping" in await caller.rest()
+
+
+@on_both_loops
 async def test_who_asks_nothing_is_closed_at_once():
     """Connections that are idle, fresh or kept, are closed as the drain begins; none is taken."""
     script = Held()

@@ -86,6 +86,12 @@ class Watched(LocalCounters):
         self.holds: list[Hold] = []
         self.took: dict[int, tuple[int, float]] = {}
 
+    def grant(self, hold: Hold) -> Verdict | None:
+        if self.late_s or (verdict := super().grant(hold)) is None:
+            return None
+        self.holds.append(hold)
+        return verdict
+
     def reserve(self, hold: Hold, then: Callable[[Verdict], None]) -> Verdict | None:
         self.holds.append(hold)
         if not self.late_s:

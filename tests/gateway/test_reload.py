@@ -9,6 +9,8 @@ import pytest
 
 from baseload.config import fleet as config
 from baseload.config.fleet import Inbound, Queue, Target
+from baseload.config.tenancy import Jobs
+from baseload.config.watching import Log, Otel
 from baseload.core.tape import CLOSED
 from baseload.errors import BaseloadError
 from baseload.gateway.gateway import Gateway
@@ -125,16 +127,23 @@ async def test_a_caller_in_the_line_gets_the_new_backend():
 
 @on_uvloop
 async def test_what_cannot_change_is_left_and_told():
-    """Addresses and stores hold for the process; all else of the same file is applied."""
+    """Addresses, stores, logs hold for the process; all else of the same file is applied."""
     async with Backend() as first, start_gateway(first) as gateway:
         listen = gateway.fleet.listen
         report = gateway.reload(
-            changed(gateway, listen="127.0.0.1:1", admin="127.0.0.1:2", queue=Queue(size=3))
-        )
+            changed(
+                gateway, listen="127.0.0.1:1", admin="127.0.0.1:2", queue=Queue(size=3),
+                log=Log(calls=True), otel=Otel(sample=0.5), jobs=Jobs(concurrency=1),
+            )
+        )  # fmt: skip
+        left = ["listen", "admin", "log", "otel", "jobs"]
 
-        assert (["queue"], ["listen", "admin"]) == (report.changes, report.needs_restart)
+        assert (["queue"], left) == (report.changes, report.needs_restart)
         assert (listen, 3) == (gateway.fleet.listen, gateway.gate.line.size_max)
-        assert "needs a restart, and was left: listen, admin" in report.words()
+        assert (Log(), Otel(), Jobs()) == (
+            gateway.fleet.log, gateway.fleet.otel, gateway.fleet.jobs
+        )  # fmt: skip
+        assert f"needs a restart, and was left: {', '.join(left)}" in report.words()
 
 
 @on_uvloop

@@ -126,7 +126,7 @@ def test_no_token_but_the_right_one_is_accepted(token, scheme):
         (scheme + token).partition(b" ")[0].lower() == b"bearer"
         and (scheme + token).partition(b" ")[2].strip(b" \t") == SECRET.encode()
     )
-    assert not tenants._known
+    assert not tenants.known
 
 
 @settings(max_examples=300, deadline=None)
@@ -148,7 +148,7 @@ def test_what_strangers_send_is_not_remembered():
     for number in range(3 * REMEMBERED_MAX):
         tenants.find(b"Bearer %d" % number)
 
-    assert {bearer(SECRET): found} == tenants._known
+    assert {bearer(SECRET): found} == tenants.known
 
 
 @pytest.mark.parametrize("fleet", [NOBODY, fleet_with(key())])
@@ -161,8 +161,8 @@ def test_what_is_remembered_is_bounded(fleet):
         tenants.find(b"Bearer %d" % number)
     tenants.find(b"Bearer " + b" " * HEADER_BYTES_MAX + SECRET.encode())
 
-    assert len(tenants._known) <= REMEMBERED_MAX
-    assert max(map(len, tenants._known)) <= HEADER_BYTES_MAX
+    assert len(tenants.known) <= REMEMBERED_MAX
+    assert max(map(len, tenants.known)) <= HEADER_BYTES_MAX
 
 
 def test_a_key_ends_on_its_day():

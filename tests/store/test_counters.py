@@ -1,6 +1,7 @@
 """Limits counted in this process, and how counters are opened."""
 
 import builtins
+import traceback
 from datetime import UTC, datetime
 
 import pytest
@@ -50,6 +51,26 @@ def test_an_unknown_url_is_refused_with_what_it_could_be():
     """The mistake names the field and the two forms that are known."""
     with pytest.raises(CountersError, match=r"store.counters: `ftp://`.*memory://.*redis://"):
         open_counters("ftp://x")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://u:s3cret/x@127.0.0.1/0",
+        "redis://u:s3cret#x@127.0.0.1/0",
+        "redis://u:s3cret@[bad/0",
+        "redis://:s3cret@127.0.0.1:99999/0",
+        "s3cret://x",
+        "redis:s3cret",
+    ],
+)
+def test_a_url_that_is_none_is_told_without_its_password(url):
+    """Neither the sentence nor an error behind it repeats what may be a part of a password."""
+    with pytest.raises(CountersError) as caught:
+        open_counters(url)
+
+    told = "".join(traceback.format_exception(caught.value))
+    assert "s3cret" not in told.replace("`s3cret://`", "")
 
 
 def test_a_missing_package_is_named(monkeypatch):

@@ -1,6 +1,8 @@
 """One database behind one URL: opening, breaking, and what people are told."""
 
+import os
 import sqlite3
+import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -95,6 +97,21 @@ def test_a_folder_is_made_and_a_reader_makes_nothing(tmp_path):
     assert not (tmp_path / "some").exists()
     Database(url).close()
     Database(url, must_exist=True).close()
+
+
+def test_nobody_else_may_read_what_is_made(tmp_path):
+    """File, folder and SQLite's own files beside it are their owner's alone."""
+    before = os.umask(0)
+    try:
+        database = Database(f"sqlite:///{tmp_path}/new/calls.db")
+        database.run("DELETE FROM calls")
+        found = [tmp_path / "new", *(tmp_path / "new").iterdir()]
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in found}
+        database.close()
+    finally:
+        os.umask(before)
+
+    assert {"new": 0o700, "calls.db": 0o600, "calls.db-wal": 0o600, "calls.db-shm": 0o600} == modes
 
 
 def test_what_is_no_database_is_told(tmp_path):

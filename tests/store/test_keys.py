@@ -326,7 +326,7 @@ def test_a_database_that_nobody_made_holds_no_keys(tmp_path: Path):
     file = tmp_path / "new.db"
 
     assert not is_there(f"sqlite:///{file}")
-    assert not is_there("sqlite://")
+    assert not is_there("sqlite:///")
     assert not file.exists()
     with closing(Database(f"sqlite:///{file}")):
         assert is_there(f"sqlite:///{file}")

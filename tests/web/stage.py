@@ -1,9 +1,9 @@
 """A stage for the operator's page: a real gateway, doubles behind it, callers before it.
 
-The gateway runs in a loop and a thread of its own, as does the operator's port; a test plays the
-operator in a browser, from its own thread. What the operator presses is written down and shown on
-the page as if it had been done; that routing heeds it is not shown here. The doubles answer as
-`mode` says; they prove nothing about real providers.
+The gateway runs in a loop and a thread of its own, as does the operator's port, which is the real
+one with its admin API; a test plays the operator in a browser, from its own thread. The doubles
+answer as `mode` says; they prove nothing about real providers. How a whole `baseload up` is joined
+is not shown here, either (`test_page_up`).
 """
 
 import asyncio
@@ -16,18 +16,20 @@ from typing import Any, Self
 
 import msgspec
 from prometheus_client import CollectorRegistry
-from starlette.applications import Starlette
 
 from baseload.config import fleet
 from baseload.config.fleet import Fleet, Model, Target
-from baseload.config.tenancy import Price
+from baseload.config.tenancy import Key, Price
 from baseload.gateway import status
 from baseload.gateway.gateway import Gateway
 from baseload.gateway.live.view import Live, View
-from baseload.gateway.tenants import Tenant
+from baseload.store.audit import AuditLog
+from baseload.store.database import Database
 from baseload.store.entry import Entry
+from baseload.store.keys import Pass, digest_of
 from baseload.web.operator import Operator, make_app
-from baseload.web.pages import live_routes, page_routes
+from baseload.web.pages import page_routes
+from baseload.web.plane import Action, Moved, Office, Reloaded, Shapes, UnknownBackendError
 from tests.gateway.harness import DONE, call_up, chat, token
 from tests.gateway.provider import (
     CLOSE,
@@ -97,6 +99,10 @@ def _usage() -> bytes:
     return b"data: " + msgspec.json.encode({"id": "c", "choices": [], "usage": USAGE}) + b"\n\n"
 
 
+def _key(name: str) -> Key:
+    return Key(name=name, sha256=digest_of(name.encode()))
+
+
 class Shelf:
     """A double of a ledger that counts its lines."""
 
@@ -107,16 +113,10 @@ class Shelf:
         self.lines += 1
 
 
-class Named:
-    """A double of the tenants: whoever shows a token is called by it."""
-
-    def find(self, authorization: bytes) -> Tenant:
-        name = authorization.rpartition(b" ")[2].decode()
-        return Tenant(name, name)
-
-
 class Stage:
     """One running gateway with its operator's port, between `with` and its end."""
+
+    shapes = Shapes(status=status.Status, backend=status.BackendStatus, live=Live)
 
     def __init__(
         self, *, names: tuple[str, ...] = ("deepseek", "edge", "spare"), **overrides: Any
@@ -130,13 +130,14 @@ class Stage:
         self.gateway: Gateway
         self.port = 0
         self._overrides = overrides
-        self._modes: dict[str, str] = {}
+        self._keys: dict[str, Pass] = {}
         self._loop: asyncio.AbstractEventLoop
         self._is_over: asyncio.Event
         self._is_up = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="stage", daemon=True)
         self._operator: Operator | None = None
+        self._database: Database
         self._traffic: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> Self:
@@ -163,9 +164,12 @@ class Stage:
 
     def open_port(self) -> None:
         """Begin to serve the page; after `close_port` at the same address."""
-        routes = [*page_routes(), *live_routes(self._ask_live, self._operate)]
-        app: Any = make_app(self._ask_status, CollectorRegistry(), routes)
-        self._operator = Operator(("127.0.0.1", self.port), _Guard(app, self))
+        self._database = Database("sqlite:///")
+        app = make_app(
+            self, Office(audit=AuditLog(self._database)), CollectorRegistry(),
+            token=lambda: self.token, more=page_routes(),
+        )  # fmt: skip
+        self._operator = Operator(("127.0.0.1", self.port), app)
         self._operator.start()
         self.port = self._operator.address[1]
 
@@ -174,28 +178,40 @@ class Stage:
         if self._operator is not None:
             self._operator.stop()
             self._operator = None
+            self._database.close()
 
-    async def _ask_live(self, since: int) -> Live:
-        return await self._inside(lambda: self.view.take(since, modes=self._modes))
-
-    async def _ask_status(self) -> status.Status:
+    async def status(self) -> status.Status:
+        """Take a snapshot."""
         return await self._inside(lambda: status.take(self.gateway))
 
-    async def _operate(self, backend: str, action: str) -> dict[str, str]:
+    async def live(self, since: int) -> Live:
+        """Give what the page shows."""
+
+        def take() -> Live:
+            modes = {name: MODES[order] for name, order in self.gateway.orders.items()}
+            return self.view.take(since, modes=modes)
+
+        return await self._inside(take)
+
+    async def operate(self, backend: str, action: Action) -> Moved:
+        """Do what an operator pressed."""
         if backend not in self.gateway.fleet.backends:
-            raise KeyError(backend)
+            raise UnknownBackendError(f"no backend `{backend}`")
         self.pressed.append((backend, action))
 
-        def do() -> None:
-            self._modes.pop(backend, None)
-            if action in MODES:
-                self._modes[backend] = MODES[action]
-            words = f"{backend}: an operator asked to {action} it"
-            self.gateway.pulse.happenings.note("operator", "note", words, backend)
+        def do() -> str:
+            words = self.gateway.operate(backend, action)
             self.view.forget()
+            return words
 
-        await self._inside(do)
-        return {"backend": backend, "mode": self._modes.get(backend, "enabled")}
+        return Moved(backend, "", await self._inside(do))
+
+    async def reload(self) -> Reloaded:
+        """Read no file: there is none."""
+        return Reloaded()
+
+    async def drain(self) -> None:
+        """Go on: a stage ends with its test."""
 
     async def _inside(self, do: Callable[[], Any]) -> Any:
         """Run something in the gateway's thread."""
@@ -220,9 +236,14 @@ class Stage:
         return asyncio.run_coroutine_threadsafe(main, self._loop).result(START_S_MAX)
 
     def begin_traffic(self, rate: float, model: str = "deepseek-chat", keys: str = "web") -> None:
-        """Let callers call, so many times a second, until the end; `keys` are split by spaces."""
+        """Let callers call, so many times a second, until the end; `keys` are split by spaces.
+
+        Each key's secret is its name. From now on, callers need a key.
+        """
 
         async def go() -> None:
+            self._keys |= {name: Pass(_key(name)) for name in keys.split()}
+            self.gateway.tenants.replace(self._keys.values())
             task = asyncio.create_task(self._call_on(rate, model, keys.split()))
             self._traffic.add(task)
 
@@ -266,7 +287,6 @@ class Stage:
             for double in self.doubles.values():
                 await stack.enter_async_context(double.provider)
             self.gateway = Gateway(self._fleet(), ledger=Shelf())
-            self.gateway.tenants = self.gateway.reception._house.tenants = Named()  # type: ignore[assignment]
             self.view = View(self.gateway)
             await self.gateway.start()
             self._is_up.set()
@@ -305,22 +325,3 @@ class Stage:
             ),
         }  # fmt: skip
         return Fleet(**(whole_ | self._overrides))
-
-
-class _Guard:
-    """A double of the admin API's guard: with a token set, others are told 401."""
-
-    def __init__(self, app: Starlette, stage: Stage) -> None:
-        self._app, self._stage = app, stage
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        token = self._stage.token
-        if token is not None and scope["path"].startswith("/api/"):
-            shown = dict(scope["headers"]).get(b"authorization", b"")
-            if shown != b"Bearer " + token.encode():
-                body = b'{"detail": "show the admin token"}'
-                head = [(b"content-type", b"application/json")]
-                await send({"type": "http.response.start", "status": 401, "headers": head})
-                await send({"type": "http.response.body", "body": body})
-                return
-        await self._app(scope, receive, send)

@@ -13,6 +13,7 @@ from baseload.web.routes import ROUTES, Route
 from tests.web.doubles import TOKEN, Port, served
 
 PLAIN = {"x-baseload-admin": "1"}
+Ports = dict[str | None, Port]
 
 
 def ask(client: httpx.Client, route: Route, **headers: str) -> httpx.Response:
@@ -29,6 +30,24 @@ def port(tmp_path_factory: pytest.TempPathFactory):
     with served(tmp_path_factory.mktemp("guard")) as port:
         port.keys.create("made")
         yield port
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory):
+    """Two ports on which things are done: one with a token, and one without."""
+    with (
+        served(tmp_path_factory.mktemp("token")) as with_token,
+        served(tmp_path_factory.mktemp("open"), token=None) as without,
+    ):
+        yield {TOKEN: with_token, None: without}
+
+
+def fresh(port: Port) -> Port:
+    """Give a port as if nothing had been done on it."""
+    port.plane.__init__()  # type: ignore[misc]
+    port.keys.kept.clear()
+    port.keys.create("made")
+    return port
 
 
 @pytest.fixture
@@ -73,21 +92,17 @@ def test_with_a_wrong_token_no_operation_is_done(
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=names)
-def test_with_the_token_every_operation_is_done(route: Route, tmp_path: Path):
+def test_with_the_token_every_operation_is_done(route: Route, used: Ports):
     """The answer is the one that the table promises; `bearer` may be written as one likes."""
-    with served(tmp_path) as port:
-        port.keys.create("made")
-        answer = ask(port.client, route, authorization=f"bEARER {TOKEN}")
+    answer = ask(fresh(used[TOKEN]).client, route, authorization=f"bEARER {TOKEN}")
 
     assert route.status == answer.status_code, answer.text
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=names)
-def test_without_a_token_set_this_machine_is_let_in(route: Route, tmp_path: Path):
+def test_without_a_token_set_this_machine_is_let_in(route: Route, used: Ports):
     """On loopback and without `admin_token`, nothing needs to be shown."""
-    with served(tmp_path, token=None) as port:
-        port.keys.create("made")
-        answer = ask(port.client, route)
+    answer = ask(fresh(used[None]).client, route)
 
     assert route.status == answer.status_code, answer.text
 
@@ -100,33 +115,32 @@ def test_probes_and_prometheus_need_no_token(path: str, stranger: httpx.Client):
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if route.is_change], ids=names)
 @pytest.mark.parametrize("token", [None, TOKEN], ids=["open", "token"])
-def test_a_foreign_page_cannot_send_a_change(route: Route, token: str | None, tmp_path: Path):
+def test_a_foreign_page_cannot_send_a_change(route: Route, token: str | None, used: Ports):
     """What a browser sends for another page, with or without asking first, changes nothing."""
-    with served(tmp_path, token=token) as port:
-        port.keys.create("made")
-        before = (dict(port.plane.states), port.plane.state, dict(port.keys.kept))
-        path = route.path.format(name="edge" if route.noun == "backend" else "made")
-        own = f"http://{port.client.base_url.netloc.decode()}"
-        json = {"content-type": "application/json"}
-        forged = [
-            {"content-type": "text/plain"},
-            {"content-type": "application/x-www-form-urlencoded"},
-            {"content-type": "text/plain; application/json"},
-            {},
-            json | {"origin": "http://evil.example"},
-            json | {"origin": "null"},
-            json | {"origin": own.replace("http:", "http://evil.example:")},
-            json | {"origin": f"{own}0"},
-            json | {"sec-fetch-site": "cross-site"},
-            PLAIN | {"sec-fetch-site": "same-site"},
-            PLAIN | {"origin": "http://127.0.0.1:1"},
-        ]
-        statuses = [
-            port.client.request(route.method, path, content=b'{"name":"x"}', headers=headers)
-            for headers in forged
-        ]
-        preflight = port.client.options(path, headers={"origin": "http://evil.example"})
-        after = (dict(port.plane.states), port.plane.state, dict(port.keys.kept))
+    port = fresh(used[token])
+    before = (dict(port.plane.states), port.plane.state, dict(port.keys.kept))
+    path = route.path.format(name="edge" if route.noun == "backend" else "made")
+    own = f"http://{port.client.base_url.netloc.decode()}"
+    json = {"content-type": "application/json"}
+    forged = [
+        {"content-type": "text/plain"},
+        {"content-type": "application/x-www-form-urlencoded"},
+        {"content-type": "text/plain; application/json"},
+        {},
+        json | {"origin": "http://evil.example"},
+        json | {"origin": "null"},
+        json | {"origin": own.replace("http:", "http://evil.example:")},
+        json | {"origin": f"{own}0"},
+        json | {"sec-fetch-site": "cross-site"},
+        PLAIN | {"sec-fetch-site": "same-site"},
+        PLAIN | {"origin": "http://127.0.0.1:1"},
+    ]
+    statuses = [
+        port.client.request(route.method, path, content=b'{"name":"x"}', headers=headers)
+        for headers in forged
+    ]
+    preflight = port.client.options(path, headers={"origin": "http://evil.example"})
+    after = (dict(port.plane.states), port.plane.state, dict(port.keys.kept))
 
     assert [403] * len(forged) == [answer.status_code for answer in statuses]
     assert 405 == preflight.status_code
@@ -145,7 +159,16 @@ def test_the_own_page_can(headers: dict[str, str], tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:9090", "127.0.0.1.evil.example", ""]
+    "host",
+    [
+        "evil.example",
+        "evil.example:9090",
+        "127.0.0.1.evil.example",
+        "",
+        "localhost:1@evil.example",
+        "[::1]evil.example",
+        "127.0.0.1:9090:evil.example",
+    ],
 )
 def test_a_rebound_name_reads_nothing(host: str, tmp_path: Path):
     """On loopback a name that may point anywhere is refused, for data, metrics and health."""

@@ -78,6 +78,20 @@ def test_unknown_pages_and_methods_are_problems_too(tmp_path: Path):
     assert answers[0].json()["detail"].startswith("GET /nothing")
 
 
+def test_small_pieces_are_not_held_back(tmp_path: Path):
+    """Connections have it from the socket that they come in by; asyncio leaves that to its maker."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        before = door.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        app = make_app(DoublePlane(), Office(audit=None), CollectorRegistry())
+        operator = Operator(door.getsockname(), app)
+        operator.start([door])
+        after = door.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        operator.stop()
+
+    assert 0 == before
+    assert 0 < after
+
+
 def test_a_taken_port_is_an_error_and_stop_frees_it(tmp_path: Path):
     """Starting on a taken port raises; after `stop` the port can be had again."""
     office = Office(audit=None)

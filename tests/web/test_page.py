@@ -1,7 +1,7 @@
 """The operator's page in a real browser, before a real gateway with doubles behind it.
 
-A test plays the operator: looks, waits, presses keys. What it does not show: that routing heeds
-what was pressed (the stage only writes it down), and how the page looks (see `docs/`).
+A test plays the operator: looks, waits, presses keys. What it does not show: how the page looks
+(see `docs/`).
 """
 
 from collections.abc import Iterator

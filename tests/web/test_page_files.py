@@ -7,12 +7,11 @@ import sys
 import zipfile
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from baseload.web.pages import PAGE, live_routes, page_routes
+from baseload.web.pages import PAGE, page_routes
 from tests.needs import give_up
 
 ROOT = Path(__file__).parent.parent.parent
@@ -26,16 +25,8 @@ BANNED = {
 }
 
 
-def _client(**fields: Any) -> TestClient:
-    async def live(since: int) -> dict[str, int]:
-        return {"since": since}
-
-    async def operate(name: str, action: str) -> dict[str, str]:
-        if name != "b0":
-            raise KeyError(name)
-        return {name: action}
-
-    return TestClient(Starlette(routes=[*page_routes(), *live_routes(live, operate)]), **fields)
+def _client() -> TestClient:
+    return TestClient(Starlette(routes=page_routes()))
 
 
 def test_scripts_are_short_and_hold_nothing_banned():
@@ -93,26 +84,6 @@ def test_a_page_is_not_loaded_twice():
         etag = client.get("/page/app.js").headers["etag"]
 
         assert 304 == client.get("/page/app.js", headers={"if-none-match": etag}).status_code
-
-
-def test_what_the_page_asks_for():
-    """`since` is a whole number; an action needs its header, a name and an action that exist."""
-    admin = {"x-baseload-admin": "1"}
-    with _client() as client:
-        assert {"since": 7} == client.get("/api/v1/live?since=7").json()
-        assert {"since": 0} == client.get("/api/v1/live").json()
-        assert 400 == client.get("/api/v1/live?since=-1").status_code
-        assert 400 == client.get("/api/v1/live?since=" + "9" * 99).status_code
-        url = "/api/v1/backends/{}/{}".format
-        statuses = [
-            client.post(url("b0", "drain"), headers=admin).status_code,
-            client.post(url("b0", "drain")).status_code,
-            client.post(url("b0", "explode"), headers=admin).status_code,
-            client.post(url("b1", "drain"), headers=admin).status_code,
-            client.get(url("b0", "drain"), headers=admin).status_code,
-        ]
-
-    assert [200, 403, 404, 404, 405] == statuses
 
 
 def test_the_page_is_in_the_wheel(tmp_path: Path):

@@ -17,6 +17,8 @@ from baseload.apis.unreadable import UNREADABLE
 
 LINES_MAX = 50_000
 """As in OpenAI's API."""
+LINE_ENDS_MAX = 4 * LINES_MAX
+"""Each line may end with two signs and be followed by an empty one."""
 ERRORS_MAX = 100
 """Mistakes of a file that are told; one who has more will find the rest."""
 METADATA_MAX = 16
@@ -85,6 +87,8 @@ def read_lines(content: bytes, endpoint: str) -> tuple[list[Line], list[Mistake]
     lines: list[Line] = []
     wrong: list[Mistake] = []
     seen: set[str] = set()
+    if content.count(b"\n") + content.count(b"\r") > LINE_ENDS_MAX:
+        return lines, [Mistake("too_many_requests", f"More than {LINES_MAX} lines.", None)]
     for number, text in enumerate(content.splitlines(), 1):
         if not text.strip():
             continue

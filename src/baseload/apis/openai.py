@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from baseload.apis import chunks, trouble
+from baseload.apis.lenient import whole
 from baseload.apis.sse import data_of
 from baseload.apis.unreadable import UNREADABLE
 
@@ -27,9 +28,10 @@ CHOICES_MAX = 128
 """Who asks for more answers at once will be refused by the backend: it is OpenAI's bound."""
 TOKENS_MAX = 1 << 40
 """A backend that reports more has not counted."""
+FIELDS_MAX = 500_000
+"""Fields, or rather colons, in a whole body: to take apart many more takes seconds."""
 ANSWER_TOKENS = 256
 """What an answer is expected to take if the request does not bound it."""
-
 
 # -- requests ----------------------------------------------------------------------------------
 
@@ -41,19 +43,28 @@ class Request(msgspec.Struct, gc=False):
     stream: bool | None = None
     n: Any = None
     """How many answers are wanted; whether it is a sound number is the backend's business."""
+    best_of: Any = None
     max_tokens: Any = None
     max_completion_tokens: Any = None
     max_output_tokens: Any = None
-    """The same in a Response's words, for requests that have none as a chat."""
 
     def answer_tokens(self) -> int:
-        """Give how long the answer may become, or what is usual where that is not said."""
-        most = self.max_completion_tokens or self.max_tokens or self.max_output_tokens
-        return most if type(most) is int and 0 < most <= ANSWER_TOKENS_MAX else ANSWER_TOKENS
+        """Give how long the answer may become, or what is usual where that is not said.
+
+        Which of several bounds holds is the backend's to say: the largest is expected.
+        """
+        most = self.max_tokens
+        others = (self.max_completion_tokens, self.max_output_tokens)
+        if type(most) is not int or others != (None, None):
+            most = max(map(whole, (most, *others)))
+        return most if 0 < most <= ANSWER_TOKENS_MAX else ANSWER_TOKENS
 
     def choices(self) -> int:
         """Give how many answers are wanted, for whoever must expect them."""
-        return self.n if type(self.n) is int and 0 < self.n <= CHOICES_MAX else 1
+        if self.n is None and self.best_of is None:
+            return 1
+        most = max(whole(self.n), whole(self.best_of))
+        return most if 0 < most <= CHOICES_MAX else 1
 
 
 class BadRequestError(ValueError):
@@ -75,6 +86,8 @@ _MISSING = re.compile(r"missing required field `(\w+)`")
 
 def read_request(body: bytes) -> Request:
     """Read `model` and `stream`; raises `BadRequestError` with a sentence for the caller."""
+    if len(body) > FIELDS_MAX and body.count(b":") > FIELDS_MAX:
+        raise BadRequestError(f"The body has more than {FIELDS_MAX} fields.")
     try:
         return _decode_request(body)
     except msgspec.ValidationError as error:
@@ -108,10 +121,8 @@ def rename_model(body: bytes, old: str, new: str) -> bytes:
     """
     quoted = msgspec.json.encode(new)
     pattern = re.compile(rb'"model"(\s*):(\s*)' + re.escape(msgspec.json.encode(old)))
-    start = body.find(b'"model"')
-    matches = list(pattern.finditer(body, start)) if start >= 0 else []
-    if len(matches) == 1 and body.count(b'"model"') == 1 and _ESCAPED not in body:
-        (match,) = matches
+    is_once = body.count(b'"model"') == 1 and _ESCAPED not in body
+    if is_once and (match := pattern.search(body)) is not None:
         between = match.group(1) + b":" + match.group(2)
         return body[: match.start()] + b'"model"' + between + quoted + body[match.end() :]
     try:

@@ -55,6 +55,8 @@ class Crew:
         self.failed: set[int] = set()
         """Workers that are given up."""
         self.on_ready: Callable[[Member], None] = lambda _member: None
+        self.on_ended: Callable[[Member], None] = lambda _member: None
+        """Hears that a worker ended that should not have."""
         self.on_failed: Callable[[], None] = lambda: None
         """Hears that the last worker is given up."""
         self._sockets = sockets
@@ -97,6 +99,20 @@ class Crew:
                 lines.append(f"worker {at}: pid {member.pid}, {up_s:.0f} s up{again}{silence}")
         return lines
 
+    def missing(self, heard: Container[int]) -> dict[int, str]:
+        """Say of each worker that did not answer just now why; nobody is missed while all leave.
+
+        It is `given up`, `starting` or `silent`.
+        """
+        if self._is_stopping.is_set():
+            return {}
+        serving = {member.index for member in self.ready()}
+        return {
+            at: "given up" if at in self.failed else "silent" if at in serving else "starting"
+            for at in range(self.count)
+            if at not in heard
+        }
+
     async def drain(self, *, is_succeeded: bool) -> int:
         """See all off; give how many answers had to be told to stop."""
         self._is_stopping.set()
@@ -134,6 +150,7 @@ class Crew:
             record = record.after_death(ready_s)
             self.restarts[index] += 1
             logger.error("worker %d, pid %d, ended with %s", index, member.pid, code)
+            self.on_ended(member)
             self._news.set()
             if record.is_hopeless():
                 self._give_up(index)

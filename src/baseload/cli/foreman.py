@@ -8,7 +8,10 @@ started again, by what holds now.
 
 import asyncio
 import logging
+import os
+import time
 from asyncio import Future
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 
 import msgspec
@@ -22,6 +25,7 @@ from baseload.cli.crew import Crew, Member
 from baseload.cli.dividing import concurrency_of, counts_alone, part_of
 from baseload.cli.greeting import greet, tell_of_engines
 from baseload.cli.merging import Family, merged_families, merged_status
+from baseload.cli.merging_live import Whole, merged_live
 from baseload.cli.plane import Port
 from baseload.cli.service import Service
 from baseload.cli.sockets import copies
@@ -29,11 +33,13 @@ from baseload.cli.worker import Change, Work
 from baseload.config.fleet import Fleet
 from baseload.errors import BaseloadError
 from baseload.gateway.changing import FIXED, Report
+from baseload.gateway.live.happenings import KEPT_MAX, Happening
+from baseload.gateway.live.part import Look, Part
+from baseload.gateway.live.pulse import BRISK_S
 from baseload.gateway.live.view import Live
 from baseload.gateway.preparing import tls_of
 from baseload.gateway.status import Status
 from baseload.gateway.upstream import Pool
-from baseload.web.plane import NotBuiltError
 
 IDLE_LOOK_S = 0.5
 SHOW_S_MAX = 2.0
@@ -60,8 +66,11 @@ class Foreman(Service):
         self._orders = dict(self.left.orders) if self.left is not None else {}
         self._urls, self._slots = {}, slots
         self._is_hopeless = False
+        self._boot = os.urandom(6).hex()
+        self._notes: deque[Happening] = deque(maxlen=KEPT_MAX)
         self.crew = Crew(self.options.workers, self.sockets, self._work)
         self.crew.on_ready, self.crew.on_failed = self._brief, self._lose_hope
+        self.crew.on_ended = self._tell_of_end
         self._try_out(self.fleet)
         if counts_alone(self.fleet):
             logger.warning(
@@ -128,6 +137,10 @@ class Foreman(Service):
 
         if self.crew.restarts[member.index]:  # The first of them are told at once.
             self.spawn(tell())
+            self._note("worker", "good", f"worker {member.index} serves again, pid {member.pid}")
+
+    def _tell_of_end(self, member: Member) -> None:
+        self._note("worker", "bad", f"worker {member.index}, pid {member.pid}, ended unbidden")
 
     def _lose_hope(self) -> None:
         self._is_hopeless = True
@@ -140,6 +153,11 @@ class Foreman(Service):
         else:
             self._urls[name] = url
         self.spawn(self.crew.ask_all("engine", msgspec.msgpack.encode((name, url))))
+        tone, word = ("warn", "not ready") if url is None else ("good", "ready")
+        self._note("engine", tone, f"the engine of {name} is {word}", name)
+
+    def look_for_keys(self) -> None:
+        """Leave it to the workers: each looks for itself, every half second."""
 
     # -- changes -----------------------------------------------------------------------------
 
@@ -206,13 +224,41 @@ class Foreman(Service):
             self._orders.pop(backend, None)
         elif answers:
             self._orders[backend] = order
+        words = f"{backend}: an operator ordered to {order} it"
+        self._note("operator", "note", words, backend)
         return "; ".join(sorted({words.decode() for words in answers.values()} - {""}))
 
     # -- what is shown -----------------------------------------------------------------------
 
     async def live(self, since: int) -> Live:
-        """Give what the page shows."""
-        raise NotBuiltError("several workers have no page yet")
+        """Give what the page shows: ticks are seconds here, and the last is the last that is over.
+
+        A worker that does not answer is left out, and that is said.
+        """
+        at = time.time()
+        tick = int(at) - 1
+        if since > tick:  # It comes from another process.
+            since = 0
+        look = Look(min(since, tick - BRISK_S) - 1, self.engines.told())
+        answers = await self.crew.ask_all("live", msgspec.msgpack.encode(look), SHOW_S_MAX)
+        if not answers:
+            raise TimeoutError
+        whole = Whole(
+            boot=self._boot,
+            tick=tick,
+            since=since,
+            at=at,
+            error_rate=self.fleet.overload.error_rate,
+            count=self.crew.count,
+            missing=self.crew.missing(answers),
+            notes=self._notes,
+        )
+        return merged_live(
+            {at: msgspec.msgpack.decode(one, type=Part) for at, one in answers.items()}, whole
+        )
+
+    def _note(self, kind: str, tone: str, words: str, backend: str = "") -> None:
+        self._notes.append(Happening(0, time.time(), kind, tone, words, backend))
 
     def ask_status(self) -> "Future[Status]":
         """Ask all workers for a snapshot, from another thread."""

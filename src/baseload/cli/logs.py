@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from baseload.config.fleet import Fleet
+from baseload.store.urls import passwords_of
 
 WAITING_MAX = 10_000
 """Lines that may wait to be written."""
@@ -101,7 +102,10 @@ def logs(fleet: Fleet) -> Iterator[None]:
     """Write log lines as the fleet file says, as long as this lasts."""
     settings = fleet.log
     secrets = [backend.api_key or "" for backend in fleet.backends.values()]
-    writer = _Writer(Redactor([*secrets, fleet.admin_token or "", *fleet.otel.headers.values()]))
+    secrets += [fleet.admin_token or "", *fleet.otel.headers.values()]
+    for url in (fleet.store.ledger, fleet.store.counters):
+        secrets += passwords_of(url)
+    writer = _Writer(Redactor(secrets))
     is_json = settings.format == "json"
     plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     writer.setFormatter(JsonLines() if is_json else plain)

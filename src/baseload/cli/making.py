@@ -50,21 +50,21 @@ class Plant:
         assert sharers >= 1
         self.keys = KeyWatch(fleet.store.ledger)
         self._sharers = sharers
-        stored = self._stored_keys(fleet)
         self.ledger = _open_ledger(fleet)
         self.counters = open_counters(fleet.store.counters, _spent(fleet, sharers), replicas)
         self.gateway = gateway = Gateway(fleet, concurrency, self.counters, self.ledger)
-        gateway.tenants.replace(stored)
+        gateway.tenants.replace(self._stored_keys())
         if gateway.tenants.is_open:
             _must_not_be_open(fleet)
         self._watching = Watching(gateway)
-        jobs = structs.replace(fleet.jobs, concurrency=-(-fleet.jobs.concurrency // sharers))
+        jobs = structs.replace(fleet.jobs, concurrency=-(-fleet.jobs.concurrency // replicas))
         self._office = BackOffice(jobs, fleet.store.ledger, gateway.reception)
         self.registry = CollectorRegistry()
         """Everything that is counted in this process."""
         self.registry.register(gateway.telemetry)
         self.registry.register(LedgerMetrics(self.ledger))
         self.registry.register(LimitMetrics(self.counters))
+        self.registry.register(self._office)
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Serve on these sockets, which are ours from now on."""
@@ -89,16 +89,17 @@ class Plant:
         await self.counters.close()
         await asyncio.to_thread(self.ledger.close)
 
-    def _stored_keys(self, fleet: Fleet) -> tuple[Pass, ...]:
-        """Give the store's keys; without them, those of the file are still something to go by."""
+    def alarms(self) -> list[str]:
+        """Say what is wrong beside backends and models, in whole sentences."""
+        alarm = self.ledger.alarm
+        return [] if alarm is None else [f"The ledger cannot be written: {alarm.reason}."]
+
+    def _stored_keys(self) -> tuple[Pass, ...]:
+        """Give the store's keys. Who may come in is not guessed at: without them, nobody does."""
         try:
             return self._parts(self.keys.look() or ())
         except DatabaseError as error:
-            if not fleet.keys:
-                what = "whether there are keys cannot be looked up"
-                raise BaseloadError(f"{what}, and the fleet file has none: {error}") from error
-            logger.warning("only the fleet file's keys are known for now: %s", error)
-            return ()
+            raise _unusable(error) from error
 
     def _hear_of_keys(self, passes: tuple[Pass, ...]) -> None:
         """Hand the store's keys over to the loop; it may have ended just now."""
@@ -119,7 +120,11 @@ def _open_ledger(fleet: Fleet) -> Ledger:
     try:
         return Ledger(fleet.store.ledger, fleet.store.keep_days)
     except DatabaseError as error:
-        raise BaseloadError(f"`store.ledger` cannot be used: {error}") from error
+        raise _unusable(error) from error
+
+
+def _unusable(error: DatabaseError) -> BaseloadError:
+    return BaseloadError(f"`store.ledger` cannot be used: {error}")
 
 
 def _spent(fleet: Fleet, sharers: int) -> Spent:

@@ -71,6 +71,7 @@ def merged_status(all_: Sequence[Status], workers: list[str], engines: dict[str,
         ],
         models=[_model(model, all_) for model in first.models],
         workers=workers,
+        alarms=list(dict.fromkeys(alarm for one in all_ for alarm in one.alarms)),
     ).with_engines(engines)
 
 

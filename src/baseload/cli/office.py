@@ -70,7 +70,13 @@ class LateAudit(Late[AuditLog]):
 
 
 class LateKeys(Late[Keys]):
-    """A store of keys; `make` is its class."""
+    """A store of keys; `make` is its class, and `tell` is called after each change."""
+
+    def __init__(
+        self, url: str, make: Callable[[Database], Keys], tell: Callable[[], None]
+    ) -> None:
+        super().__init__(url, make)
+        self._tell = tell
 
     def list(self) -> Sequence[object]:
         """Give all that are not revoked."""
@@ -84,23 +90,29 @@ class LateKeys(Late[Keys]):
 
     def create(self, name: str, /, **terms: object) -> tuple[object, str]:
         """Make a key; give it and its secret."""
-        with self.use() as keys:
+        with self._changing() as keys:
             return keys.create(name, **terms)
 
     def update(self, name: str, /, **changes: object) -> object:
         """Change some of a key's terms."""
-        with self.use() as keys:
+        with self._changing() as keys:
             return keys.update(name, **changes)
 
     def rotate(self, name: str, grace_s: float = 0.0) -> tuple[object, str]:
         """Make a new secret."""
-        with self.use() as keys:
+        with self._changing() as keys:
             return keys.rotate(name, grace_s)
 
     def revoke(self, name: str) -> object:
         """End a key."""
-        with self.use() as keys:
+        with self._changing() as keys:
             return keys.revoke(name)
+
+    @contextmanager
+    def _changing(self) -> Iterator[Keys]:
+        with self.use() as keys:
+            yield keys
+        self._tell()
 
 
 class AddUp(Protocol):

@@ -75,7 +75,11 @@ class Port:
     def __init__(self, service: Service, registry: CollectorRegistry) -> None:
         fleet = service.fleet
         url = fleet.store.ledger
-        self._late = LateAudit(url), LateKeys(url, KeyStore), LateUsage(url, usage)
+        self._late = (
+            LateAudit(url),
+            LateKeys(url, KeyStore, service.look_for_keys),
+            LateUsage(url, usage),
+        )
         audit, keys, used = self._late
         office = Office(
             audit=audit, keys=keys, usage=used, file_keys=lambda: service.fleet.keys,

@@ -118,6 +118,10 @@ class Service(ABC):
         """Hear where an engine is, or with None that it is not."""
 
     @abstractmethod
+    def look_for_keys(self) -> None:
+        """Take notice of the store's keys soon: some were changed by us. From any thread."""
+
+    @abstractmethod
     async def change(self, fleet: Fleet, slots: dict[str, int]) -> Report:
         """Go on with another fleet; raises BaseloadError before anything has changed."""
 

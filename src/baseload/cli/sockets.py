@@ -154,6 +154,8 @@ def _bound(family: int, where: Any, *, is_shared: bool) -> socket.socket:
     one = socket.socket(family, socket.SOCK_STREAM)
     try:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # For those who come in by it: uvloop does this for each of them, asyncio's loop does not.
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if is_shared:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:

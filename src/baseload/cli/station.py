@@ -18,11 +18,9 @@ from baseload.errors import BaseloadError
 from baseload.gateway import status
 from baseload.gateway.changing import Report
 from baseload.gateway.gateway import Gateway
+from baseload.gateway.live.standing import MODES
 from baseload.gateway.live.view import Live, View
 from baseload.gateway.tape import Recorder
-
-_MODES = {"drain": "draining", "disable": "disabled"}
-"""What the page calls a backend that an operator has closed."""
 
 
 class Station(Service):
@@ -78,6 +76,10 @@ class Station(Service):
         kind, word = ("warn", "not ready") if url is None else ("good", "ready")
         self._note("engine", kind, f"the engine of {name} is {word}", name)
 
+    def look_for_keys(self) -> None:
+        """Take notice of the store's keys at once."""
+        self.plant.keys.wake()
+
     async def change(self, fleet: Fleet, slots: dict[str, int]) -> Report:
         """Go on with another fleet."""
         report = self.gateway.reload(fleet, slots)
@@ -98,11 +100,8 @@ class Station(Service):
 
     async def live(self, since: int) -> Live:
         """Give what the page shows."""
-        orders = self.orders
-        modes = {name: _MODES[order] for name, order in orders.items()}
-        alarm = self.plant.ledger.alarm
-        alarms = [] if alarm is None else [f"The ledger cannot be written: {alarm.reason}."]
-        return self._view.take(since, self.engines.told(), modes, alarms)
+        modes = {name: MODES[order] for name, order in self.orders.items()}
+        return self._view.take(since, self.engines.told(), modes, self.plant.alarms())
 
     def _note(self, kind: str, tone: str, words: str, backend: str) -> None:
         self.gateway.pulse.happenings.note(kind, tone, words, backend)
@@ -111,7 +110,7 @@ class Station(Service):
         """Ask for a snapshot, from another thread."""
 
         async def take() -> status.Status:
-            return status.take(self.gateway, self.engines.told())
+            return status.take(self.gateway, self.engines.told(), self.plant.alarms())
 
         return self.ask(take())
 

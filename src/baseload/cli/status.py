@@ -47,6 +47,8 @@ def _draw(now: dict[str, Any]) -> None:
         f"{now['connections']} connections (baseload {now['version']})",
         highlight=False,
     )
+    for alarm in now.get("alarms", ()):
+        console.print(f"[red]{escape(alarm)}[/]", highlight=False, soft_wrap=True)
     console.print(backends_table(now["backends"]))
     models = Table("model", "served", "tiers", box=None, pad_edge=False)
     for item in now["models"]:

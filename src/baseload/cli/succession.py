@@ -30,6 +30,8 @@ ENGINES_S_MAX = 330.0
 STOP_S_MAX = 5.0
 """From SIGTERM to SIGKILL for a successor that is not wanted any more."""
 LOOK_S = 0.05
+FILE_CHARACTERS_MAX = 4096
+"""What is read of a file with a pid."""
 READY = b"ready"
 
 logger = logging.getLogger("baseload.cli")
@@ -133,18 +135,30 @@ class PidFile:
         self._failures += bool(failure)
         text = f"{os.getpid()}\n{self._failures} {failure}\n"
         with contextlib.suppress(OSError):  # A folder that cannot be written stops no gateway.
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(0o700, parents=True, exist_ok=True)
             new = self.path.with_suffix(f".{os.getpid()}")
-            new.write_text(text)
+            new.unlink(missing_ok=True)  # Whatever stands there, nothing is written through it.
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(text)
             new.replace(self.path)
 
     def read(self) -> tuple[int, str] | None:
-        """Give the pid that is written there and its second line, or None."""
+        """Give the pid that is written there and its second line, or None.
+
+        Nobody can name another user's process in it: whoever is told to restart gets a signal.
+        """
         try:
-            pid, _, rest = self.path.read_text().partition("\n")
-            return int(pid), rest.strip()
+            with self.path.open() as file:
+                owner = os.fstat(file.fileno()).st_uid
+                pid, _, rest = file.read(FILE_CHARACTERS_MAX).partition("\n")
+            number = int(pid)
         except (OSError, ValueError):
             return None
+        try:
+            is_theirs = Path(f"/proc/{number}").stat().st_uid == owner
+        except OSError:
+            is_theirs = True  # It has ended, or there is no /proc.
+        return (number, rest.strip()) if is_theirs else None
 
     def remove(self) -> None:
         """Take it away, unless it is a successor's by now."""

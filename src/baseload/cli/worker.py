@@ -27,6 +27,8 @@ from baseload.cli.service import GARBAGE_THRESHOLD, SWITCH_S
 from baseload.config.fleet import Fleet
 from baseload.errors import BaseloadError
 from baseload.gateway import status
+from baseload.gateway.live.part import Look, take_part
+from baseload.gateway.live.view import View
 from baseload.gateway.tape import Recorder
 
 WORKER = "BASELOAD_WORKER"
@@ -90,6 +92,8 @@ class Worker:
         self._channel = Channel(socket.socket(fileno=work.channel_fd), self._answer)
         self._plant = Plant(work.fleet, work.concurrency, work.sharers, work.count)
         self._gateway = self._plant.gateway
+        self._gateway.pulse.keep_timings()
+        self._view = View(self._gateway)
 
     async def run(self) -> None:
         """Serve until told to stop, and drain."""
@@ -138,17 +142,30 @@ class Worker:
         return Recorder(gateway.driver, gateway.setup, path, work.tape_bytes)
 
     async def _answer(self, what: str, body: bytes) -> bytes:
-        """Do what the foreman asks."""
+        """Tell the foreman what it asks for, or do it."""
+        shown = self._shown(what, body)
+        return self._done(what, body) if shown is None else msgspec.msgpack.encode(shown)
+
+    def _shown(self, what: str, body: bytes) -> object:
+        """Give what is to be shown; None if something is to be done."""
+        match what:
+            case "status":
+                return status.take(self._gateway, alarms=self._plant.alarms())
+            case "metrics":
+                return families_of(self._plant.registry)
+            case "live":
+                look = msgspec.msgpack.decode(body, type=Look)
+                return take_part(self._gateway, self._view, look, self._plant.alarms())
+        return None
+
+    def _done(self, what: str, body: bytes) -> bytes:
         gateway = self._gateway
         match what:
             case "ping":
                 pass
-            case "status":
-                return msgspec.msgpack.encode(status.take(gateway))
-            case "metrics":
-                return msgspec.msgpack.encode(families_of(self._plant.registry))
             case "operate":
                 backend, order = msgspec.msgpack.decode(body, type=tuple[str, str])
+                self._view.forget()
                 return gateway.operate(backend, order).encode()
             case "engine":
                 name, url = msgspec.msgpack.decode(body, type=tuple[str, str | None])

@@ -137,7 +137,8 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ledger: Annotated[
         str,
         Meta(
-            description="Calls, keys, batches: a database.",
+            pattern="^(sqlite:///|postgres(ql)?://).*$",
+            description="A database for calls, keys, batches: sqlite:///FILE or postgresql://…",
             examples=["sqlite:///baseload.db", "postgresql://baseload@db/baseload"],
         ),
     ] = "sqlite:///baseload.db"
@@ -148,7 +149,8 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     counters: Annotated[
         str,
         Meta(
-            description="Where limits are counted: here, or where replicas share them.",
+            pattern="^(memory://|(rediss?|unix)://.+)$",
+            description="Where limits are counted: memory://, or redis://… for replicas.",
             examples=["memory://", "redis://127.0.0.1:6379/0"],
         ),
     ] = "memory://"

@@ -23,6 +23,8 @@ SLICES = 240
 SPAN = SLICES + 1
 """A window that ends within a slice reaches into so many."""
 DAY_S = 86_400
+ENDLESS = 1 << 62
+"""Stands for no limit: more than anybody uses, and compared faster than an infinite number."""
 PLACE_WAIT_S = 1.0
 """When to try again for a place among the calls at once: nobody knows when one of them ends."""
 _ORDINAL_1970 = date(1970, 1, 1).toordinal()
@@ -49,14 +51,14 @@ def month_end_s(day: int) -> float:
 
 
 class Card:
-    """The use of one scope, and the limits that it is held against; infinite where there is none.
+    """The use of one scope, and the limits that it is held against; endless where there is none.
 
     `others_day_usd` and `others_month_usd` were spent before this process, or by its siblings.
     """
 
     __slots__ = (
-        "cells", "concurrency", "day", "gone", "has_budget", "held_usd", "in_flight", "limits",
-        "month", "others_day_usd", "others_month_usd", "requests", "rpm", "spent_day_usd",
+        "cells", "concurrency", "day", "day_ends_s", "gone", "has_budget", "held_usd", "in_flight",
+        "limits", "month", "others_day_usd", "others_month_usd", "requests", "rpm", "spent_day_usd",
         "spent_month_usd", "tokens", "tpm", "usd_day", "usd_month",
     )  # fmt: skip
 
@@ -75,6 +77,8 @@ class Card:
         self.held_usd = 0.0
         """What the calls in flight may cost."""
         self.day, self.month = -1, 0  # None yet: the very first day begins its month, too.
+        self.day_ends_s = 0.0
+        """When another day begins, in seconds since 1970: until then there is nothing to roll."""
         self.spent_day_usd = self.spent_month_usd = 0.0
         self.others_day_usd = self.others_month_usd = 0.0
         self.fit(limits)
@@ -82,9 +86,9 @@ class Card:
     def fit(self, limits: Limits) -> None:
         """Be held against these limits from now on; what was used stays."""
         self.limits = limits
-        self.rpm = inf if limits.rpm is None else limits.rpm
-        self.tpm = inf if limits.tpm is None else limits.tpm
-        self.concurrency = inf if limits.concurrency is None else limits.concurrency
+        self.rpm = ENDLESS if limits.rpm is None else limits.rpm
+        self.tpm = ENDLESS if limits.tpm is None else limits.tpm
+        self.concurrency = ENDLESS if limits.concurrency is None else limits.concurrency
         self.usd_day = inf if limits.usd_day is None else limits.usd_day
         self.usd_month = inf if limits.usd_month is None else limits.usd_month
         self.has_budget = limits.usd_day is not None or limits.usd_month is not None
@@ -144,6 +148,7 @@ class Card:
         if day <= self.day:
             return
         self.day = day
+        self.day_ends_s = (day + 1.0) * DAY_S
         self.spent_day_usd = self.others_day_usd = 0.0
         month = month_of(day)
         if month != self.month:

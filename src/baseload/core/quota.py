@@ -10,7 +10,7 @@ Not here: how a minute is counted (`card`), who a key belongs to, what a token c
 cards of replicas are kept.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import inf
 
 import msgspec
@@ -19,6 +19,7 @@ from baseload.config.fleet import Model
 from baseload.config.tenancy import Key, Limits
 from baseload.core.card import (
     DAY_S,
+    ENDLESS,
     PLACE_WAIT_S,
     SLICES,
     SPAN,
@@ -35,6 +36,7 @@ IDLE_CARDS_MAX = 4096
 """Cards beyond which idle ones are thrown away; each is some 400 bytes and its slices."""
 KINDS = ("rpm", "tpm", "concurrency", "usd_day", "usd_month")
 """The limits, by the names of their fields."""
+_NONE: float = ENDLESS
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -76,11 +78,14 @@ class Hold:
 
     __slots__ = ("cards", "cells", "is_settled", "scopes", "tokens", "usd", "verdict")
 
+    cards: Sequence[Card] | None
+    cells: Sequence[Cell]
+
     def __init__(self, scopes: tuple[Scope, ...], tokens: int, usd: float) -> None:
         self.scopes, self.tokens, self.usd = scopes, tokens, usd
-        self.cards: list[Card] | None = None
+        self.cards = None
         """The cards on which it is set aside; None until it is granted."""
-        self.cells: list[Cell] = []
+        self.cells = ()
         self.verdict: Verdict | None = None
         """How it was granted."""
         self.is_settled = False
@@ -145,8 +150,10 @@ class Quota:
 
         A hold that was granted before is granted as it was, and nothing is set aside again.
         """
-        if hold.verdict is not None:
-            return hold.verdict
+        return hold.verdict or self.grant(hold, now, unix_s) or self.refuse(hold, now, unix_s)
+
+    def grant(self, hold: Hold, now: float, unix_s: float) -> Verdict | None:
+        """Set aside what a call may take if all cards have it; None if one has not."""
         index = int(now * self._per_s)
         gone, tokens, usd, known = index - SPAN, hold.tokens, hold.usd, self._cards
         cards = []
@@ -163,36 +170,36 @@ class Quota:
                 or card.in_flight >= card.concurrency
                 or (card.has_budget and _is_broke(card, usd, unix_s))
             ):
-                return self.refuse(hold, now, unix_s)
+                return None
             cards.append(card)
         return self._take(hold, cards, index, index + SPAN - now * self._per_s)
 
     def _take(self, hold: Hold, cards: list[Card], index: int, slices: float) -> Verdict:
-        tokens, usd, cells = hold.tokens, hold.usd, hold.cells
-        requests_left = tokens_left = inf
-        requests_most = tokens_most = 0.0
+        tokens, usd, taken = hold.tokens, hold.usd, []
+        requests_left = tokens_left = requests_most = tokens_most = _NONE
         for card in cards:
-            cell = card.cell(index)
+            cells = card.cells
+            cell = cells[-1] if cells and cells[-1][0] == index else card.cell(index)
             cell[1] += 1
             cell[2] += tokens
             card.requests = requests = card.requests + 1
             card.tokens = all_tokens = card.tokens + tokens
             card.in_flight += 1
             card.held_usd += usd
-            cells.append(cell)
+            taken.append(cell)
             if (left := card.rpm - requests) < requests_left:
                 requests_left, requests_most = left, card.rpm
             if (left := card.tpm - all_tokens) < tokens_left:
                 tokens_left, tokens_most = left, card.tpm
-        hold.cards = cards
+        if requests_most == ENDLESS:
+            requests_most = requests_left = 0
+        if tokens_most == ENDLESS:
+            tokens_most = tokens_left = 0
+        hold.cards, hold.cells = cards, taken
         hold.verdict = verdict = Verdict(
-            True,
-            int(requests_most),
-            int(requests_left) if requests_most else 0,
-            int(tokens_most),
-            int(tokens_left) if tokens_most else 0,
+            True, int(requests_most), int(requests_left), int(tokens_most), int(tokens_left),
             slices * self.slice_s,
-        )
+        )  # fmt: skip
         return verdict
 
     def settle(self, hold: Hold, tokens: int, usd: float, unix_s: float) -> None:
@@ -208,15 +215,17 @@ class Quota:
         if cards is None:
             return
         more = tokens - hold.tokens
-        for card, cell in zip(cards, hold.cells, strict=True):
+        for card, cell in zip(cards, hold.cells):  # noqa: B905 - of equal length; strict costs
             card.in_flight -= 1
             card.held_usd = card.held_usd - hold.usd if card.in_flight else 0.0
             if cell[0] >= 0:
                 cell[2] += more
                 card.tokens += more
             if card.has_budget:
-                card.roll(day_of(unix_s))
-                card.spend(usd)
+                if unix_s >= card.day_ends_s:
+                    card.roll(day_of(unix_s))
+                card.spent_day_usd += usd
+                card.spent_month_usd += usd
 
     def note(self, hold: Hold, index: int, unix_s: float, verdict: Verdict) -> None:
         """Write down what was granted elsewhere, in a slice that was named there."""
@@ -357,7 +366,12 @@ def _tightest(pairs: Iterable[tuple[int | None, int]]) -> tuple[int, int]:
 
 
 def _is_broke(card: Card, usd: float, unix_s: float) -> bool:
-    card.roll(day_of(unix_s))
-    return is_spent(card.day_usd(), usd, card.usd_day) or is_spent(
-        card.month_usd(), usd, card.usd_month
-    )
+    """Say whether a budget has no room for a call; `is_spent`, without its calls."""
+    if unix_s >= card.day_ends_s:
+        card.roll(day_of(unix_s))
+    held = card.held_usd
+    used = card.others_day_usd + card.spent_day_usd + held
+    if used >= card.usd_day or used + usd > card.usd_day:
+        return True
+    used = card.others_month_usd + card.spent_month_usd + held
+    return used >= card.usd_month or used + usd > card.usd_month

@@ -75,7 +75,7 @@ class Journal:
     def _append(self, line: str) -> None:
         data = f"{line}\n".encode(errors="replace")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(0o700, parents=True, exist_ok=True)
             if self.path.exists() and self.path.stat().st_size + len(data) > LOG_MAX_BYTES:
                 self.path.replace(self.path.with_name(f"{self.path.name}.1"))
             with self.path.open("ab") as file:

@@ -48,6 +48,9 @@ class Counters(Protocol):
     def reserve(self, hold: Hold, then: Callable[[Verdict], None]) -> Verdict | None:
         """Set aside; give the verdict, or None and then call with it later, soon and surely."""
 
+    def grant(self, hold: Hold) -> Verdict | None:
+        """Set aside, if that can be granted without waiting; else nothing has happened."""
+
     def settle(self, hold: Hold, tokens: int, usd: float) -> None:
         """Give back what was not used. Legal once, at any time after `reserve` was called."""
 
@@ -107,12 +110,14 @@ class Books:
         self._dearest_rates: dict[str, Rate | None] = {}
         self._moment = ""
 
-    def hold(self, scopes: tuple[Scope, ...], call: Call, model: Model, choices: int) -> Hold:
-        """Give what a call may take at most: each of its answers as long as it may become."""
-        answer = 0 if call.is_whole else call.answer_tokens * choices
-        rate = self._dearest(model)
-        usd = 0.0 if rate is None else rate.cost_usd(call.prompt_tokens, 0, answer)
-        return Hold(scopes, call.prompt_tokens + answer, usd)
+    def hold(
+        self, scopes: tuple[Scope, ...], prompt_tokens: int, answer_tokens: int, model: Model
+    ) -> Hold:
+        """Give what a call may take at most, all its answers together."""
+        name, rates = model.name, self._dearest_rates
+        rate = rates[name] if name in rates else self._dearest(model)
+        usd = 0.0 if rate is None else rate.cost_usd(prompt_tokens, 0, answer_tokens)
+        return Hold(scopes, prompt_tokens + answer_tokens, usd)
 
     def reserve(self, hold: Hold, then: Callable[[Verdict], None]) -> Verdict | None:
         """Set aside; give the verdict, or None if `then` will be called with it."""
@@ -138,6 +143,7 @@ class Books:
             if attempt is not None and (events := attempt.events) > 1:
                 between_s = (now - call.first_token_at) / (events - 1)
                 self.telemetry.between_tokens.add(between_s)
+                series.token_gap_s.add(between_s)
         hold = call.hold
         is_kept = attempt is not None and (self.ledger is not None or self.observers)
         if hold is None and not is_kept:
@@ -205,20 +211,16 @@ class Books:
 
     def _dearest(self, model: Model) -> Rate | None:
         """Give the most that a model may cost: nobody knows yet where it will be answered."""
-        name = model.name
-        if name not in self._dearest_rates:
-            found = (
-                self._look_up((target.backend, target.model))
-                for tier in model.tiers
-                for target in tier.values()
-            )
-            rates = [rate for rate in found if rate is not None]
-            self._dearest_rates[name] = (
-                Rate(*(max(kind) for kind in zip(*map(astuple, rates), strict=True)))
-                if rates
-                else None
-            )
-        return self._dearest_rates[name]
+        found = (
+            self._look_up((target.backend, target.model))
+            for tier in model.tiers
+            for target in tier.values()
+        )
+        most = None
+        if rates := [astuple(rate) for rate in found if rate is not None]:
+            most = Rate(*(max(kind) for kind in zip(*rates, strict=True)))
+        self._dearest_rates[model.name] = most
+        return most
 
 
 def _line(call: Account, fact: Fact, target: Target, spent: Spent, now: float) -> Entry:

@@ -27,7 +27,7 @@ from baseload.gateway.reception import Reception
 from baseload.gateway.tenants import Tenants
 from baseload.gateway.upstream import Pool
 
-FIXED = ("listen", "admin", "state_dir", "store")
+FIXED = ("listen", "admin", "state_dir", "store", "log", "otel", "jobs")
 """What holds for as long as the process lives."""
 
 logger = logging.getLogger("baseload.gateway")

@@ -13,6 +13,9 @@ from baseload.gateway.server import Busy
 SHOWN_BYTES_MAX = 64 * 1024
 """What is written of one body or one piece of an answer."""
 
+_ONE_LINE = {sign: f"\\x{sign:02x}" for sign in (*range(9), *range(11, 32), 127)} | {10: "\\n"}
+"""Nothing that is said can look like a line of the log."""
+
 logger = logging.getLogger("baseload.bodies")
 
 
@@ -58,5 +61,5 @@ class Eavesdropper:
         self._caller.abort()
 
     def _note(self, what: str, body: bytes) -> None:
-        text = body[:SHOWN_BYTES_MAX].decode("utf-8", "replace")
+        text = body[:SHOWN_BYTES_MAX].decode("utf-8", "replace").translate(_ONE_LINE)
         logger.info("request %s %s: %s", self._name, what, text, extra={"request_id": self._name})

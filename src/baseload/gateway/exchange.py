@@ -197,7 +197,9 @@ class Exchange(Answering):
             attempt.expect_whole()
         else:
             assert self._kept is None, "a text that was begun cannot begin again"
-        path, body = gateway.manners.fit(target, path, body, is_beta=self.is_beta)
+        name, manners = target.backend, gateway.manners
+        if name in manners.told or name in manners.kinds or target.thinking is not None:
+            path, body = manners.fit(target, path, body, is_beta=self.is_beta)
         attempt.ask(path, body)
         due, deadline = attempt.due, self.call.deadline
         self.due = due if due < deadline else deadline  # noqa: FURB136 - min() costs more

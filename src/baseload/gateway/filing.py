@@ -26,6 +26,7 @@ from baseload.gateway.answering import Caller
 from baseload.gateway.jobs import Runner
 from baseload.gateway.later import Later
 from baseload.gateway.requests import Request
+from baseload.store.database import RefusedError
 from baseload.store.files import StoredFile
 from baseload.store.jobs import PAGE_MAX, Jobs
 
@@ -34,6 +35,12 @@ PURPOSES = ("batch",)
 BATCHES_MAX = 100
 """Batches that one owner may have unfinished."""
 NAME_CHARACTERS_MAX = 255
+QUERY_FIELDS_MAX = 16
+"""Fields of a query that are read; any list has three or four."""
+LIMIT_DIGITS_MAX = 9
+"""More is no length of a page, and Python takes long for very long numbers."""
+FILE_BYTES_MIN = 4096
+"""What a file takes of its owner's room at least: empty ones are rows, too."""
 _JSON = b"content-type: application/json\r\nx-request-id: %b\r\n"
 _RAW = b"content-type: application/octet-stream\r\nx-request-id: %b\r\n"
 
@@ -108,7 +115,7 @@ class Filing:
         if purpose not in PURPOSES:
             raise BadRequestError("`purpose` must be `batch`: nothing else is read.", "purpose")
         content, name = form["file"].value, form["file"].file_name[:NAME_CHARACTERS_MAX]
-        kept = self._jobs.files.bytes_of(owner)
+        kept = self._jobs.files.bytes_of(owner, FILE_BYTES_MIN)
         if kept + len(content) > self._storage_bytes:
             raise _TooMuchError(
                 f"You keep {kept} bytes here, and may keep {self._storage_bytes}. Delete files."
@@ -216,6 +223,8 @@ def _refuse(caller: Caller, error: Exception, request_id: bytes) -> None:
         status, code = 404, "not_found"
     elif isinstance(error, _TooMuchError):
         status, code = 429, "too_much_kept"
+    elif isinstance(error, RefusedError):
+        message = "The store does not take these values."
     elif isinstance(error, BaseloadError):
         logger.error("files and batches: %s", error)
         status, kind, code = 503, "unavailable_error", "store_unavailable"
@@ -232,11 +241,15 @@ def _object(file: StoredFile) -> Answer:
 
 def _query(asked: _Asked) -> dict[str, str]:
     text = asked.path.partition(b"?")[2].decode("ascii", "replace")
-    return {name: values[0] for name, values in parse_qs(text, max_num_fields=16).items()}
+    try:
+        found = parse_qs(text, max_num_fields=QUERY_FIELDS_MAX)
+    except ValueError:
+        raise BadRequestError(f"The query has more than {QUERY_FIELDS_MAX} fields.") from None
+    return {name: values[0] for name, values in found.items()}
 
 
 def _limit(query: dict[str, str], usual: int, most: int) -> int:
     text = query.get("limit", str(usual))
-    if not text.isdecimal() or not 1 <= int(text[:9]) <= most:
+    if not text.isdecimal() or len(text) > LIMIT_DIGITS_MAX or not 1 <= int(text) <= most:
         raise BadRequestError(f"`limit` must be a number from 1 to {most}.", "limit")
     return int(text)

@@ -34,7 +34,6 @@ from baseload.gateway.live.pulse import Pulse
 from baseload.gateway.preparing import setup_of, tls_of
 from baseload.gateway.probes import Probes
 from baseload.gateway.reception import Reception
-from baseload.gateway.requests import Request
 from baseload.gateway.server import SWEEP_S, Client
 from baseload.gateway.sharing import Crowds
 from baseload.gateway.telemetry import Telemetry
@@ -112,10 +111,14 @@ class Gateway:
         self.books = Books(self.telemetry, Tariff(prices_of(fleet)), counters, ledger)
         self.tenants = Tenants(fleet)
         self.reception = Reception(self)
+        self.handle = self.reception.handle
+        """Answers a request, or begins its call."""
         self.tls: ssl.SSLContext | None = None
         self._servers: list[asyncio.Server] = []
         self._sweep: asyncio.TimerHandle | None = None
         self._drain_until = 0.0
+        self._is_hurried = False
+        """Somebody who stops us has said already that he does not wait."""
         self._aged_at = self.coarse_now
 
     # -- start and stop ----------------------------------------------------------------------
@@ -162,7 +165,7 @@ class Gateway:
         self._stop_listening()
         for client in list(self.clients):
             client.close_if_idle()
-        self._drain_until = self.driver.clock() + self.fleet.drain_s
+        self._drain_until = 0.0 if self._is_hurried else self.driver.clock() + self.fleet.drain_s
         await self._wait_for_clients()
         left = len(self.driver)
         self.driver.end_all(Fact.GONE)
@@ -174,8 +177,9 @@ class Gateway:
         return left
 
     def hurry(self) -> None:
-        """Let a drain wait no longer."""
+        """Let a drain wait no longer, also one that is about to begin."""
         self._drain_until = 0.0
+        self._is_hurried = not (self.is_draining or self.is_leaving)
 
     def _stop_listening(self) -> None:
         for server in self._servers:
@@ -253,9 +257,10 @@ class Gateway:
 
     # -- what connections share --------------------------------------------------------------
 
-    def handle(self, client: Client, request: Request) -> None:
-        """Answer a request, or begin its call."""
-        self.reception.handle(client, request)
+    def refusal_of(self, authorization: bytes) -> str:
+        """Say why whoever shows this may not come in; empty if they may."""
+        tenants = self.tenants
+        return "" if tenants.find(authorization) is not None else tenants.why_not(authorization)
 
     def refused(self, status: int) -> bytes:
         """Count a request that never became one; give a name for it."""

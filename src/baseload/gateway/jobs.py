@@ -6,15 +6,10 @@ no answer to a line; it is asked again later, with fewer at once, until the batc
 What lines come to is written down ten times a second; after a crash what was not is run again.
 
 Each try is a call of its own: one that its key's limits let in is a request to them, and a line in
-the ledger once it was sent. One that they refuse takes nothing. A line that is beyond the whole of
-a limit fails at once: it would be refused for a day.
+the ledger once it was sent. One that they refuse takes nothing.
 
 How many lines are out at once is felt for: one more for every so many that go well, half as many
-after a refusal, up to what the fleet file allows. Where it is the limits of a key that refuse, only
-its own batch waits: for the others there is room.
-
-Whose batch it is, is asked again every second: without its key it ends, and limits that have
-changed hold for what is left of it.
+after a refusal, up to what the fleet file allows.
 
 Not here: what is kept of a batch (`store.jobs`), and what callers are told of it (`filing`).
 """
@@ -26,10 +21,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from math import inf
 from typing import Protocol, TypeVar
 from uuid import uuid4
 
 from baseload.apis.batch import read_lines, result_line
+from baseload.apis.openai import error_body
 from baseload.gateway.answering import Caller
 from baseload.gateway.routes import Route
 from baseload.gateway.server import Busy
@@ -40,8 +37,10 @@ LOOK_S = 1.0
 """How often it is looked whether there is something to run."""
 FLUSH_S = 0.1
 """How much of the latest a crash makes run again."""
-BATCHES_MAX = 8
+BATCHES_MAX = 16
 """Batches that one gateway runs beside each other; the others wait their turn."""
+OWN_BATCHES_MAX = 4
+"""Of one owner: whose limits are used up for the day must leave room for others."""
 QUEUED_MAX = 256
 """Lines of one batch that are read ahead."""
 ROOM_START = 4.0
@@ -54,12 +53,17 @@ ANSWER_BYTES_MAX = 16 << 20
 STOP_S_MAX = 10.0
 """How long the last results of a stopping gateway may take to be written."""
 SWEEP_S = 3600.0
+NO_ROOM = 507
+_NO_ROOM_BODY = error_body(
+    "There is no room to keep this answer: delete files, or ask for less.",
+    "invalid_request_error", "too_much_kept", None, "",
+)  # fmt: skip
 _WANT_OF_ROOM = frozenset((408, 429, 503))
-_RETRY_AFTER = re.compile(rb"(?i)(?:^|\n)retry-after: *(\d+)")
+_HOPELESS = b"x-should-retry: false"
+"""In a refusal that names no time: the line is beyond the whole of a limit, today and ever."""
 _LIMITED = b"\nretry-after-ms: "
-"""Stands in a refusal by limits (`quotas`), and in no other."""
-_HOPELESS = b"\nx-should-retry: false"
-"""Stands there, too, where it is of no use; without a time to come back it never will be."""
+"""Stands in a refusal by limits (`quotas`), and in no other: the fleet may still have room."""
+_RETRY_AFTER = re.compile(rb"(?i)(?:^|\n)retry-after: *(\d+)")
 
 logger = logging.getLogger("baseload.gateway")
 _T = TypeVar("_T")
@@ -120,36 +124,44 @@ class LineCall:
 class _Work:
     """One batch that is run here."""
 
-    def __init__(self, batch: Batch, tenant: Tenant, route: Route, room: float) -> None:
+    def __init__(self, batch: Batch, tenant: Tenant, route: Route, kept_bytes: int) -> None:
         self.batch, self.tenant, self.route = batch, tenant, route
-        self.room = room
-        """How many of its lines its key's limits may let be out at once, as felt for."""
-        self.rest_until = -1e9
+        self.room = inf
+        """How many of its lines its owner's limits let be out at once, as felt for."""
+        self.kept_bytes = kept_bytes
+        """What its owner keeps here, its own results included."""
         self.queue: deque[Waiting] = deque()
         self.read_to = -1
         self.is_read = False
         self.out: dict[int, LineCall] = {}
         self.results: list[Result] = []
         self.tries: Counter[int] = Counter()
+        self.rest_until = -inf
+        """It was refused for want of room, or by limits of its owner's, which are no one else's."""
 
-    def belong_to(self, tenant: Tenant, room: float) -> None:
-        """Hear whose it is now; by other limits there may be room at once."""
+    def belong_to(self, tenant: Tenant) -> None:
+        """Hear what its owner may do now; by other limits there may be room at once."""
         if tenant.scopes != self.tenant.scopes:
-            self.rest_until, self.room = -1e9, room
+            self.rest_until, self.room = -inf, inf
         self.tenant = tenant
 
     def has_turn(self, now: float) -> bool:
         """Whether a line of it may go out now."""
-        return bool(self.queue) and now >= self.rest_until and len(self.out) < int(self.room)
+        return bool(self.queue) and now >= self.rest_until and len(self.out) < self.room
 
 
 class Runner:
     """All batches that this gateway runs. Make it inside the loop; `start` and `stop` it."""
 
     def __init__(
-        self, jobs: Jobs, desk: Desk, concurrency: int, keep_s: float, thread: ThreadPoolExecutor
-    ) -> None:
-        """`thread` is where the store is called; it must have a single one."""
+        self, jobs: Jobs, desk: Desk, concurrency: int, keep_s: float, thread: ThreadPoolExecutor,
+        storage_bytes: int,
+    ) -> None:  # fmt: skip
+        """`thread` is where the store is called; it must have a single one.
+
+        `storage_bytes` is what one owner may keep; results beyond it are not kept.
+        """
+        self._storage_bytes = storage_bytes
         self.jobs = jobs
         self.room = min(ROOM_START, concurrency)
         """How many lines may be out at once, as felt for."""
@@ -163,12 +175,17 @@ class Runner:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._is_stopping = False
-        self._looked_at = self._swept_at = self._rest_until = -1e9
+        self._looked_at = self._swept_at = -inf
 
     @property
     def in_flight(self) -> int:
-        """How many lines are out."""
-        return sum(len(work.out) for work in self._works.values())
+        """How many lines are out; asked from any thread."""
+        return sum(len(work.out) for work in list(self._works.values()))
+
+    @property
+    def batches(self) -> int:
+        """How many batches are run here; asked from any thread."""
+        return len(self._works)
 
     def start(self) -> None:
         """Begin to run what there is."""
@@ -176,7 +193,7 @@ class Runner:
 
     def wake(self) -> None:
         """Hear that there may be something new."""
-        self._looked_at = -1e9
+        self._looked_at = -inf
         self._wake.set()
 
     def pause(self) -> None:
@@ -202,31 +219,34 @@ class Runner:
             return
         if status < 400:
             self.room = min(self.room + 1.0 / self.room, self._concurrency)
-            work.room = min(work.room + 1.0 / work.room, self._concurrency)
+            work.room += 1.0 / work.room
             # It has given back what it did not use: perhaps that is enough for the next.
             work.rest_until = min(work.rest_until, self._loop.time() + REST_S)
         elif self._may_try_again(work, line, status, head):
             work.queue.append(line)
             return
         name = f"batch_req_{work.batch.id}_{line.number}"
-        text = result_line(name, line.custom_id, status, call.request_id.decode(), body)
+        request_id = call.request_id.decode()
+        text = result_line(name, line.custom_id, status, request_id, body)
+        if work.kept_bytes + len(text) > self._storage_bytes:
+            status = NO_ROOM
+            text = result_line(name, line.custom_id, status, request_id, _NO_ROOM_BODY)
+        work.kept_bytes += len(text)
         work.results.append(Result(line.number, status < 400, text))
         self._loop.call_soon(self._launch)
 
     def _may_try_again(self, work: _Work, line: Waiting, status: int, head: bytes) -> bool:
         if status in _WANT_OF_ROOM:
-            found, now = _RETRY_AFTER.search(head), self._loop.time()
+            found = _RETRY_AFTER.search(head)
             if found is None and _HOPELESS in head:
                 return False
-            wish_s = float(found[1]) if found else REST_S
-            rest_until = now + min(max(wish_s, REST_S), REST_S_MAX)
+            now = self._loop.time()
             if _LIMITED not in head:
                 self.room = max(1.0, self.room / 2)
-                self._rest_until = rest_until
-            else:
-                if now >= work.rest_until:  # Of those that were refused together, the first.
-                    work.room = max(1.0, work.room / 2)
-                work.rest_until = rest_until
+            elif now >= work.rest_until:  # Of those that were refused together, the first.
+                work.room = max(1.0, min(work.room, len(work.out) + 1) / 2)
+            wish_s = float(found[1]) if found else REST_S
+            work.rest_until = now + min(max(wish_s, REST_S), REST_S_MAX)
             return True
         work.tries[line.number] += 1
         return status >= 500 and work.tries[line.number] < TRIES_MAX
@@ -237,8 +257,6 @@ class Runner:
         works = deque(work for work in self._works.values() if work.has_turn(now))
         room = int(self.room) - self.in_flight
         while works and room > 0 and not self._is_stopping:
-            if now < self._rest_until:
-                return
             work = works.popleft()
             line = work.queue.popleft()
             request_id = f"{work.batch.id}-{line.number}".encode()
@@ -284,7 +302,9 @@ class Runner:
         now = self._loop.time()
         if now - self._looked_at >= LOOK_S:
             self._looked_at = now
-            batches = await self._in_thread(self.jobs.claim, self._name, time.time(), BATCHES_MAX)
+            batches = await self._in_thread(
+                self.jobs.claim, self._name, time.time(), BATCHES_MAX, OWN_BATCHES_MAX
+            )
             await self._take_up(batches)
             if now - self._swept_at >= SWEEP_S:
                 self._swept_at = now
@@ -317,26 +337,34 @@ class Runner:
         for batch_id in [batch_id for batch_id in self._works if batch_id not in ours]:
             self._abandon(self._works.pop(batch_id))
         for batch in batches:
-            work, tenant = self._works.get(batch.id), self._desk.tenant_of(batch.owner)
+            tenant = self._desk.tenant_of(batch.owner)
+            if (work := self._works.get(batch.id)) is not None:
+                if tenant is None:  # The key was revoked, or has expired.
+                    work.batch = batch._replace(status="cancelling")
+                else:  # What it may do may have changed.
+                    work.batch = batch
+                    work.belong_to(tenant)
+                continue
             route = self._desk.route_of(batch.endpoint.encode())
             if tenant is None or route is None:
-                await self._end_early(batch, work, "cancelled")
-            elif work is not None:
-                work.batch = batch
-                work.belong_to(tenant, self._concurrency)
-            else:
-                route = route._replace(api="batch")
-                self._works[batch.id] = _Work(batch, tenant, route, self._concurrency)
+                await self._finish(batch, "cancelled", "batch_cancelled")
+                continue
+            kept = await self._in_thread(self.jobs.files.bytes_of, batch.owner)
+            self._works[batch.id] = _Work(batch, tenant, route._replace(api="batch"), kept)
 
     async def _go_on(self, work: _Work) -> None:
         """Bring one batch a step further."""
         batch = work.batch
         if batch.status == "cancelling" or time.time() >= batch.expires_at:
             status = "cancelled" if batch.status == "cancelling" else "expired"
-            await self._end_early(batch, work, status)
+            self._abandon(work)
+            work.queue.clear()
+            await self._write_down(work)  # What came in the last moment is paid for.
+            if self._works.pop(batch.id, None) is not None:
+                await self._finish(batch, status, f"batch_{status}")
         elif batch.status == "validating":
             await self._in_thread(self._lay_out, batch)
-            self._looked_at = -1e9
+            self._looked_at = -inf
             del self._works[batch.id]  # It is taken up anew with its lines, or has failed.
         elif not work.is_read and len(work.queue) < QUEUED_MAX // 2:
             lines = await self._in_thread(self.jobs.waiting, batch.id, work.read_to, QUEUED_MAX)
@@ -346,16 +374,6 @@ class Runner:
         elif work.is_read and not (work.queue or work.out or work.results):
             del self._works[batch.id]
             await self._finish(batch, "completed", "")
-
-    async def _end_early(self, batch: Batch, work: _Work | None, status: str) -> None:
-        """Leave what is out, keep what is done, and say of the rest why it never will be."""
-        if work is not None:
-            self._abandon(work)
-            work.queue.clear()
-            await self._write_down(work)
-            if self._works.pop(batch.id, None) is None:
-                return  # It was no longer ours.
-        await self._finish(batch, status, f"batch_{status}")
 
     def _lay_out(self, batch: Batch) -> None:
         content = b"".join(self.jobs.files.parts(batch.input_file_id))

@@ -72,13 +72,15 @@ class Manners:
 
     def __init__(self, backends: Mapping[str, Backend], kinds: Mapping[str, str]) -> None:
         """`kinds` tells which engine a backend has shown itself to be, as looks find out."""
-        self._kinds = kinds
+        self.kinds = kinds
         self.read(backends)
 
     def read(self, backends: Mapping[str, Backend]) -> None:
         """Know these backends from now on; what others refused under their names is forgotten."""
         self._words = {name: _word(backend) for name, backend in backends.items()}
         self._known = {name: _kind(backend) for name, backend in backends.items()}
+        self.told = {name for name in backends if self._words[name] or self._known[name]}
+        """Backends of which the fleet file tells what they are; `kinds` has those that tell."""
         self._no_start: dict[str, float] = {}
         self._no_stream: dict[str, float] = {}
 
@@ -86,7 +88,7 @@ class Manners:
         """Say how a backend is given the beginning of an answer."""
         if self._no_start.get(backend, 0.0) > now:
             return RESTART
-        return ways_of(self._words[backend] or self._kinds.get(backend, ""))[0]
+        return ways_of(self._words[backend] or self.kinds.get(backend, ""))[0]
 
     def fit(
         self, target: Target, path: bytes, body: bytes, *, is_beta: bool
@@ -95,7 +97,7 @@ class Manners:
         backend = target.backend
         if target.thinking is not None and path in (CHAT, BETA_CHAT):
             body = think(body, target.thinking)
-        word, found = self._words[backend], self._kinds.get(backend, "")
+        word, found = self._words[backend], self.kinds.get(backend, "")
         kind = self._known[backend] or found or word
         if not kind:
             return path, body
@@ -104,7 +106,7 @@ class Manners:
 
     def kind(self, backend: str) -> str:
         """Say which engine a backend has shown itself to be; empty: none that tells of itself."""
-        return self._kinds.get(backend, "")
+        return self.kinds.get(backend, "")
 
     def streams(self, backend: str, now: float) -> bool:
         """Say whether a backend may be asked for a stream that the caller did not want."""

@@ -5,10 +5,13 @@ work, and may read slowly, which makes it wait.
 """
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from baseload.gateway.answering import Caller
+
+logger = logging.getLogger("baseload.gateway")
 
 
 class Work(Protocol):
@@ -26,11 +29,20 @@ class Later:
         self._writable = asyncio.Event()
         self._writable.set()
         caller.busy = self
-        self._task = asyncio.get_running_loop().create_task(work(self))
+        self._task = asyncio.get_running_loop().create_task(self._make(work))
 
     async def writable(self) -> None:
         """Wait until the caller reads."""
         await self._writable.wait()
+
+    async def _make(self, work: Work) -> None:
+        """Make the answer; a defect of ours must not leave the caller waiting for ever."""
+        try:
+            await work(self)
+        except Exception as error:  # noqa: BLE001 - whatever it is, there will be no answer
+            # Its words may repeat what the caller sent.
+            logger.error("an answer could not be made: %s", type(error).__name__)  # noqa: TRY400
+            self.caller.abort()
 
     def caller_gone(self) -> None:
         """The caller left: nobody wants the answer any more."""

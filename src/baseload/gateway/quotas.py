@@ -20,27 +20,26 @@ _WORDS = {
     "usd_month": "US dollars a month (UTC)",
 }
 _KINDS = {"tpm": "tokens", "usd_day": "insufficient_quota", "usd_month": "insufficient_quota"}
-HEADS_MAX = 1024
-"""Forms of heads that are kept: one for each pair of limits, of which a fleet has few."""
+HEADS_MAX = 4096
+"""Forms of heads that are kept: of each pair of limits, of which a fleet has few, one for each time
+at which all is free again, which are whole seconds."""
 _PREFIX = b"x-ratelimit-"
 _LINES = (
     "x-ratelimit-limit-{kind}: {most}\r\n"
     "x-ratelimit-remaining-{kind}: %d\r\n"
-    "x-ratelimit-reset-{kind}: %b\r\n"
+    "x-ratelimit-reset-{kind}: {reset}\r\n"
 )
 
 
 def lines(verdict: Verdict) -> bytes:
     """Give the lines of an answer's head; none where neither requests nor tokens are limited."""
-    requests, tokens = verdict.requests_most, verdict.tokens_most
-    reset_s = verdict.reset_s
-    reset = _reset(ceil(reset_s) * 1000 if reset_s >= 1 else ceil(reset_s * 1000))
+    requests, tokens, reset_s = verdict.requests_most, verdict.tokens_most, verdict.reset_s
+    form = _form(requests, tokens, ceil(reset_s) * 1000 if reset_s >= 1 else ceil(reset_s * 1000))
     if not tokens:
-        return _form(requests, 0) % (verdict.requests_left, reset) if requests else b""
+        return form % verdict.requests_left if requests else b""
     if not requests:
-        return _form(0, tokens) % (verdict.tokens_left, reset)
-    left, tokens_left = verdict.requests_left, verdict.tokens_left
-    return _form(requests, tokens) % (left, reset, tokens_left, reset)
+        return form % verdict.tokens_left
+    return form % (verdict.requests_left, verdict.tokens_left)
 
 
 def put_into(head: bytes, verdict: Verdict) -> bytes:
@@ -53,14 +52,12 @@ def put_into(head: bytes, verdict: Verdict) -> bytes:
 
 
 @lru_cache(HEADS_MAX)
-def _form(requests: int, tokens: int) -> bytes:
+def _form(requests: int, tokens: int, milliseconds: int) -> bytes:
+    reset = duration(milliseconds / 1000)
     pairs = (("requests", requests), ("tokens", tokens))
-    return "".join(_LINES.format(kind=kind, most=most) for kind, most in pairs if most).encode()
-
-
-@lru_cache(HEADS_MAX)
-def _reset(milliseconds: int) -> bytes:
-    return duration(milliseconds / 1000).encode()
+    return "".join(
+        _LINES.format(kind=kind, most=most, reset=reset) for kind, most in pairs if most
+    ).encode()
 
 
 def duration(seconds: float) -> str:

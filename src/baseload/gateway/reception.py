@@ -10,6 +10,7 @@ from baseload.apis import openai
 from baseload.apis.prompts import texts
 from baseload.config.fleet import Model
 from baseload.core.facts import Call
+from baseload.core.quota import Hold, Verdict
 from baseload.gateway.answering import Caller
 from baseload.gateway.callers import prefix_of, priority_of
 from baseload.gateway.door import Door, House, heard
@@ -74,6 +75,21 @@ class Reception:
         """Answer a request, or begin its call."""
         request_id = request.request_id or self._door.request_id()
         route = ROUTES.get(request.path)
+        house = self._house
+        if route is not None and request.method == b"POST" and not house.is_draining:
+            tenant = house.tenants.known.get(request.authorization)
+            if tenant is not None:  # As nearly always: nothing more need be looked at.
+                self.ask(
+                    client, tenant, route, request.body, request.priority, request_id,
+                    request.traceparent,
+                )  # fmt: skip
+                return
+        self._look_closer(client, request, route, request_id)
+
+    def _look_closer(
+        self, client: Client, request: Request, route: Route | None, request_id: bytes
+    ) -> None:
+        """Answer a request that is not as most are: of somebody new, or for something else."""
         if route is None:
             path = request.path.partition(b"?")[0]
             route = ROUTES.get(path)
@@ -109,27 +125,27 @@ class Reception:
             self._door.refuse(caller, request_id, 400, str(error), error.code, error.param)
             return
         model = house.fleet.models.get(asked.model)
-        if model is None or not tenant.may_use(asked.model):
+        if model is None or (tenant.models is not None and asked.model not in tenant.models):
             self._door.refuse_model(caller, request_id, asked.model, tenant)
             return
         now, path = house.driver.clock(), route.upstream_path
-        scopes = tenant.scopes.get(asked.model) if tenant.scopes else None
-        if house.books.counters is None:
-            scopes = None  # Nobody counts here.
+        prompt, answer = 1 + len(body) // BYTES_PER_TOKEN, asked.answer_tokens()
+        hold = verdict = None
+        if tenant.scopes:
+            many = asked.choices() if path != COMPLETIONS else texts(body)
+            most = 0 if path == EMBEDDINGS else answer * many
+            hold, verdict = self._hold(tenant, model, prompt, most)
         call = Call(
             next(self._numbers), asked.model, now + model.total_s, asked.stream is True,
-            tenant.name, priority,
-            1 + len(body) // BYTES_PER_TOKEN, asked.answer_tokens(),
-            prefix_of(body) if asked.model in self._by_prefix else 0,
-            path == EMBEDDINGS,
-            scopes is not None,
+            tenant.name, priority, prompt, answer,
+            prefix_of(body) if asked.model in self._by_prefix else 0, path == EMBEDDINGS,
+            hold is not None and verdict is None,
         )  # fmt: skip
         exchange = Exchange(house, caller, call, tenant, model, path, body, request_id, now)
         if route.api != exchange.api or route.is_beta or traceparent or self.tracer is not None:
             self._say_more(exchange, route, native, traceparent)
-        if scopes is not None:
-            choices = asked.choices() if path != COMPLETIONS else texts(body)
-            exchange.hold = house.books.hold(scopes, call, model, choices)
+        if hold is not None:
+            exchange.hold, exchange.verdict = hold, verdict
         if asked.n not in _ONE or path == COMPLETIONS:
             exchange.has_choices = True
         caller.busy = exchange
@@ -152,6 +168,20 @@ class Reception:
         asked, translator.speech = self._natives.read(route.dialect, route.tongue, body)
         native = None if route.tongue is None else Native(route.tongue, body, translator)
         return asked, native
+
+    def _hold(
+        self, tenant: Tenant, model: Model, prompt: int, answer: int
+    ) -> tuple[Hold | None, Verdict | None]:
+        """Give what a call is to set aside, and how its limits stand if that is done already.
+
+        What can be granted here and now need not be asked for by the flow. Who may join another's
+        call has nothing set aside before that is known.
+        """
+        books, scopes = self._house.books, tenant.scopes.get(model.name)
+        if scopes is None or books.counters is None:
+            return None, None  # Nothing is limited, or nobody counts here.
+        hold = books.hold(scopes, prompt, answer, model)
+        return hold, None if model.share_identical else books.counters.grant(hold)
 
     def _say_more(
         self, exchange: Exchange, route: Route, native: Native | None, traceparent: bytes

@@ -8,6 +8,7 @@ them, in order. After a `Refused` nothing more comes out, because nothing after 
 
 import re
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 
 import httptools
@@ -18,6 +19,9 @@ PARTS_MAX = 256
 """Pieces of a body that are kept apart; as objects, pieces of two bytes weigh twenty times that."""
 RAW_OVER_BODY = 8
 """How many bytes on the wire one byte of a chunked body may cost; above this it is an attack."""
+STRANGER_BYTES_MAX = 64 * 1024
+"""What is read of a body before it is asked whose it is: a few hundred strangers with bodies of the
+largest size would fill the memory, and everybody waits for a key until the body is whole."""
 _REQUEST_ID = re.compile(rb"[\w.:/+=-]{1,128}")
 _HEADERS = frozenset(
     b"host transfer-encoding content-length expect x-request-id authorization"
@@ -65,6 +69,7 @@ class Reader:
     __slots__ = (
         "_body_bytes",
         "_body_bytes_max",
+        "_body_bytes_most",
         "_bulk",
         "_head_bytes",
         "_head_bytes_max",
@@ -75,21 +80,26 @@ class Reader:
         "_parser",
         "_parts",
         "_raw_bytes",
+        "_refusal_of",
         "_refused",
         "_request",
+        "_unasked_bytes",
         "_unseen_bytes",
         "items",
         "phase",
         "wants_continue",
     )
 
-    def __init__(self, inbound: Inbound) -> None:
+    def __init__(self, inbound: Inbound, refusal_of: Callable[[bytes], str] | None = None) -> None:
+        """`refusal_of` says why whoever shows this key may not send much; empty if they may."""
         self.items: deque[Request | Refused] = deque()
         self.phase = IDLE
         self.wants_continue = False
         """The caller waits for `100 Continue` before it sends the body."""
         self._head_bytes_max = int(inbound.header_kb * 1024)
         self._body_bytes_max = int(inbound.body_mb * 1024 * 1024)
+        self._unasked_bytes = min(STRANGER_BYTES_MAX, self._body_bytes_max)
+        self._refusal_of = refusal_of
         self._parser = httptools.HttpRequestParser(self)
         self._refused: Refused | None = None
         self._bulk = bytearray()
@@ -128,6 +138,7 @@ class Reader:
         self._parts: list[bytes] = []
         # Bytes of the read in which a request begins are not counted: they may be another's.
         self._raw_bytes = self._unseen_bytes = self._head_bytes = self._body_bytes = 0
+        self._body_bytes_most = self._unasked_bytes
         self._length = -1
         self._hosts = 0
         self._is_chunked = self.wants_continue = False
@@ -198,16 +209,16 @@ class Reader:
                 self._stop(400, "HTTP/1.0 has no chunked requests.")
         elif self._hosts != 1:
             self._stop(400, f"The request has {self._hosts or 'no'} Host headers, not one.")
-        if self._length > self._body_bytes_max:
-            self._stop_body()
+        if self._length > self._unasked_bytes:
+            self._weigh(self._length)
         self.phase = BODY
 
     def on_body(self, body: bytes) -> None:
         """Gather, up to the bound."""
         self._unseen_bytes = 0
         self._body_bytes += len(body)
-        if self._body_bytes > self._body_bytes_max:
-            self._stop_body()
+        if self._body_bytes > self._body_bytes_most:
+            self._weigh(self._body_bytes)
         self.wants_continue = False
         parts = self._parts
         parts.append(body)
@@ -274,6 +285,14 @@ class Reader:
                 self._stop_body()
             if self._unseen_bytes > self._head_bytes_max:
                 self._stop(400, "A trailer or a chunk's extension comes to no end.")
+
+    def _weigh(self, size: int) -> None:
+        """Let a large body come, if it is not too large, nor a stranger's."""
+        if size > self._body_bytes_max:
+            self._stop_body()
+        if self._refusal_of is not None and (why := self._refusal_of(self._request.authorization)):
+            self._stop(401, why)
+        self._body_bytes_most = self._body_bytes_max
 
     def _stop_head(self) -> None:
         most = self._head_bytes_max

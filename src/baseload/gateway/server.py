@@ -69,6 +69,9 @@ class Shared(Protocol):
     def handle(self, client: "Client", request: Request) -> None:
         """Answer a request, now or later; if later, `client.busy` is set first."""
 
+    def refusal_of(self, authorization: bytes) -> str:
+        """Say why whoever shows this may not come in; empty if they may."""
+
     def refused(self, status: int) -> bytes:
         """Count a request that never became one; give a name for it."""
 
@@ -96,7 +99,7 @@ class Client(asyncio.Protocol):
         self.busy: Busy | None = None
         self.due = shared.coarse_now + shared.inbound.idle_s
         self._shared = shared
-        self._reader = Reader(shared.inbound)
+        self._reader = Reader(shared.inbound, shared.refusal_of)
         self._request = Request()
         self._is_closing = self._is_full = self._is_paused = self._is_serving = False
 
@@ -294,9 +297,12 @@ class Client(asyncio.Protocol):
         """Say why, then linger until the caller has had time to read it."""
         request_id = self._shared.refused(refused.status)
         kind = "unavailable_error" if refused.status == 503 else "invalid_request_error"
-        body = error_body(refused.message, kind, None, None, request_id.decode())
+        code = "invalid_api_key" if refused.status == 401 else None
+        body = error_body(refused.message, kind, code, None, request_id.decode())
         body = self._shared.worded(refused.path, refused.status, body)
         head = b"content-type: application/json\r\nx-request-id: %b\r\nconnection: close\r\n"
+        if refused.status == 401:
+            head += b"www-authenticate: Bearer\r\n"
         self._transport.write(
             b"%b%bcontent-length: %d\r\n\r\n%b"
             % (_status_line(refused.status), head % request_id, len(body), body)

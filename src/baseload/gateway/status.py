@@ -6,6 +6,7 @@ keys nor anything that a caller sent.
 
 import os
 import time
+from collections.abc import Sequence
 
 import msgspec
 
@@ -65,6 +66,8 @@ class Status(msgspec.Struct, frozen=True):
     pid: int = 0
     workers: list[str] = []
     """Of each worker how it stands, where there are several."""
+    alarms: list[str] = []
+    """What is wrong beside backends and models, in whole sentences."""
 
     def with_engines(self, engines: dict[str, str]) -> "Status":
         """Give the same with what is known of engines."""
@@ -79,8 +82,13 @@ class Status(msgspec.Struct, frozen=True):
         return self.state == "serving"
 
 
-def take(gateway: Gateway, engines: dict[str, str] | None = None) -> Status:
-    """Take a snapshot. `engines` says of each engine what its supervisor knows."""
+def take(
+    gateway: Gateway, engines: dict[str, str] | None = None, alarms: Sequence[str] = ()
+) -> Status:
+    """Take a snapshot. `engines` says of each engine what its supervisor knows.
+
+    `alarms` is what else is wrong, as `Status` has it.
+    """
     fleet, seats = gateway.fleet, gateway.gate.seats
     backends = [
         BackendStatus(
@@ -116,6 +124,7 @@ def take(gateway: Gateway, engines: dict[str, str] | None = None) -> Status:
         backends=backends,
         models=models,
         pid=os.getpid(),
+        alarms=list(alarms),
     )
 
 

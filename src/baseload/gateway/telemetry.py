@@ -53,11 +53,13 @@ class Series:
     """What is counted for one model at one backend; an empty backend means none was reached."""
 
     __slots__ = ("answer_s", "completion_tokens", "events", "first_token_s", "outcomes",
-                 "prompt_tokens", "queued_s")  # fmt: skip
+                 "prompt_tokens", "queued_s", "token_gap_s")  # fmt: skip
 
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
         self.first_token_s = Histogram()
+        self.token_gap_s = Histogram()
+        """Of each streamed call the mean; a single gap costs too much to count."""
         self.answer_s = Histogram()
         self.queued_s = Histogram()
         """How long answers were waited for in the provider's own queue, where they were at all."""
@@ -174,6 +176,11 @@ class Telemetry:
         first = HistogramMetricFamily(
             "baseload_first_token_seconds", "From arrival to the first token.", labels=labels
         )
+        gap = HistogramMetricFamily(
+            "baseload_token_gap_seconds",
+            "Mean time between the tokens of a streamed call, once it has ended.",
+            labels=labels,
+        )
         whole = HistogramMetricFamily(
             "baseload_call_seconds", "From arrival to the end of the answer.", labels=labels
         )
@@ -190,10 +197,11 @@ class Telemetry:
             tokens.add_metric([*names, "prompt"], series.prompt_tokens)
             tokens.add_metric([*names, "completion"], series.completion_tokens)
             for family, histogram in (
-                (first, series.first_token_s), (whole, series.answer_s), (queued, series.queued_s),
+                (first, series.first_token_s), (gap, series.token_gap_s),
+                (whole, series.answer_s), (queued, series.queued_s),
             ):  # fmt: skip
                 family.add_metric(names, histogram.cumulative(), histogram.total_s)
-        yield from (calls, events, tokens, first, whole, queued)
+        yield from (calls, events, tokens, first, gap, whole, queued)
 
     def _backends(self) -> Iterator[Metric]:
         failures = CounterMetricFamily(

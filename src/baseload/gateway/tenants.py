@@ -97,7 +97,8 @@ class Tenants:
         self._salt = os.urandom(NAME_BYTES)
         self._stored: tuple[Pass, ...] = ()
         self._held: dict[str, _Held] = {}
-        self._known: dict[bytes, Tenant] = {}
+        self.known: dict[bytes, Tenant] = {}
+        """Callers who were let in, by their headers: whoever is here may come in at once."""
         self._next_end = inf
         self.is_open = True
         """Whether callers need no key."""
@@ -107,7 +108,7 @@ class Tenants:
 
     def find(self, authorization: bytes) -> Tenant | None:
         """Give whoever sent this header; None if nobody here has such a key."""
-        return self._known.get(authorization) or self._meet(authorization)
+        return self.known.get(authorization) or self._meet(authorization)
 
     def why_not(self, authorization: bytes) -> str:
         """Say to a caller who was not found what is wrong; nothing of the token is repeated."""
@@ -170,7 +171,7 @@ class Tenants:
         self._forget()
 
     def _forget(self) -> None:
-        self._known = {}
+        self.known = {}
         self._next_end = inf
 
     def _meet(self, authorization: bytes) -> Tenant | None:
@@ -183,9 +184,9 @@ class Tenants:
                 return None
             found, ends_at = self._tenant(held.key), held.ends_at
         if len(authorization) <= HEADER_BYTES_MAX:
-            if len(self._known) >= REMEMBERED_MAX:
+            if len(self.known) >= REMEMBERED_MAX:
                 self._forget()
-            self._known[authorization] = found
+            self.known[authorization] = found
             self._next_end = min(self._next_end, ends_at)
         return found
 

@@ -13,15 +13,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from time import monotonic, time
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from baseload.core.past import Spent
 from baseload.core.quota import WINDOW_S, Hold, Quota, Verdict
 from baseload.errors import BaseloadError
 from baseload.store.database import Database
+from baseload.store.urls import shown
 from baseload.store.usage import spent
 
 Then = Callable[[Verdict], None]
+SCHEME_CHARACTERS_MAX = 16
+"""A longer one is not repeated: who knows what it is."""
 
 
 class CountersError(BaseloadError):
@@ -36,6 +38,9 @@ class Counters(Protocol):
 
     def reserve(self, hold: Hold, then: Then) -> Verdict | None:
         """Set aside; give the verdict, or None and then call with it later, soon and surely."""
+
+    def grant(self, hold: Hold) -> Verdict | None:
+        """Set aside, if that can be granted without waiting; else nothing has happened."""
 
     def settle(self, hold: Hold, tokens: int, usd: float) -> None:
         """Give back what was not used."""
@@ -57,6 +62,10 @@ class LocalCounters:
         """Set aside; the verdict is there at once."""
         return self.quota.reserve(hold, monotonic(), time())
 
+    def grant(self, hold: Hold) -> Verdict | None:
+        """Set aside if there is room; who finds none asks again in due form, and is told why."""
+        return self.quota.grant(hold, monotonic(), time())
+
     def settle(self, hold: Hold, tokens: int, usd: float) -> None:
         """Give back what was not used."""
         self.quota.settle(hold, tokens, usd, time())
@@ -74,11 +83,13 @@ def open_counters(url: str, spent: Spent | None = None, replicas: int = 1) -> Co
     Raises `CountersError`. Nothing is connected before `start`, and `start` fails for no server
     that is away: then every replica counts its own share.
     """
-    scheme = urlsplit(url).scheme
+    scheme = url.partition("://")[0].lower()
     if scheme == "memory":
         return LocalCounters(spent)
     if scheme in {"redis", "rediss", "unix"}:
         try:
+            from redis.exceptions import RedisError  # noqa: PLC0415 - an extra
+
             from baseload.store.redis_wire import RedisWire  # noqa: PLC0415 - an extra
             from baseload.store.shared_counters import SharedCounters  # noqa: PLC0415
         except ImportError as error:
@@ -86,10 +97,19 @@ def open_counters(url: str, spent: Spent | None = None, replicas: int = 1) -> Co
                 "store.counters: for redis:// the package `redis` is needed: "
                 "pip install 'baseload[redis]'"
             ) from error
-        wire = RedisWire(url, f"{os.getpid()}-{os.urandom(4).hex()}")
-        return SharedCounters(wire, _shown(url), spent, replicas)
+        where = shown(url)
+        try:
+            wire = RedisWire(url, f"{os.getpid()}-{os.urandom(4).hex()}")
+        except (ValueError, TypeError, RedisError):
+            # Its words may repeat a part of the password, so they are not repeated here.
+            raise CountersError(
+                f"store.counters: {where}: this is no URL; it is written redis://:PASSWORD@HOST:"
+                "6379/0, with %2F for `/`, %23 for `#` and %40 for `@` in a password"
+            ) from None
+        return SharedCounters(wire, where, spent, replicas)
+    known = scheme if scheme.isalnum() and len(scheme) <= SCHEME_CHARACTERS_MAX else "?"
     raise CountersError(
-        f"store.counters: `{scheme}://` is not known; it can be memory:// or redis://HOST:PORT/0"
+        f"store.counters: `{known}://` is not known; it can be memory:// or redis://HOST:PORT/0"
     )
 
 
@@ -112,9 +132,3 @@ def spent_so_far(ledger: str, now: float) -> Spent:
     for model, usd in month.by_model.items():
         found[f"model:{model}"] = (day.by_model.get(model, 0.0), usd)
     return found
-
-
-def _shown(url: str) -> str:
-    """Give a server's address without the password that may stand before it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -47,6 +47,8 @@ POSTGRESQL_SETTINGS = {
     "application_name": "baseload",
 }
 """So that a server that is no more is noticed within half a minute; the URL may say otherwise."""
+FILE_MODE, FOLDER_MODE = 0o600, 0o700
+"""Of what is made here: prompts of batches and hashes of keys are for nobody else to read."""
 APPEND_MAX = 256
 """Rows that are added at once. SQLite gives the interpreter's lock away with each statement, and to
 get it back from a busy event loop takes milliseconds: so there is one statement for all of them.
@@ -248,7 +250,11 @@ def _identity(path: str) -> tuple[int, int]:
 
 def _open_sqlite(path: str, *, may_make_folder: bool) -> sqlite3.Connection:
     if path and may_make_folder:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).parent.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+    if path:
+        with suppress(OSError):  # Where nothing can be made, SQLite says so.
+            # The files that SQLite makes beside it get the same mode.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE_MODE))
     connection = sqlite3.connect(
         path or ":memory:", timeout=BUSY_S, isolation_level=None, check_same_thread=False
     )

@@ -83,13 +83,14 @@ class Files:
         values = (owner, purpose, purpose, after, after, after, after, min(limit, PAGE_MAX))
         return [StoredFile(*row) for row in self._database.run(sql, *values)]
 
-    def bytes_of(self, owner: str) -> int:
-        """Give how much an owner has here."""
-        return int(
-            self._database.run("SELECT COALESCE(SUM(bytes), 0) FROM files WHERE owner = ?", owner)[
-                0
-            ][0]
-        )
+    def bytes_of(self, owner: str, least: int = 0) -> int:
+        """Give how much an owner has here; no file counts for less than `least` bytes."""
+        rows = self._database.run(
+            "SELECT COALESCE(SUM(CASE WHEN bytes < ? THEN ? ELSE bytes END), 0) FROM files"
+            " WHERE owner = ?",
+            least, least, owner,
+        )  # fmt: skip
+        return int(rows[0][0])
 
     def parts(self, file_id: str) -> Iterator[bytes]:
         """Give a file's content, piece by piece; nothing, if there is no such file."""

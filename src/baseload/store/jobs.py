@@ -22,6 +22,8 @@ PAGE_MAX = 100
 """Batches that one page of a list may hold, as in OpenAI's API."""
 CHUNK = 500
 """Rows that are read at once where all of them are wanted."""
+RESULTS_CHUNK = 16
+"""Results that are read at once: each may have megabytes."""
 WAITING, DONE, FAILED = range(3)
 UNFINISHED = ("validating", "in_progress", "cancelling")
 
@@ -30,6 +32,15 @@ _PAGE = """
     AND (? = '' OR created_at < (SELECT created_at FROM batches WHERE id = ?)
          OR (created_at = (SELECT created_at FROM batches WHERE id = ?) AND id < ?))
     ORDER BY created_at DESC, id DESC LIMIT ?"""
+
+_FREE = """
+    SELECT id FROM (
+        SELECT id, created_at, runner, ROW_NUMBER() OVER (
+            PARTITION BY owner ORDER BY CASE WHEN runner = ? THEN 0 ELSE 1 END, created_at, id
+        ) AS turn
+        FROM batches WHERE status IN (?, ?, ?) AND (runner = ? OR leased_until < ?)
+    ) AS found
+    WHERE runner <> ? AND turn <= ? ORDER BY turn, created_at, id LIMIT ?"""
 
 
 class Batch(NamedTuple):
@@ -139,8 +150,11 @@ class Jobs:
 
     # -- what its runner does ----------------------------------------------------------------
 
-    def claim(self, runner: str, now: float, most: int) -> list[Batch]:
-        """Take over batches that nobody runs, up to `most` in all; give all that are ours."""
+    def claim(self, runner: str, now: float, most: int, most_own: int) -> list[Batch]:
+        """Take over batches that nobody runs; give all that are ours.
+
+        There are up to `most` in all and `most_own` of one owner; owners have their turns.
+        """
         with self._database.transaction():
             mine = self._database.run(
                 "UPDATE batches SET leased_until = ? WHERE runner = ? AND status IN (?, ?, ?)"
@@ -148,9 +162,8 @@ class Jobs:
                 now + LEASE_S, runner, *UNFINISHED,
             )  # fmt: skip
             free = self._database.run(
-                "SELECT id FROM batches WHERE status IN (?, ?, ?) AND leased_until < ?"
-                " AND runner <> ? ORDER BY created_at, id LIMIT ?",
-                *UNFINISHED, now, runner, max(most - len(mine), 0),
+                _FREE, runner, *UNFINISHED, runner, now,
+                runner, most_own, max(most - len(mine), 0),
             )  # fmt: skip
             for (batch_id,) in free:
                 self._database.run(
@@ -296,7 +309,7 @@ class Jobs:
         while rows := self._database.run(
             "SELECT number, result FROM batch_lines WHERE batch_id = ? AND state = ?"
             " AND number > ? ORDER BY number LIMIT ?",
-            batch_id, state, after, CHUNK,
+            batch_id, state, after, RESULTS_CHUNK,
         ):  # fmt: skip
             after = rows[-1][0]
             for _, result in rows:

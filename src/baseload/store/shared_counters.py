@@ -29,9 +29,15 @@ from baseload.core.fuse import OPEN_S_MAX, Fuse
 from baseload.core.past import Spent
 from baseload.core.quota import WINDOW_S, Hold, Quota, Verdict
 from baseload.core.share import Shares
-from baseload.store.counters import Then
 from baseload.store.news import Cast, News
-from baseload.store.redis_wire import TROUBLES, Answer, RedisWire, Result, verdict_of_result
+from baseload.store.redis_wire import (
+    TROUBLES,
+    Answer,
+    RedisWire,
+    Result,
+    verdict_of_result,
+)
+from baseload.store.steps import Ask, Step, Then
 
 STEP_S_MAX = 0.004
 """How long a call waits: a promise of 5 ms, less what a timer may ring late."""
@@ -61,34 +67,6 @@ LOG_GAP_S = 5.0
 logger = logging.getLogger("baseload.store")
 
 
-class _Ask:
-    """One call that waits for its verdict."""
-
-    __slots__ = ("asked_at", "hold", "is_decided", "then")
-
-    def __init__(self, hold: Hold, then: Then, asked_at: float) -> None:
-        self.hold, self.then, self.asked_at = hold, then, asked_at
-        self.is_decided = False
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nobody waits for the verdict any more."""
-        return self.is_decided or self.hold.is_settled
-
-
-class _Step:
-    """One step that is out."""
-
-    __slots__ = ("asks", "is_late", "is_whole_news", "names", "sent_at")
-
-    def __init__(
-        self, asks: list[_Ask], names: list[str], is_whole_news: bool, sent_at: float
-    ) -> None:
-        self.asks, self.names = asks, names
-        self.is_whole_news, self.sent_at = is_whole_news, sent_at
-        self.is_late = False
-
-
 class SharedCounters:
     """Limits of all replicas. Made and used inside one event loop."""
 
@@ -114,8 +92,8 @@ class SharedCounters:
         self._epoch = int(time() * 1000)
         self._news = News(self.quota, spent)
         self._shares = Shares(window_s)
-        self._waiting: deque[_Ask] = deque()
-        self._out: _Step | None = None
+        self._waiting: deque[Ask] = deque()
+        self._out: Step | None = None
         self._sent_at = clock()
         self._shared_from = -inf
         """Until then this replica goes by its own part, though Redis answers."""
@@ -135,11 +113,15 @@ class SharedCounters:
         now = self._clock()
         if not self.is_well(now) or len(self._waiting) >= WAITING_MAX:
             return self._decide(hold, now)
-        self._waiting.append(_Ask(hold, then, now))
+        self._waiting.append(Ask(hold, then, now))
         if self._out is None:
             self._send(now)
         elif self._alarm is None:
             self._ring()
+        return None
+
+    def grant(self, hold: Hold) -> Verdict | None:
+        """Grant nothing without asking all replicas."""
         return None
 
     def settle(self, hold: Hold, tokens: int, usd: float) -> None:
@@ -191,7 +173,7 @@ class SharedCounters:
 
     def _send(self, now: float) -> None:
         """Send what waits and what is new, as one step."""
-        waiting, asks, cast = self._waiting, list[_Ask](), Cast()
+        waiting, asks, cast = self._waiting, list[Ask](), Cast()
         at = now + self._offset_s
         gone = int(at / self.quota.slice_s) - SPAN
         while waiting and len(asks) < ASKS_MAX:
@@ -213,12 +195,12 @@ class SharedCounters:
             ],
         ]  # fmt: skip
         self._sent_at = now
-        self._out = step = _Step(asks, list(places), is_whole_news, now)
+        self._out = step = Step(asks, list(places), is_whole_news, now)
         self._task = self._loop.create_task(self._take(step, payload))
         if self._alarm is None:
             self._alarm = self._loop.call_later(STEP_S_MAX, self._ring)
 
-    async def _take(self, step: _Step, payload: list[object]) -> None:
+    async def _take(self, step: Step, payload: list[object]) -> None:
         try:
             async with asyncio.timeout(SILENCE_S_MAX):
                 answer = await self._wire.step(step.names, payload)
@@ -230,7 +212,7 @@ class SharedCounters:
         else:
             self._hear(step, answer)
 
-    def _hear(self, step: _Step, answer: Answer) -> None:
+    def _hear(self, step: Step, answer: Answer) -> None:
         """Take in what a step came to, and go on to the next."""
         now = self._clock()
         self._out = None
@@ -246,7 +228,7 @@ class SharedCounters:
         elif self._news:
             self._flush_soon()
 
-    def _mind_fuse(self, step: _Step, now: float) -> None:
+    def _mind_fuse(self, step: Step, now: float) -> None:
         """Note whether an answer was in time; one that all was told with may take as it likes."""
         was_whole = self.fuse.is_whole
         if not was_whole and step.is_whole_news:
@@ -260,7 +242,7 @@ class SharedCounters:
             self._shared_from = now + SETTLE_S
             logger.info("counters at %s: back; limits are shared again soon", self._where)
 
-    def _judge(self, ask: _Ask, result: Result, step: _Step, index: int, now: float) -> None:
+    def _judge(self, ask: Ask, result: Result, step: Step, index: int, now: float) -> None:
         """Tell a call what Redis says; if it was decided here meanwhile, Redis is put right."""
         hold, at = ask.hold, now + self._offset_s
         if ask.is_over:
@@ -281,7 +263,7 @@ class SharedCounters:
                 )  # fmt: skip
         self._tell(ask, verdict)
 
-    def _lost(self, step: _Step, why: str) -> None:
+    def _lost(self, step: Step, why: str) -> None:
         """Give a step up. Nobody knows whether it was taken, so all there is will be told again."""
         now, was_whole = self._clock(), self.fuse.is_whole
         self._out = None
@@ -318,12 +300,12 @@ class SharedCounters:
         is_stuck = step is not None and step.is_late and now - step.sent_at > STALL_S
         return self.fuse.is_whole and not is_stuck and now >= self._shared_from
 
-    def _decide_and_tell(self, ask: _Ask, now: float) -> None:
+    def _decide_and_tell(self, ask: Ask, now: float) -> None:
         if not ask.is_over:
             ask.is_decided = True
             self._tell(ask, self._decide(ask.hold, now))
 
-    def _tell(self, ask: _Ask, verdict: Verdict) -> None:
+    def _tell(self, ask: Ask, verdict: Verdict) -> None:
         try:
             ask.then(verdict)
         except Exception:

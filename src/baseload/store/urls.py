@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from baseload.errors import BaseloadError
 
 _SECRET_FIELDS = re.compile(r"(?i)((?:ssl)?password)=[^&\s]*")
+_SECRET_FIELD = re.compile(r"(?i)(?:ssl)?password=[^&\s]*")
 _CREDENTIALS = re.compile(r"://(.*)@", re.DOTALL)
 
 
@@ -50,6 +51,15 @@ def shown(url: str) -> str:
         return f"://{user}:***@" if colon else f"://{user}@"
 
     return _SECRET_FIELDS.sub(r"\1=***", _CREDENTIALS.sub(masked, url))
+
+
+def passwords_of(url: str) -> list[str]:
+    """Give the password in a URL as it is written there and as it is meant; for redacting."""
+    found = _CREDENTIALS.search(url)
+    password = found[1].partition(":")[2] if found else ""
+    fields = [match.partition("=")[2] for match in _SECRET_FIELD.findall(url)]
+    words = [word for word in (password, *fields) if word]
+    return [*words, *(unquote(word) for word in words if unquote(word) != word)]
 
 
 def reason_of(error: Exception, url: str) -> str:

@@ -130,7 +130,7 @@ class Api:
         return await self._operate(asked, "drain")
 
     async def disable(self, asked: Asked) -> Done:
-        """Send no calls to a backend, and end those that it has."""
+        """Send no calls to a backend; those that it has move if they can."""
         return await self._operate(asked, "disable")
 
     async def _operate(self, asked: Asked, action: Action) -> Done:

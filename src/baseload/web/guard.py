@@ -19,6 +19,7 @@ Not here: what a request wants (`door`). This module decides on headers alone, a
 
 import hmac
 import logging
+import re
 from collections.abc import Callable
 from hashlib import sha256
 from ipaddress import ip_address
@@ -36,6 +37,7 @@ WRONG_TOKENS_MAX = 20
 WRONG_TOKENS_S = 3.0
 """One more wrong token is answered 401 after each of these."""
 _JSON = "application/json"
+_HOST = re.compile(r"(?:\[(?P<address>[^\[\]]*)\]|(?P<name>[^:@\[\]]+))(?::[0-9]{1,5})?")
 _OWN_SITES = ("same-origin", "none")
 
 logger = logging.getLogger("baseload.web")
@@ -127,7 +129,7 @@ def _check_site(headers: Headers) -> None:
         )
     host = headers.get("host", "").lower()
     for origin in headers.getlist("origin"):
-        if origin.lower().partition("://")[2] != host:
+        if not host or origin.lower().partition("://")[2] != host:
             raise ProblemError(403, "`Origin` is another page than this")
     if headers.get("sec-fetch-site", "none") not in _OWN_SITES:
         raise ProblemError(403, "`Sec-Fetch-Site` is another page than this")
@@ -148,10 +150,12 @@ def _digest(token: str) -> bytes:
 
 
 def _host_name(host: str) -> str:
-    """Give the name in a `Host` header, without its port and an address's brackets."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower()
+    """Give the name in a `Host` header, without its port and an address's brackets.
+
+    What is more than that, or less, names nothing.
+    """
+    match = _HOST.fullmatch(host)
+    return "" if match is None else (match["address"] or match["name"]).lower()
 
 
 def _is_address(name: str) -> bool:

@@ -1,26 +1,21 @@
-"""The operator's page, and the little that it asks for.
+"""The operator's page: where are its files, and what may a browser let them do?
 
 The page is a handful of files without a build step; they come from this package and from nowhere
-else, and the browser is told to accept nothing else. It polls `/api/v1/live` once a second and
-posts what an operator presses to `/api/v1/backends/{name}/{action}`.
+else, and the browser is told to accept nothing else. It asks the admin API once a second for
+`/api/v1/live`, and posts what an operator presses to `/api/v1/backends/{name}/{action}`.
 
-This room knows nothing of gateways: it is given a way to ask how things stand, and one to act.
+Everybody may load it: it holds nothing of this gateway. Not here: what it asks for (`routes`).
 """
 
-import re
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
-import msgspec
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
 PAGE = Path(__file__).parent / "page"
-ACTIONS = ("drain", "disable", "enable")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -32,12 +27,6 @@ HEADERS = {
     b"referrer-policy": b"no-referrer",
     b"cache-control": b"no-cache",  # Kept, but asked for anew: another version may run by now.
 }
-_WHOLE = re.compile(r"[0-9]{1,15}")
-
-AskLive = Callable[[int], Awaitable[Any]]
-"""Tells how things stand, with what is new since a tick; encoded as JSON."""
-Operate = Callable[[str, str], Awaitable[Any]]
-"""Does an action to a backend; gives what came of it. Raises KeyError for an unknown backend."""
 
 
 class _Files(StaticFiles):
@@ -63,33 +52,3 @@ def page_routes() -> list[BaseRoute]:
         Route("/", home, methods=["GET"]),
         Mount("/page", _Files(directory=PAGE, html=True)),
     ]
-
-
-def live_routes(ask_live: AskLive, operate: Operate | None = None) -> list[BaseRoute]:
-    """Give what the page asks for; without `operate` it can only look."""
-
-    async def live(request: Request) -> Response:
-        since = request.query_params.get("since", "0")
-        if _WHOLE.fullmatch(since) is None:
-            return JSONResponse({"detail": "`since` is a whole number"}, status_code=400)
-        now = await ask_live(int(since))
-        return Response(msgspec.json.encode(now), media_type="application/json")
-
-    async def act(request: Request) -> Response:
-        name, action = request.path_params["name"], request.path_params["action"]
-        if request.headers.get("x-baseload-admin") != "1":
-            return JSONResponse({"detail": "send `x-baseload-admin: 1`"}, status_code=403)
-        if action not in ACTIONS:
-            detail = f"an action is one of {', '.join(ACTIONS)}"
-            return JSONResponse({"detail": detail}, status_code=404)
-        assert operate is not None
-        try:
-            done = await operate(name, action)
-        except KeyError:
-            return JSONResponse({"detail": "no such backend"}, status_code=404)
-        return Response(msgspec.json.encode(done), media_type="application/json")
-
-    routes: list[BaseRoute] = [Route("/api/v1/live", live, methods=["GET"])]
-    if operate is not None:
-        routes.append(Route("/api/v1/backends/{name}/{action}", act, methods=["POST"]))
-    return routes

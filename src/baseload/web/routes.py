@@ -142,7 +142,7 @@ _CHANGE = (
     ),
     Route(
         method="POST", path="/api/v1/backends/{name}/disable", name="disable_backend",
-        noun="backend", summary="Send no calls to a backend, and end those that it has.",
+        noun="backend", summary="Send no calls to a backend; those that it has move if they can.",
         handle=Api.disable, answer=lambda _: Moved,
     ),
     Route(

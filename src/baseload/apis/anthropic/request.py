@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from baseload.apis.anthropic.blocks import plain_text, turn, unmapped, wrong
+from baseload.apis.bulk import check_bulk
 from baseload.apis.openai import BadRequestError
 from baseload.apis.unreadable import UNREADABLE
 
@@ -37,6 +38,7 @@ _decode = msgspec.json.Decoder().decode
 
 def fields_of(body: bytes) -> Fields:
     """Give a request's fields; raises `BadRequestError` with a sentence if there are none."""
+    check_bulk(body)
     try:
         fields = _decode(body)
     except UNREADABLE as error:

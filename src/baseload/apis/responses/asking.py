@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from baseload.apis.bulk import check_bulk
 from baseload.apis.openai import BadRequestError
 from baseload.apis.responses.items import SHOWN_CHARS_MAX, messages_of, misshapen, refused, unmapped
 from baseload.apis.unreadable import UNREADABLE
@@ -39,6 +40,7 @@ _encode = msgspec.json.Encoder().encode
 
 def read_asking(body: bytes) -> Fields:
     """Read a request as it stands; raises `BadRequestError`."""
+    check_bulk(body)
     try:
         asked = _decode(body)
     except RecursionError:
@@ -86,7 +88,7 @@ def _check(asked: Fields) -> None:
             raise unmapped(param, "it works on a provider's own store or machines")
     if asked.get("truncation") not in (None, "disabled"):
         raise unmapped("truncation", "no item of the input is ever dropped")
-    include = asked.get("include") or ()
+    include = () if asked.get("include") is None else asked["include"]
     if not isinstance(include, list | tuple):
         raise misshapen("include", "a list")
     for each in include:

@@ -34,8 +34,8 @@ GOOD, NOTE, WARN, BAD = "good", "note", "warn", "bad"
 class Happening(msgspec.Struct, frozen=True):
     """One line. `at` is in seconds since 1970, `tick` the sample it was written with.
 
-    `kind` is `failover`, `resume`, `breaker`, `level`, `backend`, `operator`, `engine` or `alarm`;
-    `tone` is `good`, `note`, `warn` or `bad`.
+    `kind` is `failover`, `resume`, `breaker`, `level`, `backend`, `operator`, `engine`, `worker` or
+    `alarm`; `tone` is `good`, `note`, `warn` or `bad`.
     """
 
     tick: int

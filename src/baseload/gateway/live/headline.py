@@ -6,7 +6,7 @@ then backends that are not well (callers may not notice, since others answer), t
 worth knowing. What an operator did is no trouble, but it is said, for the next one may not know.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -75,6 +75,11 @@ def troubles(house: House) -> list[Trouble]:
     found = [
         *_models(house), *_calls(house), *_queue(house), *_backends(house), *_others(house),
     ]  # fmt: skip
+    return worst_first(found)
+
+
+def worst_first(found: Iterable[Trouble]) -> list[Trouble]:
+    """Put the worst first; of what is equally bad, what came first."""
     return sorted(found, key=lambda trouble: _ORDER[trouble.tone])
 
 

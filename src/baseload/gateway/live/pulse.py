@@ -75,6 +75,13 @@ class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
     parked: int = 0
 
 
+class Timing(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What a sample's percentiles were made of: of several, this can be joined, and they cannot."""
+
+    first_token: tuple[Step, ...]
+    between_tokens: tuple[Step, ...]
+
+
 class Error(msgspec.Struct):
     """Something that went wrong at a backend, some times over; `at` is the last time."""
 
@@ -129,7 +136,11 @@ class Recent:
 
     def first_token(self) -> Percentiles | None:
         """Give the percentiles of the last minute."""
-        return percentiles([(place, count) for place, count in enumerate(self._sums) if count])
+        return percentiles(self.first_tokens())
+
+    def first_tokens(self) -> list[Step]:
+        """Give the buckets in which the last minute's first tokens lie."""
+        return [(place, count) for place, count in enumerate(self._sums) if count]
 
 
 class Pulse:
@@ -139,6 +150,8 @@ class Pulse:
         self.tick = 0
         """Counts looks."""
         self.samples: deque[Sample] = deque(maxlen=SAMPLES_MAX)
+        self.timings: deque[Timing] | None = None
+        """Of each sample what its percentiles were made of, if `keep_timings` was called."""
         self.happenings = Happenings(gate)
         self.recent: defaultdict[str, Recent] = defaultdict(Recent)
         """By backend; names come from the fleet alone."""
@@ -150,6 +163,11 @@ class Pulse:
         self._failures: Counter[str] = Counter()
         self._first: defaultdict[str, list[int]] = defaultdict(lambda: [0] * (len(EDGES_S) + 1))
         self._between = [0] * (len(EDGES_S) + 1)
+
+    def keep_timings(self) -> None:
+        """Keep what percentiles are made of: to be called before the first sample."""
+        assert not self.samples
+        self.timings = deque(maxlen=SAMPLES_MAX)
 
     def failed(self, backend: str, fact: Fact, reason: str, at: float) -> None:
         """Hear that an attempt was no answer."""
@@ -179,6 +197,8 @@ class Pulse:
                     sum(seat.parked for seat in self._gate.seats.values()),
                 )
             )  # fmt: skip
+            if self.timings is not None:
+                self.timings.append(Timing(tuple(first), between))
         self.happenings.look(self.tick, at)
 
     def since(self, tick: int) -> list[Sample]:

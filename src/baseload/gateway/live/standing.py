@@ -18,6 +18,8 @@ FRESH_S = 60.0
 """An error older than that no longer explains how things are."""
 DRAINING, DISABLED = "draining", "disabled"
 """What an operator can have made of a backend."""
+MODES = {"drain": DRAINING, "disable": DISABLED}
+"""What each order makes of it."""
 
 
 class BackendView(msgspec.Struct, frozen=True):
@@ -143,12 +145,17 @@ def _of_absence(state: str, facts: Facts, seat: Seat) -> tuple[str, str] | None:
     if state == DISABLED:
         return "off", "Disabled by an operator: it is sent no calls."
     if state == DRAINING:
-        rest = "1 call is" if seat.in_flight == 1 else f"{seat.in_flight} calls are"
-        return "off", f"Drained by an operator: no new calls; {rest} still open."
+        return "off", words_of_draining(seat.in_flight)
     if state == "down":
         engine = f" ({facts.engine})" if facts.engine else ""
         return "bad", f"Down: its engine is not ready{engine}."
     return None
+
+
+def words_of_draining(in_flight: int) -> str:
+    """Say how far a backend is that an operator drains."""
+    rest = "1 call is" if in_flight == 1 else f"{in_flight} calls are"
+    return f"Drained by an operator: no new calls; {rest} still open."
 
 
 def _of_breaker(seat: Seat, last: str) -> tuple[str, str] | None:

@@ -37,7 +37,7 @@ class State(msgspec.Struct, frozen=True):
     boot: str
     """Another one for each process: what a page knows of an older one is void."""
     tick: int
-    """Give it back as `since` to have what is new."""
+    """Give it back as `since` to have what is new; it grows, and is no more than that."""
     at: float
     version: str
     listen: str

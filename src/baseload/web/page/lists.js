@@ -56,7 +56,7 @@ export class Headline {
 
 const KINDS = {
   failover: "⇄", resume: "↻", breaker: "⊘", level: "◐", backend: "⌂", operator: "☞",
-  engine: "⚙", alarm: "!",
+  engine: "⚙", worker: "⚒", alarm: "!",
 };
 
 export class Feed {
