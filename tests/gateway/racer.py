@@ -42,6 +42,10 @@ class Timed:
         self.settled: dict[int, int] = {}
         self.open = 0
 
+    def grant(self, hold: Hold) -> Verdict | None:
+        """Have all of them asked in due form, where what becomes of them is noted."""
+        return None
+
     def reserve(self, hold: Hold, then: Callable[[Verdict], None]) -> Verdict | None:
         began = time.perf_counter()
 
