@@ -140,6 +140,16 @@ def test_money_of_a_call_over_midnight_belongs_to_the_day_of_its_end():
     assert not ask(quota, key, usd=0.6, at=HALF_DAY_S + 3)[1].is_granted
 
 
+def test_the_first_of_all_days_belongs_to_its_month():
+    """What is spent on the first of January 1970 counts on the second."""
+    quota, key = Quota(), scope(usd_month=1.0)
+    hold = Hold((key,), 1, 0.9)
+
+    assert quota.reserve(hold, 0.0, 0.0).is_granted
+    quota.settle(hold, 1, 0.9, 0.0)
+    assert not quota.reserve(Hold((key,), 1, 0.2), 86_400.0, 86_400.0).is_granted
+
+
 def test_a_budget_of_nothing_lets_nobody_in():
     """Even a call without a price is refused, and told to come back with the next month."""
     _, verdict = ask(Quota(), scope(usd_month=0.0))

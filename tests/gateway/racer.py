@@ -36,6 +36,7 @@ class Timed:
 
     def __init__(self, counters: LocalCounters | SharedCounters) -> None:
         self.counters = counters
+        self.quota = counters.quota
         self.admitted: list[tuple[int, Hold]] = []
         self.took_s: list[float] = []
         self.settled: dict[int, int] = {}

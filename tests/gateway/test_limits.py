@@ -114,6 +114,28 @@ async def test_several_answers_are_several_times_the_tokens():
 
 
 @on_uvloop
+@pytest.mark.parametrize(
+    ("asked", "answers"),
+    [
+        ({"prompt": "hi"}, 1),
+        ({"prompt": ["hi", "you", "there"]}, 3),
+        ({"prompt": [1, 2, 3]}, 1),
+        ({"prompt": [[1, 2], [3]], "n": 2}, 4),
+        ({"prompt": "hi", "n": 2, "best_of": 5}, 5),
+        ({"prompt": [], "n": "x"}, 1),
+    ],
+)
+async def test_each_prompt_of_a_list_has_answers_of_its_own(asked, answers):
+    """A completion of several prompts may take the requested maximum for each of them."""
+    async with Backend() as backend, start_limited(backend, key(tpm=1)) as gateway:
+        body = {"model": "m", "max_tokens": 100} | asked
+        (refused,) = await raw(gateway.address[1], request(body, "/v1/completions"))
+        prompt = 1 + len(json.dumps(body)) // 4
+
+        assert f"requested {prompt + answers * 100}. " in refused.json()["error"]["message"]
+
+
+@on_uvloop
 async def test_a_request_beyond_the_whole_limit_is_told_so():
     """It can never pass: no time to come back is named, and clients are told not to retry."""
     async with Backend() as backend, start_limited(backend, key(tpm=100)) as gateway:

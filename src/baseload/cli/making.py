@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from baseload.cli.dividing import part_of_key
 from baseload.config.addresses import is_loopback, parse_address
 from baseload.config.fleet import Fleet
-from baseload.core.quota import Spent
+from baseload.core.past import Spent
 from baseload.errors import BaseloadError
 from baseload.gateway.backoffice import BackOffice
 from baseload.gateway.gateway import Gateway

@@ -76,7 +76,7 @@ class Card:
         self.requests = self.tokens = self.in_flight = 0
         self.held_usd = 0.0
         """What the calls in flight may cost."""
-        self.day = self.month = 0
+        self.day, self.month = -1, 0  # None yet: the very first day begins its month, too.
         self.day_ends_s = 0.0
         """When another day begins, in seconds since 1970: until then there is nothing to roll."""
         self.spent_day_usd = self.spent_month_usd = 0.0

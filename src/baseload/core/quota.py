@@ -10,7 +10,7 @@ Not here: how a minute is counted (`card`), who a key belongs to, what a token c
 cards of replicas are kept.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
 
 import msgspec
@@ -29,6 +29,7 @@ from baseload.core.card import (
     is_spent,
     month_end_s,
 )
+from baseload.core.past import Past, Spent
 
 WINDOW_S = 60.0
 IDLE_CARDS_MAX = 4096
@@ -36,8 +37,6 @@ IDLE_CARDS_MAX = 4096
 KINDS = ("rpm", "tpm", "concurrency", "usd_day", "usd_month")
 """The limits, by the names of their fields."""
 _NONE: float = ENDLESS
-Spent = Mapping[str, tuple[float, float]]
-"""US dollars that scopes have spent already: this day, and this month."""
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -139,8 +138,7 @@ class Quota:
         self.window_s = window_s
         self.slice_s = window_s / SLICES
         self._per_s = SLICES / window_s
-        self._spent = spent or {}
-        self._spent_on = day_of(spent_until_s)
+        self.past = Past(spent, spent_until_s)
         self._cards: dict[str, Card] = {}
         self._cards_max = IDLE_CARDS_MAX
 
@@ -279,9 +277,12 @@ class Quota:
             if len(self._cards) >= self._cards_max:
                 self._forget(gone, unix_s)
             card = self._cards[scope.name] = Card(scope.limits)
-            self._seed(scope.name, card, unix_s)
+            self._recall(scope.name, card, unix_s)
         elif card.limits is not scope.limits:
+            had_budget = card.has_budget
             card.fit(scope.limits)
+            if card.has_budget and not had_budget:
+                self._recall(scope.name, card, unix_s)
         return card
 
     def find(self, name: str) -> Card | None:
@@ -292,11 +293,11 @@ class Quota:
         """Give the scopes that have a card."""
         return list(self._cards)
 
-    def _seed(self, name: str, card: Card, unix_s: float) -> None:
-        """Begin with what was spent before; what was spent on an earlier day counts no more."""
-        card.roll(self._spent_on)
-        card.others_day_usd, card.others_month_usd = self._spent.get(name, (0.0, 0.0))
-        card.roll(day_of(unix_s))
+    def _recall(self, name: str, card: Card, unix_s: float) -> None:
+        """Begin a budget with what is spent of it; what was on an earlier day counts no more."""
+        card.roll(max(day_of(unix_s), self.past.day))
+        card.others_day_usd, card.others_month_usd = self.past.before(name, card.day)
+        card.spent_day_usd, card.spent_month_usd = self.past.own(name, card.day)
 
     def _forget(self, gone: int, unix_s: float) -> None:
         """Throw idle cards away. If there are few of them, it is not tried again for a while."""

@@ -24,7 +24,7 @@ from baseload.apis.estimate import answer_tokens, tokens_of
 from baseload.apis.openai import Usage
 from baseload.config.fleet import Model, Target
 from baseload.core.facts import DONE, GONE, Call, Fact
-from baseload.core.quota import Hold, Scope, Verdict
+from baseload.core.quota import Hold, Quota, Scope, Verdict
 from baseload.core.rates import Rate, Tariff
 from baseload.gateway.attempt import HELD_BYTES_MAX, Attempt
 from baseload.gateway.live.spending import Spending
@@ -41,6 +41,9 @@ NOTHING: Spent = (0, 0, 0, 0, 0.0, False)
 
 class Counters(Protocol):
     """Where limits are counted: in this process, or for all replicas."""
+
+    quota: Quota
+    """What this process has granted, and what was spent in it."""
 
     def reserve(self, hold: Hold, then: Callable[[Verdict], None]) -> Verdict | None:
         """Set aside; give the verdict, or None and then call with it later, soon and surely."""
@@ -151,8 +154,8 @@ class Books:
             spent = self._sum(call, attempt)
         else:
             spent = call.spent or NOTHING
-        if hold is not None and self.counters is not None:
-            self.counters.settle(hold, spent[0] + spent[2], spent[4] or 0.0)
+        if self.counters is not None:
+            self._charge(self.counters, call, spent)
         if is_kept and attempt is not None:
             line = _line(call, fact, attempt.send.target, spent, now)
             self.spending.add(call.tenant.label, spent[0], spent[1], spent[2], spent[4])
@@ -161,12 +164,21 @@ class Books:
             for observer in self.observers:
                 observer.saw(line, call.trace)
 
+    def _charge(self, counters: Counters, call: Account, spent: Spent) -> None:
+        """Settle with the limits; what was spent is noted for budgets that are still to come."""
+        usd = spent[4] or 0.0
+        if call.hold is not None:
+            counters.settle(call.hold, spent[0] + spent[2], usd)
+        if usd:
+            counters.quota.past.spend(call.tenant.label, call.call.model, usd, time())
+
     def _sum(self, call: Account, attempt: Attempt) -> Spent:
         """Add what an attempt took to what others before it did."""
         usage = attempt.usage if (script := attempt.script) is None else script.usage
         counts = None if usage is None else usage.counts()
-        if is_estimated := counts is None:
-            counts = call.call.prompt_tokens, 0, _counted(call.call, attempt), 0
+        is_estimated = counts is None or not counts[0]
+        if counts is None or not counts[0]:  # Every prompt has a token: nobody has counted it.
+            counts = _estimated(call.call, attempt, counts)
         prompt, cached, completion, reasoning = counts
         target = attempt.send.target
         key = (target.backend, target.model)
@@ -235,6 +247,15 @@ def taken_by(attempt: Attempt, call: Call) -> int:
     if (usage := usage_of(attempt)) is not None:
         return usage.prompt_tokens + usage.completion_tokens
     return call.prompt_tokens + attempt.events if attempt.events else 0
+
+
+def _estimated(
+    call: Call, attempt: Attempt, counts: tuple[int, int, int, int] | None
+) -> tuple[int, int, int, int]:
+    """Give the prompt as estimated; of the answer what was reported, if anything was."""
+    if counts is None or not counts[2]:
+        return call.prompt_tokens, 0, _counted(call, attempt), 0
+    return call.prompt_tokens, 0, counts[2], counts[3]
 
 
 def _counted(call: Call, attempt: Attempt) -> int:

@@ -188,10 +188,11 @@ class Gateway:
     async def _wait_for_clients(self, least_until: float = 0.0, idle_until: float = 0.0) -> None:
         """Wait, bounded, until all that was asked is answered and all answers are on their way.
 
+        Lines of batches have no connection, and are waited for like callers: they are paid for.
         Idle connections are closed from `idle_until` on; newcomers may come until `least_until`.
         """
         while (now := self.driver.clock()) < self._drain_until:
-            if not self.clients and now >= least_until:
+            if not self.clients and not len(self.driver) and now >= least_until:
                 return
             if now >= idle_until:
                 for client in list(self.clients):

@@ -7,6 +7,7 @@ and what becomes of a call (`exchange`).
 """
 
 from baseload.apis import openai
+from baseload.apis.prompts import texts
 from baseload.config.fleet import Model
 from baseload.core.facts import Call
 from baseload.core.quota import Hold, Verdict
@@ -131,7 +132,8 @@ class Reception:
         prompt, answer = 1 + len(body) // BYTES_PER_TOKEN, asked.answer_tokens()
         hold = verdict = None
         if tenant.scopes:
-            most = 0 if path == EMBEDDINGS else answer * asked.choices()
+            choices = texts(body) if path == COMPLETIONS else asked.choices()
+            most = 0 if path == EMBEDDINGS else answer * choices
             hold, verdict = self._hold(tenant, model, prompt, most)
         call = Call(
             next(self._numbers), asked.model, now + model.total_s, asked.stream is True,

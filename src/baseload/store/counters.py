@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from time import monotonic, time
 from typing import Protocol
 
-from baseload.core.quota import WINDOW_S, Hold, Quota, Spent, Verdict
+from baseload.core.past import Spent
+from baseload.core.quota import WINDOW_S, Hold, Quota, Verdict
 from baseload.errors import BaseloadError
 from baseload.store.database import Database
 from baseload.store.urls import shown
@@ -31,6 +32,9 @@ class CountersError(BaseloadError):
 
 class Counters(Protocol):
     """What is opened for a URL; see `gateway.books.Counters` for what calls need of it."""
+
+    quota: Quota
+    """What this process has granted, and what was spent in it."""
 
     def reserve(self, hold: Hold, then: Then) -> Verdict | None:
         """Set aside; give the verdict, or None and then call with it later, soon and surely."""

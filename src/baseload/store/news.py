@@ -9,7 +9,8 @@ Not here: how it gets to the others (`shared_counters`), and what they make of i
 from typing import Any
 
 from baseload.core.card import Card, Cell, day_of
-from baseload.core.quota import Quota, Spent
+from baseload.core.past import Spent
+from baseload.core.quota import Quota
 
 PUTS_MAX = 16
 """Scopes of which a step brings news; each may bring a window's worth of slices."""
@@ -49,7 +50,9 @@ class News:
     """Of which scopes, and which of their slices, there is something new."""
 
     def __init__(self, quota: Quota, spent: Spent | None) -> None:
-        self._quota, self._spent = quota, spent
+        self._quota = quota
+        self._has_seeds = spent is not None
+        """The quota began with what the ledger knows, and others may not have heard of it."""
         self._slices: dict[str, set[int]] = {}
         self._whole: dict[str, None] = {}
         """Scopes of which everything is to be told, in the order in which it will be."""
@@ -109,8 +112,8 @@ class News:
     ) -> list[Any]:
         day, seeds = day_of(at), _NO_SEED
         card.roll(day)
-        if slices is None and self._spent is not None:
-            seeds = self._spent.get(name, (0.0, 0.0))
+        if slices is None and self._has_seeds:
+            seeds = self._quota.past.before(name, day)
         cells = list(card.cells) if slices is None else _cells_of(card, slices)
         return [
             place, card.in_flight, card.held_usd, day, card.month,

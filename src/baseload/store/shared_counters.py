@@ -26,7 +26,8 @@ from time import monotonic, time
 
 from baseload.core.card import SLICES, SPAN, day_of
 from baseload.core.fuse import OPEN_S_MAX, Fuse
-from baseload.core.quota import WINDOW_S, Hold, Quota, Spent, Verdict
+from baseload.core.past import Spent
+from baseload.core.quota import WINDOW_S, Hold, Quota, Verdict
 from baseload.core.share import Shares
 from baseload.store.news import Cast, News
 from baseload.store.redis_wire import (
