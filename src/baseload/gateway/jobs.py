@@ -6,10 +6,15 @@ no answer to a line; it is asked again later, with fewer at once, until the batc
 What lines come to is written down ten times a second; after a crash what was not is run again.
 
 Each try is a call of its own: one that its key's limits let in is a request to them, and a line in
-the ledger once it was sent. One that they refuse takes nothing.
+the ledger once it was sent. One that they refuse takes nothing. A line that is beyond the whole of
+a limit fails at once: it would be refused for a day.
 
 How many lines are out at once is felt for: one more for every so many that go well, half as many
-after a refusal, up to what the fleet file allows.
+after a refusal, up to what the fleet file allows. Where it is the limits of a key that refuse, only
+its own batch waits: for the others there is room.
+
+Whose batch it is, is asked again every second: without its key it ends, and limits that have
+changed hold for what is left of it.
 
 Not here: what is kept of a batch (`store.jobs`), and what callers are told of it (`filing`).
 """
@@ -59,11 +64,11 @@ _NO_ROOM_BODY = error_body(
     "invalid_request_error", "too_much_kept", None, "",
 )  # fmt: skip
 _WANT_OF_ROOM = frozenset((408, 429, 503))
-_HOPELESS = b"x-should-retry: false"
-"""In a refusal that names no time: the line is beyond the whole of a limit, today and ever."""
-_LIMITED = b"\nretry-after-ms: "
-"""Stands in a refusal by limits (`quotas`), and in no other: the fleet may still have room."""
 _RETRY_AFTER = re.compile(rb"(?i)(?:^|\n)retry-after: *(\d+)")
+_LIMITED = b"\nretry-after-ms: "
+"""Stands in a refusal by limits (`quotas`), and in no other."""
+_HOPELESS = b"\nx-should-retry: false"
+"""Stands there, too, where it is of no use; without a time to come back it never will be."""
 
 logger = logging.getLogger("baseload.gateway")
 _T = TypeVar("_T")
@@ -124,30 +129,32 @@ class LineCall:
 class _Work:
     """One batch that is run here."""
 
-    def __init__(self, batch: Batch, tenant: Tenant, route: Route, kept_bytes: int) -> None:
+    def __init__(
+        self, batch: Batch, tenant: Tenant, route: Route, kept_bytes: int, room: float
+    ) -> None:
         self.batch, self.tenant, self.route = batch, tenant, route
-        self.room = inf
-        """How many of its lines its owner's limits let be out at once, as felt for."""
         self.kept_bytes = kept_bytes
         """What its owner keeps here, its own results included."""
+        self.room = room
+        """How many of its lines its key's limits may let be out at once, as felt for."""
+        self.rest_until = -inf
+        """It was refused for want of room, or by its key's limits, which are no one else's."""
         self.queue: deque[Waiting] = deque()
         self.read_to = -1
         self.is_read = False
         self.out: dict[int, LineCall] = {}
         self.results: list[Result] = []
         self.tries: Counter[int] = Counter()
-        self.rest_until = -inf
-        """It was refused for want of room, or by limits of its owner's, which are no one else's."""
 
-    def belong_to(self, tenant: Tenant) -> None:
-        """Hear what its owner may do now; by other limits there may be room at once."""
+    def belong_to(self, tenant: Tenant, room: float) -> None:
+        """Hear whose it is now; by other limits there may be room at once."""
         if tenant.scopes != self.tenant.scopes:
-            self.rest_until, self.room = -inf, inf
+            self.rest_until, self.room = -inf, room
         self.tenant = tenant
 
     def has_turn(self, now: float) -> bool:
         """Whether a line of it may go out now."""
-        return bool(self.queue) and now >= self.rest_until and len(self.out) < self.room
+        return bool(self.queue) and now >= self.rest_until and len(self.out) < int(self.room)
 
 
 class Runner:
@@ -219,7 +226,7 @@ class Runner:
             return
         if status < 400:
             self.room = min(self.room + 1.0 / self.room, self._concurrency)
-            work.room += 1.0 / work.room
+            work.room = min(work.room + 1.0 / work.room, self._concurrency)
             # It has given back what it did not use: perhaps that is enough for the next.
             work.rest_until = min(work.rest_until, self._loop.time() + REST_S)
         elif self._may_try_again(work, line, status, head):
@@ -237,15 +244,14 @@ class Runner:
 
     def _may_try_again(self, work: _Work, line: Waiting, status: int, head: bytes) -> bool:
         if status in _WANT_OF_ROOM:
-            found = _RETRY_AFTER.search(head)
+            found, now = _RETRY_AFTER.search(head), self._loop.time()
             if found is None and _HOPELESS in head:
                 return False
-            now = self._loop.time()
+            wish_s = float(found[1]) if found else REST_S
             if _LIMITED not in head:
                 self.room = max(1.0, self.room / 2)
             elif now >= work.rest_until:  # Of those that were refused together, the first.
-                work.room = max(1.0, min(work.room, len(work.out) + 1) / 2)
-            wish_s = float(found[1]) if found else REST_S
+                work.room = max(1.0, work.room / 2)
             work.rest_until = now + min(max(wish_s, REST_S), REST_S_MAX)
             return True
         work.tries[line.number] += 1
@@ -337,31 +343,24 @@ class Runner:
         for batch_id in [batch_id for batch_id in self._works if batch_id not in ours]:
             self._abandon(self._works.pop(batch_id))
         for batch in batches:
-            tenant = self._desk.tenant_of(batch.owner)
-            if (work := self._works.get(batch.id)) is not None:
-                if tenant is None:  # The key was revoked, or has expired.
-                    work.batch = batch._replace(status="cancelling")
-                else:  # What it may do may have changed.
-                    work.batch = batch
-                    work.belong_to(tenant)
-                continue
+            work, tenant = self._works.get(batch.id), self._desk.tenant_of(batch.owner)
             route = self._desk.route_of(batch.endpoint.encode())
             if tenant is None or route is None:
-                await self._finish(batch, "cancelled", "batch_cancelled")
-                continue
-            kept = await self._in_thread(self.jobs.files.bytes_of, batch.owner)
-            self._works[batch.id] = _Work(batch, tenant, route._replace(api="batch"), kept)
+                await self._end_early(batch, work, "cancelled")
+            elif work is not None:
+                work.batch = batch
+                work.belong_to(tenant, self._concurrency)
+            else:
+                route = route._replace(api="batch")
+                kept = await self._in_thread(self.jobs.files.bytes_of, batch.owner)
+                self._works[batch.id] = _Work(batch, tenant, route, kept, self._concurrency)
 
     async def _go_on(self, work: _Work) -> None:
         """Bring one batch a step further."""
         batch = work.batch
         if batch.status == "cancelling" or time.time() >= batch.expires_at:
             status = "cancelled" if batch.status == "cancelling" else "expired"
-            self._abandon(work)
-            work.queue.clear()
-            await self._write_down(work)  # What came in the last moment is paid for.
-            if self._works.pop(batch.id, None) is not None:
-                await self._finish(batch, status, f"batch_{status}")
+            await self._end_early(batch, work, status)
         elif batch.status == "validating":
             await self._in_thread(self._lay_out, batch)
             self._looked_at = -inf
@@ -374,6 +373,16 @@ class Runner:
         elif work.is_read and not (work.queue or work.out or work.results):
             del self._works[batch.id]
             await self._finish(batch, "completed", "")
+
+    async def _end_early(self, batch: Batch, work: _Work | None, status: str) -> None:
+        """Leave what is out, keep what is done, and say of the rest why it never will be."""
+        if work is not None:
+            self._abandon(work)
+            work.queue.clear()
+            await self._write_down(work)
+            if self._works.pop(batch.id, None) is None:
+                return  # It was no longer ours.
+        await self._finish(batch, status, f"batch_{status}")
 
     def _lay_out(self, batch: Batch) -> None:
         content = b"".join(self.jobs.files.parts(batch.input_file_id))

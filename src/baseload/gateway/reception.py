@@ -132,8 +132,8 @@ class Reception:
         prompt, answer = 1 + len(body) // BYTES_PER_TOKEN, asked.answer_tokens()
         hold = verdict = None
         if tenant.scopes:
-            many = asked.choices() if path != COMPLETIONS else texts(body)
-            most = 0 if path == EMBEDDINGS else answer * many
+            choices = texts(body) if path == COMPLETIONS else asked.choices()
+            most = 0 if path == EMBEDDINGS else answer * choices
             hold, verdict = self._hold(tenant, model, prompt, most)
         call = Call(
             next(self._numbers), asked.model, now + model.total_s, asked.stream is True,
