@@ -43,10 +43,14 @@ store: {{ledger: "{ledger}"}}
 
 
 class Heart:
-    """Measures how late this machine lets a thread run: that much is not the ledger's doing."""
+    """Measures how late this machine lets a thread run, and a server commit something small.
 
-    def __init__(self) -> None:
+    That much is not the ledger's doing. A SQLite file has one writer at a time and is left alone.
+    """
+
+    def __init__(self, url: str) -> None:
         self.late_s = 0.0
+        self._server = None if url.startswith("sqlite:") else Database(url)
         self._stop = Event()
         self._thread = Thread(target=self._beat)
 
@@ -57,10 +61,14 @@ class Heart:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        if self._server is not None:
+            self._server.close()
 
     def _beat(self) -> None:
         began = monotonic()
         while not self._stop.wait(BEAT_S):
+            if self._server is not None:
+                self._server.run("SELECT txid_current()")  # It is written down, as a row is.
             now = monotonic()
             self.late_s = max(self.late_s, now - began - BEAT_S)
             began = now
@@ -130,7 +138,7 @@ async def _kill_many(url: str, kills: int, folder: Path) -> None:
         file = folder / "fleet.yaml"
         file.write_text(FLEET.format(backend=provider.url, ledger=url))
         for _ in range(kills):
-            with Heart() as heart:
+            with Heart(url) as heart:
                 killed_at = await _kill_once(file, rng, numbers, answered)
             rows = await asyncio.to_thread(_rows, url)
             lost = answered.keys() - set(rows) - missing
