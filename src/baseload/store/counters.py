@@ -93,7 +93,7 @@ def open_counters(url: str, spent: Spent | None = None, replicas: int = 1) -> Co
                 "store.counters: for redis:// the package `redis` is needed: "
                 "pip install 'baseload[redis]'"
             ) from error
-        where = f"{scheme}://{shown(url).partition('://')[2].rpartition('@')[2]}"
+        where = shown(url)
         try:
             wire = RedisWire(url, f"{os.getpid()}-{os.urandom(4).hex()}")
         except (ValueError, TypeError, RedisError):
