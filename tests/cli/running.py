@@ -81,9 +81,12 @@ class Running:
                 await self._changed.wait()
 
     def pids(self) -> list[int]:
-        """Give the pids that the pid files of its state folder name."""
-        files = sorted((self.folder / "run").glob("*.pid"))
-        return [int(file.read_text().split()[0]) for file in files]
+        """Give the pids that the pid files of its state folder name; one may vanish meanwhile."""
+        found: list[int] = []
+        for file in sorted((self.folder / "run").glob("*.pid")):
+            with suppress(FileNotFoundError):
+                found.append(int(file.read_text().split()[0]))
+        return found
 
     def tell(self, number: signal.Signals) -> None:
         """Send a signal to whoever serves now."""

@@ -175,5 +175,13 @@ async def test_a_receiver_that_is_gone_disturbs_nobody(receiver):
         (answer,) = await raw(gateway.address[1], chat())
         async with asyncio.timeout(15):
             await watching.stop()
+        left = [
+            thread for thread in threading.enumerate() if thread.name.lower().startswith("otel")
+        ]
+        for (
+            thread
+        ) in left:  # They still try, with pauses drawn from `random`: no other test's matter.
+            await asyncio.to_thread(thread.join, 30)
 
     assert 200 == answer.status
+    assert not any(thread.is_alive() for thread in left)
