@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baseload.apis.anthropic.dialect import NativeSpeech
+from baseload.apis.anthropic.dialect import NativeMessagesSpeech
 from baseload.apis.dialect import SpeechError
 from tests.apis.anthropic_kit import USAGE, chat_of, parsed, speech
 
@@ -161,7 +161,7 @@ def test_native_answers_pass_as_they_are():
     """Only comments and the gateway's own errors are put into Anthropic's words."""
     native = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
     ours = b'data: {"error":{"message":"no","type":"backend_error","code":"stream_broken"}}\n\n'
-    speech_of_native = NativeSpeech()
+    speech_of_native = NativeMessagesSpeech()
 
     assert (b"{}", native, native) == (
         speech_of_native.answer(b"{}"),
@@ -176,6 +176,6 @@ def test_one_error_is_enough():
     """After a backend's own error the gateway's is not given, too."""
     error = b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"x"}}\n\n'
     ours = b'data: {"error":{"message":"no","type":"backend_error","code":"stream_broken"}}\n\n'
-    native = NativeSpeech()
+    native = NativeMessagesSpeech()
 
     assert (error, b"") == (native.feed(error), native.end(ours))

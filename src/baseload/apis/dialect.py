@@ -5,11 +5,14 @@ whatever comes back is put into its own words on the way out; the call itself, a
 decided about it, never learns of it. One answer's way back is a *speech*, because a stream has to
 remember what it has said.
 
-Not here: the dialects themselves (each has a module), connections, and backends that speak a
-dialect themselves.
+Where a backend speaks the dialect itself, the answer's way is `NativeSpeech`: it passes as it came.
+
+Not here: the dialects themselves (each has a module), and connections.
 """
 
 from typing import Protocol
+
+UNSTREAMED = "The backend answered without a stream."
 
 
 class SpeechError(ValueError):
@@ -40,3 +43,19 @@ class Dialect(Protocol):
 
     def error(self, status: int, body: bytes) -> bytes:
         """Put an error in OpenAI's shape, with its HTTP status, into the dialect's."""
+
+
+class NativeSpeech:
+    """What the ways of answers that are in a dialect's words already have in common."""
+
+    _is_over = False
+    """An error was given: what comes after it would be a second one."""
+
+    def __init__(self, *, is_stream: bool = False) -> None:
+        self._is_stream = is_stream
+
+    def answer(self, body: bytes) -> bytes:
+        """Give it as it came; raises `SpeechError` where the caller would look for events in it."""
+        if self._is_stream:
+            raise SpeechError(UNSTREAMED)
+        return body

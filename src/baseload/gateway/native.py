@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from baseload.apis import openai
-from baseload.apis.anthropic.dialect import NativeSpeech
+from baseload.apis.anthropic.dialect import NativeMessagesSpeech
 from baseload.apis.anthropic.wire import AnthropicWire
 from baseload.apis.dialect import Dialect, Speech
 from baseload.apis.openai import UnmappedError
@@ -41,7 +41,7 @@ class Tongue(NamedTuple):
 MESSAGES = Tongue(
     NATIVE,
     AnthropicWire,
-    lambda is_stream: NativeSpeech(is_stream=is_stream),
+    lambda is_stream: NativeMessagesSpeech(is_stream=is_stream),
     lambda backend: backend.anthropic_path is not None,
 )
 RESPONSES = Tongue(

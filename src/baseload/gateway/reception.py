@@ -7,6 +7,7 @@ and what becomes of a call (`exchange`).
 """
 
 from baseload.apis import openai
+from baseload.apis.estimate import BYTES_PER_TOKEN
 from baseload.apis.prompts import texts
 from baseload.config.fleet import Model
 from baseload.core.facts import Call
@@ -25,8 +26,6 @@ from baseload.gateway.tenants import Tenant
 from baseload.gateway.tracing import Tracer, passed_on
 from baseload.gateway.translating import Translator
 
-BYTES_PER_TOKEN = 4
-"""A request's bytes for each token of its prompt: near enough to tell large from small."""
 _ONE = (None, 1)
 
 

@@ -1,34 +1,20 @@
 """The Messages API as a dialect, and the speech of those who are given it as it came.
 
-Where a backend speaks Anthropic's API itself, nothing is translated: `NativeSpeech` passes its
-words on, and only what the gateway says on its own account is put into them.
+Where a backend speaks Anthropic's API itself, nothing is translated: `NativeMessagesSpeech` passes
+its words on, and only what the gateway says on its own account is put into them.
 """
 
 from baseload.apis import openai
 from baseload.apis.anthropic.errors import error_body, error_event
 from baseload.apis.anthropic.request import fields_of, to_chat
-from baseload.apis.anthropic.speech import PING, UNSTREAMED, MessagesSpeech
-from baseload.apis.dialect import SpeechError
+from baseload.apis.anthropic.speech import PING, MessagesSpeech
+from baseload.apis.dialect import NativeSpeech
+from baseload.apis.estimate import BYTES_PER_TOKEN
 from baseload.apis.openai import ERROR
 
-BYTES_PER_TOKEN = 4
-"""For an estimate of the prompt, where a backend counts nothing."""
 
-
-class NativeSpeech:
+class NativeMessagesSpeech(NativeSpeech):
     """The way of an answer that is in Anthropic's words already."""
-
-    _is_over = False
-    """An error was given: what comes after it would be a second one."""
-
-    def __init__(self, *, is_stream: bool = False) -> None:
-        self._is_stream = is_stream
-
-    def answer(self, body: bytes) -> bytes:
-        """Give it as it came; raises `SpeechError` where the caller would look for events in it."""
-        if self._is_stream:
-            raise SpeechError(UNSTREAMED)
-        return body
 
     def feed(self, whole: bytes) -> bytes:
         """Give events as they came; a comment to say that we live becomes a ping."""

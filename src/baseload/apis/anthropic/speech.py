@@ -21,11 +21,10 @@ from baseload.apis.anthropic import answer
 from baseload.apis.anthropic.errors import broken_event, error_event
 from baseload.apis.assemble import ANSWER_BYTES_MAX
 from baseload.apis.chunks import END, REASONING_KEYS, Chunk, ChunkError, choice_of, delta_of
-from baseload.apis.dialect import SpeechError
+from baseload.apis.dialect import UNSTREAMED, SpeechError
 from baseload.apis.sse import data_of, events
 from baseload.apis.unreadable import UNREADABLE
 
-UNSTREAMED = "The backend answered without a stream."
 TOOLS_MAX = 1024
 """Calls of tools in one answer: models make a handful, and each one is remembered."""
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from baseload.apis.dialect import Speech, SpeechError
+from baseload.apis.dialect import UNSTREAMED, Speech, SpeechError
 from baseload.apis.openai import BadRequestError, Usage
 from baseload.apis.responses.answer import CALLS_MAX, Answer
 from baseload.apis.responses.asking import Fields, chat_of, read_asking
@@ -46,7 +46,6 @@ _DEFAULTS: Fields = {
 """What a Response repeats of its request, and what it says where that said nothing."""
 _IS_LIMIT = ("rate_limit", "queue_full", "queue_timeout", "backend_busy", "backend_overloaded")
 _NAME_CHARS_MAX = 64
-UNSTREAMED = "The backend answered without a stream."
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode

@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 
 from baseload.apis import openai, trouble
-from baseload.apis.dialect import SpeechError
+from baseload.apis.dialect import NativeSpeech
 from baseload.apis.openai import END, ERROR, FINISH, GARBAGE, NOTHING, TOKEN, Event, Usage
-from baseload.apis.responses.speech import UNSTREAMED, ResponsesSpeech
+from baseload.apis.responses.speech import ResponsesSpeech
 from baseload.apis.sse import data_of, events
 from baseload.apis.unreadable import UNREADABLE
 
@@ -146,22 +146,11 @@ class ResponsesWire:
         return trouble.status_of_event(event)
 
 
-class NativeResponsesSpeech:
+class NativeResponsesSpeech(NativeSpeech):
     """The way of an answer that is a Response already."""
 
-    _is_over = False
-    """An error was given: what comes after it would be a second one."""
     _first = _last = b""
     """The events that name the Response, and the newest ones."""
-
-    def __init__(self, *, is_stream: bool = False) -> None:
-        self._is_stream = is_stream
-
-    def answer(self, body: bytes) -> bytes:
-        """Give it as it came; raises `SpeechError` where the caller would look for events in it."""
-        if self._is_stream:
-            raise SpeechError(UNSTREAMED)
-        return body
 
     def feed(self, whole: bytes) -> bytes:
         """Give events as they came; those that may be needed are kept by reference."""
