@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from baseload.config.tenancy import Jobs as Settings
+from baseload.core.card import DAY_S
 from baseload.gateway.filing import Filing
 from baseload.gateway.jobs import Runner
 from baseload.gateway.reception import Reception
 from baseload.store.database import Database
 from baseload.store.jobs import Jobs
 
-DAY_S = 86_400.0
 MB = 1 << 20
 
 

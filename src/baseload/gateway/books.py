@@ -24,35 +24,20 @@ from baseload.apis.estimate import answer_tokens, tokens_of
 from baseload.apis.openai import Usage
 from baseload.config.fleet import Model, Target
 from baseload.core.facts import DONE, GONE, Call, Fact
-from baseload.core.quota import Hold, Quota, Scope, Verdict
+from baseload.core.quota import Hold, Scope, Verdict
 from baseload.core.rates import Rate, Tariff
 from baseload.gateway.attempt import HELD_BYTES_MAX, Attempt
 from baseload.gateway.live.spending import Spending
 from baseload.gateway.telemetry import Telemetry
 from baseload.gateway.tenants import Tenant
 from baseload.gateway.tracing import Trace
+from baseload.store.counters import Counters
 from baseload.store.entry import Entry
 
 Spent = tuple[int, int, int, int, float | None, bool]
 """Tokens in, of them cached, tokens out, of them thoughts; US dollars, None if some of it was taken
 where no price is known; whether tokens were estimated."""
 NOTHING: Spent = (0, 0, 0, 0, 0.0, False)
-
-
-class Counters(Protocol):
-    """Where limits are counted: in this process, or for all replicas."""
-
-    quota: Quota
-    """What this process has granted, and what was spent in it."""
-
-    def reserve(self, hold: Hold, then: Callable[[Verdict], None]) -> Verdict | None:
-        """Set aside; give the verdict, or None and then call with it later, soon and surely."""
-
-    def grant(self, hold: Hold) -> Verdict | None:
-        """Set aside, if that can be granted without waiting; else nothing has happened."""
-
-    def settle(self, hold: Hold, tokens: int, usd: float) -> None:
-        """Give back what was not used. Legal once, at any time after `reserve` was called."""
 
 
 class Ledger(Protocol):

@@ -26,7 +26,7 @@ from baseload.core.facts import Fact
 from baseload.core.gate import Gate
 from baseload.core.rates import Tariff
 from baseload.errors import BaseloadError
-from baseload.gateway.books import Books, Counters, Ledger
+from baseload.gateway.books import Books, Ledger
 from baseload.gateway.changing import Report, change
 from baseload.gateway.driver import Driver
 from baseload.gateway.keeping import Manners
@@ -39,6 +39,7 @@ from baseload.gateway.sharing import Crowds
 from baseload.gateway.telemetry import Telemetry
 from baseload.gateway.tenants import Tenants
 from baseload.gateway.upstream import Pool
+from baseload.store.counters import Counters
 
 BACKLOG = 4096
 """Connects that the kernel may hold: 128 overflows at a burst of a thousand, for a second."""

@@ -31,7 +31,7 @@ class CountersError(BaseloadError):
 
 
 class Counters(Protocol):
-    """What is opened for a URL; see `gateway.books.Counters` for what calls need of it."""
+    """Where limits are counted, as calls need it: in this process, or for all replicas."""
 
     quota: Quota
     """What this process has granted, and what was spent in it."""
@@ -43,7 +43,11 @@ class Counters(Protocol):
         """Set aside, if that can be granted without waiting; else nothing has happened."""
 
     def settle(self, hold: Hold, tokens: int, usd: float) -> None:
-        """Give back what was not used."""
+        """Give back what was not used. Legal once, at any time after `reserve` was called."""
+
+
+class OpenCounters(Counters, Protocol):
+    """The same, as whoever opened them for a URL begins and ends them."""
 
     async def start(self) -> None:
         """Begin; what is not there yet is not waited for."""
@@ -77,7 +81,7 @@ class LocalCounters:
         """End: there is nothing to do."""
 
 
-def open_counters(url: str, spent: Spent | None = None, replicas: int = 1) -> Counters:
+def open_counters(url: str, spent: Spent | None = None, replicas: int = 1) -> OpenCounters:
     """Give the counters that a URL names; `replicas` share them until more of them are seen.
 
     Raises `CountersError`. Nothing is connected before `start`, and `start` fails for no server

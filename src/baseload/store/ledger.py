@@ -19,6 +19,7 @@ from time import monotonic, time
 
 import msgspec
 
+from baseload.core.card import DAY_S
 from baseload.store.database import APPEND_MAX, Database
 from baseload.store.entry import Entry
 from baseload.store.urls import DatabaseError, RefusedError
@@ -38,7 +39,6 @@ PRUNE_S = 60.0
 """Between two looks for rows that are too old."""
 PRUNE_ROWS = 5000
 """Old rows that are deleted in one transaction: well below a tenth of a second."""
-DAY_S = 86_400.0
 
 logger = logging.getLogger("baseload.store")
 

@@ -13,12 +13,12 @@ from typing import Any, Final
 
 import msgspec
 
+from baseload.core.card import DAY_S
 from baseload.store.database import Database
 
 GROUPS_MAX = 10_000
 """Rows of one answer: more than anybody reads, less than hurts."""
 HOUR_S: Final = 3600
-DAY_S: Final = 86_400
 
 _COLUMNS: Final = {
     "key": "key_name", "model": "model", "served": "served", "backend": "backend", "api": "api",
