@@ -1,0 +1,1 @@
+"""Which ways together are the cheapest."""

@@ -1,0 +1,1 @@
+"""What a model weighs, and what one token costs it."""

@@ -1,0 +1,1 @@
+"""What happens to calls that wait for a replica."""
