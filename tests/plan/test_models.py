@@ -70,6 +70,19 @@ def test_kv_bytes_of_a_token(name, kv):
 
 
 @pytest.mark.parametrize(
+    ("name", "kv"),
+    [
+        ("deepseek-r1-distill-qwen-7b", 57_344 / 2),
+        ("deepseek-v3", 35_136),
+        ("deepseek-v3.2", 61 * (656 + 132)),
+    ],
+)
+def test_kv_bytes_of_a_token_in_fp8(name, kv):
+    """Half, but for sparse attention: its format has scales and a wide rotary part."""
+    assert kv == find(name).kv_bytes_token("fp8")
+
+
+@pytest.mark.parametrize(
     ("name", "gb"),
     [
         ("openai/gpt-oss-120b", 65.2),

@@ -8,10 +8,10 @@ Weights: attention and dense parts are split over `tp` and copied for each of `d
 over all of `tp * dp`, whole ones if `ep` is set; layers over `pp`, of which the longest stage
 counts. Copied on each of `tp`: routers, MLA's projections down, the sparse attention's indexer, and
 heads of keys and values when there are fewer than `tp`. KV: heads split over `tp` up to `kv_heads`;
-MLA's latent is whole on each of `tp` (github.com/vllm-project/vllm, `mla_attention.py`).
+MLA's latent is whole on each of `tp` (vLLM's MLA backends have one head of keys and values).
 Reserve: 3.5 GiB and 392 MiB for NCCL, as NVIDIA's AIConfigurator takes (`systems/*.yaml` in
-github.com/ai-dynamo/aiconfigurator, seen 2026-11-26). Activations: vLLM holds back what a turn of
-`max_num_batched_tokens` takes; here from the widest part of a layer, in 16 bits.
+github.com/ai-dynamo/aiconfigurator, read in September 2026). Activations: vLLM holds back what a
+turn of `max_num_batched_tokens` takes; here from the widest part of a layer, in 16 bits.
 
 Not here: precision that hardware has (`capability`), which layouts are worth it (`ways`).
 """

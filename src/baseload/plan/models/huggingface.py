@@ -4,9 +4,10 @@ Fields have several names for the same thing, by family; the tables below say wh
 unknown family that uses the usual names is read as well. A field that is missing and cannot be
 derived is named, with the file, in one `ModelError`.
 
-What a config leaves to code was read in transformers' `modeling_*.py` (seen 2026-11-26): Qwen2 has
-biases on queries, keys and values; Qwen3 and MiniMax-M2 norms on queries and keys; gpt-oss biases
-on everything, sinks, and a window on every second layer.
+What a config leaves to code was read in transformers (seen 2026-11-26): Qwen2 has biases on
+queries, keys and values; Qwen3 norms on queries and keys; Qwen3-Next a gate and linear attention;
+gpt-oss a window on every second layer. That gpt-oss has biases on everything and sinks, and
+MiniMax-M2 norms over all heads together, was not read: totals of parameters come out right so.
 
 Not here: models that come along (`known`), what sizes cost (`shape`).
 """

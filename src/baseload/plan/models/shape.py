@@ -7,8 +7,9 @@ and mixtures of experts (MoE) are one struct with parts that may be missing.
 Formulas: a matrix of m by n costs m*n parameters and 2*m*n operations a token. KV per token:
 `2 * layers * kv_heads * head * bytes` for heads, `layers * (kv_rank + rope) * bytes` for MLA, whose
 latent is one for all heads. Sources: DeepSeek-V2 and V3 reports (arXiv 2405.04434, 2412.19437);
-sparse attention's indexer and its 132 bytes a token, DeepSeek-V3.2 as vLLM runs it; linear layers,
-Gated DeltaNet as Qwen3-Next has it (arXiv 2412.06464, `modeling_qwen3_next.py` of transformers).
+sparse attention's FP8 cache of 656 bytes a token, FlashMLA's format as vLLM takes it, and its index
+keys in FP8 with one FP32 scale each, as LightLLM keeps them (both seen 2026-11-26); linear layers,
+Gated DeltaNet as in Qwen3-Next (arXiv 2412.06464, `modular_qwen3_next.py` of transformers).
 
 Of a mixture of experts, 4-bit checkpoints keep only routed experts in 4 bits and all else in 16:
 so do gpt-oss (65 GB), Kimi-K2.5 (595 GB) and NVIDIA's NVFP4 of DeepSeek-R1; it is taken as the
@@ -231,8 +232,11 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
         keeping = self.layers - self.linear_layers - self.window_layers
         each = BITS[precision] / 8
         index = self.indexer.head + INDEX_SCALE if self.indexer else 0
-        if self.mla is not None:
-            return keeping * ((self.mla.kv_rank + self.mla.rope) * each + index)
+        if (m := self.mla) is not None:
+            latent = (m.kv_rank + m.rope) * each
+            if self.indexer and each == 1.0:  # A scale for 128 numbers; the rotary part stays wide.
+                latent = m.kv_rank * (1 + 4 / 128) + m.rope * 2.0
+            return keeping * (latent + index)
         return keeping * (2 * self.kv_heads * self.head * each + index)
 
     def kv_bytes_fixed(self, precision: str = "bf16") -> float:
