@@ -72,6 +72,16 @@ def test_kinds_are_worked_out_by_hand():
     assert (8 * 692.65 + 4600) / 1000 * 730 * 1.5 * 0.10 == pytest.approx(costs["power"], rel=1e-4)
 
 
+def test_servers_multiply_all_but_what_the_cluster_has_once():
+    """Three servers: three times the iron and its power, one access, staff by base and each."""
+    one, three = owned(H100).costs, owned(_with(H100, servers=3)).costs
+
+    for kind in ("capital", "interest", "power", "colocation", "maintenance"):
+        assert 3 * one[kind] == pytest.approx(three[kind])
+    assert one["network"] == three["network"]
+    assert one["staff"] * (0.25 + 3 * 0.02) / (0.25 + 0.02) == pytest.approx(three["staff"])
+
+
 def test_racks_are_whole():
     """By the rack, 10.2 kW in racks of 6 kW take two."""
     bill = owned(_with(H100, rack_usd_month=1500.0, rack_w=6000.0))

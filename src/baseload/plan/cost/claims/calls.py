@@ -104,9 +104,9 @@ def calls_claim(inputs: Traffic | None = None) -> Claim:
         because="`serverless` is an API paid by the token, a request is about this long, and it is"
         f" compared with one H100 that always runs: {percent(1.0 - spent / one)} saved, at today's"
         f" price {percent(1.0 - now * it.requests_day / one)}; beside eight"
-        f" {percent(1.0 - spent / eight)}. What fits is below. {it.requests_day:,.0f} is no"
-        " threshold: the saving shrinks with each request and is gone at"
-        f" {even_one:,.0f} or {even_eight:,.0f} a day, if machines can serve so many.",
+        f" {percent(1.0 - spent / eight)}. Whether they hold the model at all is in the last steps."
+        f" {it.requests_day:,.0f} is no threshold: the saving shrinks with each request and is"
+        f" gone at {even_one:,.0f} or {even_eight:,.0f} a day, if machines can serve so many.",
     )  # fmt: skip
 
 

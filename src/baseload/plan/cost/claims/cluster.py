@@ -61,11 +61,12 @@ def cluster_claim(inputs: Cluster | None = None) -> Claim:
             *_reference("one p4d on spot", it, it.p4d_spot_usd_hour, 1, "spot"),
             step(f"what {it.saved:.0%} less refers to", "usd / (1 - saved)",
                  f"{usd(it.usd)} / {1 - it.saved:g}", usd(reference)),
-            step("use of one p4d at which that is its cost", "reference / full cost",
-                 f"{usd(reference)} / {usd(claimed)}", percent(use)),
-            *(step(f"break-even use, {what}", "usd / full cost", f"{usd(it.usd)} / {usd(full)}",
-                   percent(breakeven_use(it.usd, full)))
-              for what, full in (("claimed price", claimed), ("today", today))),
+            *(step(f"{name}, {when}", f"{above} / full cost", f"{usd(cost)} / {usd(full)}",
+                   percent(breakeven_use(cost, full)))
+              for name, above, cost in (
+                  ("use of one p4d at which that is its cost", "reference", reference),
+                  ("break-even use", "usd", it.usd))
+              for when, full in (("claimed price", claimed), ("today", today))),
             step("for an A100 and hour: cluster", "usd / (nodes * accelerators * hours)",
                  f"{usd(it.usd)} / ({it.nodes} * {it.accelerators} * {hours:,.0f})", usd(each)),
             step("for an A100 and hour: p4d today", "rate / accelerators",
@@ -76,9 +77,9 @@ def cluster_claim(inputs: Cluster | None = None) -> Claim:
         because="it is compared with one p4d (not five) at the claimed price, used for"
         f" {percent(use)} of {hours:,.0f} hours, and the sum covers everything. At full use the"
         f" saving is {percent(1.0 - it.usd / claimed)} at that price and"
-        f" {percent(1.0 - it.usd / today)} at today's; below the break-even use the p4d is"
-        " cheaper. Whether power, colocation, staff, spares, interest and resale are in the"
-        f" {usd(it.usd)} is not said, nor which A100 they are.",
+        f" {percent(1.0 - it.usd / today)}, the most there is, at today's; below the break-even"
+        " use the p4d is cheaper. Whether power, colocation, staff, spares, interest and resale"
+        f" are in the {usd(it.usd)} is not said, nor which A100 they are.",
     )  # fmt: skip
 
 
