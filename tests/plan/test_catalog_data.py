@@ -125,7 +125,7 @@ def test_figures_lie_in_their_ranges(catalogue):
     ],
 )
 def test_known_prices_of_machines(catalogue, name, accelerators, on_demand, lowest, highest):
-    """As SkyPilot's list of AWS has them, for us-east-1."""
+    """As AWS lists them for us-east-1, and the ends of what its zones take for spot."""
     row = catalogue.instances[name]
 
     assert accelerators == (row.count, row.accelerator)
