@@ -8,6 +8,7 @@ from baseload import __version__
 from baseload.cli.ask import ask
 from baseload.cli.audit import audit
 from baseload.cli.backends import backends
+from baseload.cli.catalog import catalog
 from baseload.cli.check import check
 from baseload.cli.init import init
 from baseload.cli.keys import keys
@@ -50,6 +51,7 @@ VERBS = (
 for verb in VERBS:
     app.command()(verb)
 app.add_typer(keys, name="keys")
+app.add_typer(catalog, name="catalog")
 
 
 def main() -> None:

@@ -105,8 +105,8 @@ class Serverless(Row, frozen=True, kw_only=True):
     """The longest that one call may take."""
     memory_max_bytes: int | None = None
     usd_call: float = 0.0
-    usd_second: float = 0.0
-    """While it runs: of the largest size, or of one accelerator."""
+    usd_second: float | None = None
+    """While it runs: of the largest size, or of one accelerator; None if it is not known."""
     cold_start_s: tuple[float, float] | None = None
     """Shortest and longest that is known, without loading weights."""
 
