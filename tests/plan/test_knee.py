@@ -264,6 +264,16 @@ def test_a_draw_from_a_trace_is_the_trace():
     assert (0.25, 0.75, 1.5) == drawn.at(2.0).at_s[:3]
 
 
+def test_a_short_draw_from_a_trace_comes_from_all_over_it():
+    """A trace whose second half has twice the sizes gives half of its calls from each half."""
+    load = Load(
+        rps=1, prompt=15, answer=1, prompts=(10,) * 1000 + (20,) * 1000, answers=(1,) * 2000,
+        gaps=(1.0,) * 2000,
+    )  # fmt: skip
+
+    assert pytest.approx(15, abs=1.5) == sum(draw(load, 400, Random(4)).prompts) / 400
+
+
 def test_splitting_a_load_takes_bursts_away():
     """Of n replicas each gets a part of the rate; of a trace, each n-th call with its gaps."""
     bursty = Load(rps=8, prompt=10, answer=10, arrival_cv=3.0)

@@ -122,6 +122,15 @@ def test_tables_of_ones_own_are_read(tmp_path, text):
     assert (2.0, 2.0, 3.0) == (load.rps, load.prompt, load.answer)
 
 
+def test_calls_of_a_coarse_clock_are_spread(tmp_path):
+    """Where most calls share their time, they come evenly until the next one; that is said."""
+    trace = inspect(file(tmp_path, many([0] * 3 + [3] * 3 + [6] * 3)))
+
+    assert pytest.approx([1.0] * 9) == trace.load.gaps
+    assert pytest.approx(0.0) == trace.load.arrival_cv
+    assert any("spread evenly" in note for note in trace.notes)
+
+
 def test_the_busiest_hour_is_the_load(tmp_path):
     """Of two days the hour with most calls gives the rate, and the rest what a day is to it."""
     quiet = [hour * 3600 for hour in range(49)]

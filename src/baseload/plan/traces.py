@@ -12,17 +12,18 @@ Not here: how files are read (`calls`), what a load does to a replica (`queueing
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from statistics import fmean, pstdev
+from statistics import fmean, median, pstdev
 
 import msgspec
 
 from baseload.plan.calls import Call, TraceError, calls
 from baseload.plan.load import Load
 
-KEPT_MAX = 4_000
+KEPT_MAX = 10_000
 """Calls of the busiest hour whose gaps and sizes the load keeps."""
 BLOCK = 512
 """Tokens of one of Mooncake's blocks."""
@@ -64,8 +65,8 @@ def inspect(path: str | Path) -> Trace:
 
 
 def _summed(served: list[Call], failed: int) -> Trace:
-    times = [call.at_s for call in served]
-    span_s = times[-1] - times[0]
+    span_s = served[-1].at_s - served[0].at_s
+    times, is_coarse = _spread([call.at_s for call in served])
     low, high = _busiest(times)
     hour, gaps = served[low:high], [late - early for early, late in pairwise(times[low:high])]
     prompts, answers = [call.prompt for call in hour], [call.answer for call in hour]
@@ -77,20 +78,38 @@ def _summed(served: list[Call], failed: int) -> Trace:
         gaps=_kept_gaps(gaps), cached=_cached(served),
         day_factor=min(len(served) / span_s / rps, 1.0) if span_s > DAY_S else 1.0,
     )  # fmt: skip
-    notes = tuple(_notes(len(served), failed, span_s, gaps))
+    notes = tuple(_notes(len(served), failed, span_s, len(hour), is_coarse))
     return Trace(load=load, calls=len(served), span_s=span_s, notes=notes)
 
 
-def _notes(count: int, failed: int, span_s: float, gaps: list[float]) -> Iterator[str]:
+def _notes(count: int, failed: int, span_s: float, hour: int, is_coarse: bool) -> Iterator[str]:
     yield f"{count:,} calls in {_span(span_s)}; the busiest hour of them is the load"
     if span_s <= DAY_S:
         yield "not longer than a day, so every hour is taken to be as busy as this one"
-    if len(gaps) >= KEPT_MAX:
+    if hour > KEPT_MAX:
         yield f"sizes and gaps are those of the hour's first {KEPT_MAX:,} calls"
     if failed:
         yield f"{failed:,} calls without an answer are left out"
-    if 2 * gaps.count(0.0) > len(gaps):
-        yield "most calls have the time of another, so arrivals may look burstier than they were"
+    if is_coarse:
+        yield "most calls share their time with others: they are spread evenly until the next time"
+
+
+def _spread(times: list[float]) -> tuple[list[float], bool]:
+    """Spread calls that a coarse clock gave the same time, if most are such; say whether.
+
+    Mooncake's clock ticks every three seconds. Left as they are, ten calls would come in no time.
+    """
+    starts = sorted(set(times))
+    if 2 * len(starts) > len(times):
+        return times, False
+    tick_s = median(late - early for early, late in pairwise(starts))
+    alike = Counter(times)
+    room_s = {early: min(late - early, tick_s) for early, late in pairwise(starts)}
+    return [
+        start + room_s.get(start, tick_s) * place / alike[start]
+        for start in starts
+        for place in range(alike[start])
+    ], True
 
 
 def _busiest(times: list[float]) -> tuple[int, int]:

@@ -7,7 +7,7 @@ Gaps between calls follow a gamma distribution with mean 1 and the load's coeffi
 at 1 that is a Poisson stream. Sizes follow a log-normal one: an assumption, chosen for its long
 tail. They are not drawn one by one: every n-th part of the distribution is there once, in an order
 drawn by chance, so a few hundred calls have the mean that was asked for. A load from a trace keeps
-the trace's own gaps, sizes and order.
+the trace's own gaps and sizes, in pieces of some calls from all over it.
 
 Not here: reading traces (`traces`), what calls meet (`replica`).
 """
@@ -22,13 +22,15 @@ import msgspec
 from baseload.plan.load import Load
 from baseload.plan.queueing.replica import Arrivals
 
+PIECE = 200
+"""Calls of a trace that stay together, so that bursts remain bursts."""
 CV_MIN = 0.01
 """Below it all are taken to be alike: powers of less are no numbers."""
 _NORMAL = NormalDist()
 
 
 class Draw(msgspec.Struct, frozen=True, kw_only=True):
-    """Calls without a rate: gaps before them have a mean of 1."""
+    """Calls without a rate: gaps before them have a mean of 1, those of a trace over all of it."""
 
     gaps: tuple[float, ...]
     prompts: tuple[int, ...]
@@ -36,7 +38,7 @@ class Draw(msgspec.Struct, frozen=True, kw_only=True):
     cached: float = 0.0
 
     def at(self, rps: float) -> Arrivals:
-        """Give the same calls at a rate of so many a second."""
+        """Give the same calls at a rate of so many a second, over 0."""
         return Arrivals(
             at_s=tuple(gap / rps for gap in accumulate(self.gaps)),
             prompts=self.prompts, answers=self.answers, cached=self.cached,
@@ -51,7 +53,7 @@ class Draw(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def draw(load: Load, calls: int, rng: Random) -> Draw:
-    """Give so many calls like those of a load; of a trace, so many that followed each other."""
+    """Give so many calls like those of a load; of a trace, so many of its own."""
     if load.prompts:
         return _cut(load, calls, rng)
     return Draw(
@@ -83,16 +85,27 @@ def split(load: Load, replicas: int) -> Load:
 
 
 def _cut(load: Load, calls: int, rng: Random) -> Draw:
-    """Cut calls out of a trace, from a place drawn by chance; its beginning follows its end."""
+    """Cut calls out of all parts of a trace; more than it has come from its beginning again.
+
+    Their gaps are not brought to a mean of 1 anew: one long pause among them would make bursts of
+    all others. So at a rate they come as they do when the whole trace has that rate.
+    """
     count = len(load.prompts)
-    start = rng.randrange(count) if calls < count else 0
-    places = [(start + step) % count for step in range(calls)]
+    places = list(range(calls)) if calls >= count else _pieces(count, calls, rng)
+    gaps = [load.gaps[place % count] for place in places] if load.gaps else [1.0] * calls
     return Draw(
-        gaps=_scaled([load.gaps[place] for place in places]),
-        prompts=tuple(load.prompts[place] for place in places),
-        answers=tuple(load.answers[place] for place in places),
+        gaps=tuple(gaps),
+        prompts=tuple(load.prompts[place % count] for place in places),
+        answers=tuple(load.answers[place % count] for place in places),
         cached=load.cached,
     )
+
+
+def _pieces(count: int, calls: int, rng: Random) -> list[int]:
+    """Give places of calls in pieces that lie evenly over a trace, the first one by chance."""
+    pieces, start = -(-calls // PIECE), rng.randrange(count)
+    firsts = [start + count * piece // pieces for piece in range(pieces)]
+    return [first + step for first in firsts for step in range(PIECE)][:calls]
 
 
 def _gaps(cv: float, calls: int, rng: Random) -> tuple[float, ...]:

@@ -100,18 +100,23 @@ def capacity_rps(pace: Pace, load: Load, calls: Draw) -> float:
 
 
 def calls_of(pace: Pace, load: Load, objectives: Objectives | None = None) -> int:
-    """Give how many calls have to be followed until a replica shows its steady state."""
+    """Give how many calls have to be followed until a replica shows its steady state.
+
+    Of a trace all that may be: its bursts are few.
+    """
     limit = limit_rps(pace, load)
     top = limit if objectives is None else knee_estimate(pace, load, objectives)
     if not (batch := estimate(pace, load, min(top, NEARLY * limit)).batch) < inf:
         return CALLS_MIN
-    return min(max(round(BATCHES * batch), CALLS_MIN), CALLS_MAX)
+    least = max(CALLS_MIN, min(len(load.prompts), CALLS_MAX))
+    return min(max(round(BATCHES * batch), least), CALLS_MAX)
 
 
 def follow(pace: Pace, calls: Draw, rps: float) -> Latency:
     """Give what calls get at a rate, in their steady state; past the knee as well."""
     arrivals = calls.at(rps)
-    return measure(arrivals, simulate(pace, arrivals), MIDDLE)
+    found = measure(arrivals, simulate(pace, arrivals), MIDDLE)
+    return msgspec.structs.replace(found, rps=rps)
 
 
 def _failed(found: Latency, objectives: Objectives | None) -> tuple[str, float, float] | None:
