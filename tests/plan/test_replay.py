@@ -1,4 +1,9 @@
-"""Predicted against measured: one H200 with vLLM under open-loop arrivals, none of it fitted to."""
+"""Predicted against measured: one H200 with vLLM under open-loop arrivals, none of it fitted to.
+
+The calls are those of 1000 and after of Azure's conversation trace of 2023 (AzurePublicDataset,
+CC-BY 4.0), faster, prompts cut at 7,000 and answers at 1,000 tokens; their times were measured with
+vLLM 0.24.0 on 2026-11-23, with at most 256 answers at once and without a prefix cache.
+"""
 
 import csv
 from pathlib import Path
