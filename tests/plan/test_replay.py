@@ -1,0 +1,96 @@
+"""Predicted against measured: one H200 with vLLM under open-loop arrivals, none of it fitted to.
+
+The calls are those of 1000 and after of Azure's conversation trace of 2023 (AzurePublicDataset,
+CC-BY 4.0), faster, prompts cut at 7,000 and answers at 1,000 tokens; their times were measured with
+vLLM 0.24.0 on 2026-11-23, with at most 256 answers at once and without a prefix cache.
+"""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from baseload.plan.queueing.latency import measure
+from baseload.plan.queueing.replica import Arrivals, simulate
+from tests.plan.turns import H200Pace
+
+DATA = Path(__file__).parent / "data" / "h200_replay.csv"
+TOLERANCE = 0.20
+CLOSED = {
+    1: (0.0153, 4.713), 2: (0.0242, 4.917), 4: (0.0476, 4.825), 8: (0.089, 4.935),
+    16: (0.1749, 4.99), 32: (0.3491, 5.18), 64: (0.6984, 5.438), 128: (1.3877, 6.496),
+    256: (2.7696, 9.986),
+}  # fmt: skip
+"""Of so many calls at once, 512 tokens in and 128 out: seconds until the last has its first token,
+and milliseconds for each further token."""
+
+
+def rows(load):
+    with DATA.open() as file:
+        return [row for row in csv.DictReader(file) if row["load"] == load]
+
+
+def calls(load, rate=1.0):
+    found = rows(load)
+    return Arrivals(
+        at_s=tuple(float(row["arrival"]) / rate for row in found),
+        prompts=tuple(int(row["tin"]) for row in found),
+        answers=tuple(int(row["tout"]) for row in found),
+    )
+
+
+def measured(load):
+    found = rows(load)
+    ttft = sorted(float(row["first"]) - float(row["arrival"]) for row in found)
+    total = sorted(float(row["last"]) - float(row["arrival"]) for row in found)
+
+    def at(values, part):
+        return values[round(part * (len(values) - 1))]
+
+    return {
+        "ttft_p50_s": at(ttft, 0.5), "ttft_p95_s": at(ttft, 0.95),
+        "total_p50_s": at(total, 0.5), "total_p95_s": at(total, 0.95),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("load", ["6", "24"])
+def test_latencies_are_those_measured(load):
+    """TTFT and end to end, median and 95th percentile, are within 20 % at light and heavy load."""
+    of = calls(load)
+
+    found = measure(of, simulate(H200Pace(), of))
+
+    predicted = {name: getattr(found, name) for name in measured(load)}
+    assert measured(load) == pytest.approx(predicted, rel=TOLERANCE)
+
+
+def test_a_replica_with_half_the_compute_would_not_pass():
+    """The comparison can fail: a pace that is off by a factor of two misses what was measured."""
+    pace, of = H200Pace(), calls("24")
+    pace.FLOPS_PART /= 2
+
+    found = measure(of, simulate(pace, of))
+
+    assert found.ttft_p95_s > (1 + TOLERANCE) * measured("24")["ttft_p95_s"]
+
+
+@pytest.mark.parametrize("count", CLOSED)
+def test_closed_batches_are_those_measured(count):
+    """What the constants are fitted to comes out within 6 %."""
+    of = Arrivals(at_s=(0.0,) * count, prompts=(512,) * count, answers=(128,) * count)
+
+    run = simulate(H200Pace(), of)
+
+    read_s, tpot_ms = max(run.first_s), (run.end_s - max(run.first_s)) / 127 * 1e3
+    assert CLOSED[count] == pytest.approx((read_s, tpot_ms), rel=0.06)
+
+
+def test_the_knee_is_where_it_was_measured():
+    """With the trace's sizes and gaps, the median TTFT passes one second at 26 to 34 calls a second."""
+    mean_rps = len(rows("24")) / 40
+
+    def ttft_p50_s(rps):
+        of = calls("24", rps / mean_rps)
+        return measure(of, simulate(H200Pace(), of)).ttft_p50_s
+
+    assert ttft_p50_s(26) < 1.0 < ttft_p50_s(34)
