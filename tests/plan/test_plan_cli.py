@@ -281,6 +281,22 @@ def test_a_trace_that_cannot_be_read_is_named(planner, monkeypatch, tmp_path):
     assert "--trace: traffic.csv:3: no number of tokens" in _said(result)
 
 
+def test_a_bar_comes_only_if_planning_takes_its_time(monkeypatch):
+    """Steps within half a second draw nothing; a later one starts the bar, and the end stops it."""
+    verb, now = sys.modules["baseload.cli.plan"], 0.0
+    monkeypatch.setattr(verb, "monotonic", lambda: now)
+    with verb.Steps() as steps:
+        now = 0.4
+        steps("reading", 1, 3)
+        assert steps._bar is None
+        now = 0.6
+        steps("weighing [bold]ways", 2, 3)
+        (task,) = steps._bar.tasks
+        assert ("weighing [bold]ways", 2, 3) == (task.description, task.completed, task.total)
+
+    assert not steps._bar.live.is_started
+
+
 def test_help_has_examples_and_other_verbs():
     """The help shows how to ask, and what else there is."""
     words = " ".join(_run("--help").stdout.split())

@@ -10,9 +10,9 @@ import pytest
 
 from baseload.plan.report import page
 from baseload.plan.report.draw import NARROW, WIDE, lines
-from baseload.plan.report.plots import cost, latency
+from baseload.plan.report.plots import cost, latency, shown
 from baseload.plan.report.scale import Scale
-from baseload.plan.result import Figure
+from baseload.plan.result import Crossing, Figure
 from tests.plan import sample
 from tests.plan.golden import golden
 
@@ -205,6 +205,25 @@ def test_break_evens_and_the_load_are_flagged():
     assert 4 == lines(plot, WIDE).count("<circle")
 
 
+def test_break_evens_without_a_letter_are_told_too():
+    """More break-evens than a plot can bear are folded away, none is lost."""
+    plan = sample.plan()
+    api, *others = (way.name for way in plan.ways)
+    many = tuple(
+        Crossing(cheaper_below=api, cheaper_above=other, requests_day=day, usd_month=1e6)
+        for other in others for day in (11_111.0, 22_222.0, 33_333.0)
+    )  # fmt: skip
+    text = page.html(sample.plan(crossings=many))
+
+    assert 6 == len(
+        [flag for flag in cost(sample.plan(crossings=many)).flags if flag.tone == "cross"]
+    )
+    assert "6 more break-evens" in text
+    assert all(
+        text.count(f'<td class="number">{day}</td>') == 4 for day in ("11,111", "22,222", "33,333")
+    )
+
+
 def test_latency_has_its_objective_and_knees():
     """The objective is a line, a knee lies on its curve, and past it the curve is dashed."""
     plot = latency(sample.plan(), "ttft")
@@ -230,6 +249,18 @@ def test_of_many_ways_a_handful_is_named():
     assert 40 == len(cost(sample.wide()).lines)
     assert 6 == len({line.tone for line in named}) == len(named)
     assert "faint" not in {line.tone for line in named}
+
+
+def test_of_many_ways_the_cheapest_of_each_kind_is_named():
+    """Two layouts of one machine are named after another machine is, and then by their layout."""
+    plan = sample.wide()
+    names = [one.name for one in shown(plan).values() if one.tone != "faint"]
+
+    assert {"p5.48xlarge", "p4de.24xlarge", "h100", "deepseek-v4-flash"} == {
+        name.partition(",")[0] for name in names
+    }
+    assert "p5.48xlarge, spot, fp8 tp2" in names
+    assert "deepseek-v4-flash, API" in names
 
 
 def test_labels_in_the_picture_lie_apart():

@@ -28,9 +28,9 @@ class Room(NamedTuple):
     is_wide: bool
 
 
-WIDE = Room(1040, 216, 74, is_wide=True)
+WIDE = Room(1080, 226, 74, is_wide=True)
 NARROW = Room(344, 0, 56, is_wide=False)
-SPREAD_WIDE = Room(1040, 216, 156, is_wide=True)
+SPREAD_WIDE = Room(1080, 226, 156, is_wide=True)
 SPREAD_NARROW = Room(344, 0, 58, is_wide=False)
 
 

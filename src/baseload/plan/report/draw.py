@@ -11,6 +11,7 @@ Not here: which lines and flags there are (`plots`), bars (`bars`), axes (`scale
 
 from collections.abc import Callable, Sequence
 from html import escape
+from math import isfinite
 from typing import NamedTuple
 
 from baseload.plan.report.scale import Scale
@@ -40,7 +41,7 @@ class Size(NamedTuple):
         return self.width - self.left - self.right
 
 
-WIDE = Size(1040, 380, 58, 206, 29, is_wide=True)
+WIDE = Size(1080, 390, 58, 226, 29, is_wide=True)
 NARROW = Size(344, 300, 44, 34, 5, is_wide=False)
 
 
@@ -79,6 +80,8 @@ class Plot(NamedTuple):
     y_name: str
     x_words: Callable[[float], str]
     y_words: Callable[[float], str]
+    unit: str
+    """Of y: `usd` or `s`."""
     lines: tuple[Line, ...]
     flags: tuple[Flag, ...] = ()
     limit: tuple[float, str] | None = None
@@ -116,7 +119,9 @@ def cut(words: str, signs: int) -> str:
     return words if len(words) <= signs else words[: max(1, signs - 1)].rstrip(", ") + ELLIPSIS
 
 
-def svg(name: str, size: tuple[float, float], words: tuple[str, str], content: str) -> str:
+def svg(
+    name: str, size: tuple[float, float], words: tuple[str, str], content: str, **more: str
+) -> str:
     """Give a picture with its title and description, for those who hear it."""
     return tag(
         "svg",
@@ -126,6 +131,7 @@ def svg(name: str, size: tuple[float, float], words: tuple[str, str], content: s
         viewBox=f"0 0 {size[0]:.0f} {size[1]:.0f}",
         role="img",
         aria_labelledby=f"{name}-t {name}-d",
+        **more,
     )
 
 
@@ -194,7 +200,11 @@ def lines(plot: Plot, size: Size) -> str:
     content += tag("g", curves, clip_path=f"url(#{name}-c)")
     content += _dots(flags, places, y_at, (top, bottom)) + _ends(plot, size, (top, bottom), y_at)
     content += _flags(flags, tops, size)
-    return svg(name, (size.width, size.height), (plot.title, plot.desc), content)
+    content += tag("path", class_="aim", d=f"M0 {top:.1f}V{bottom:.1f}")
+    axis = f"{plot.x.low:.6g} {plot.x.high:.6g} {int(plot.x.is_log)} {size.left} {size.inner}"
+    words = (plot.title, plot.desc)
+    more = {"data_x": axis, "data_name": plot.x_name, "data_unit": plot.unit}
+    return svg(name, (size.width, size.height), words, content, **more)
 
 
 def _axes(plot: Plot, size: Size, y_at: Callable[[float], float]) -> str:
@@ -227,7 +237,9 @@ def _line(line: Line, plot: Plot, size: Size, y_at: Callable[[float], float]) ->
     content = _path(solid, line.tone)
     if end is not None:
         content += _path([*solid[-1:], *((x, y) for x, y, value in points if value > end)], "past")
-    return tag("g", title(line.title) + content, class_=f"line {line.tone}")
+    said = " ".join(f"{x:.5g},{y:.5g}" for x, y in line.points if isfinite(y))
+    named = {"data_label": line.label, "data_points": said} if line.label else {}
+    return tag("g", title(line.title) + content, class_=f"line {line.tone}", **named)
 
 
 def _path(points: Sequence[tuple[float, float]], kind: str) -> str:
@@ -275,7 +287,8 @@ def _flags(flags: Sequence[Flag], tops: Sequence[tuple[float, int]], size: Size)
 def _ends(plot: Plot, size: Size, room: tuple[float, float], y_at: Callable[[float], float]) -> str:
     named = [line for line in plot.lines if line.label and line.points]
     ends = [_end(line, plot, y_at, room) for line in named]
-    places = spread([y for _, y in ends], LABEL_GAP, room[0] + 4, room[1] - 4)
+    # Of lines that end at one height the left one has the upper label: no hair crosses a line.
+    places = spread([y + x / 100 for x, y in ends], LABEL_GAP, room[0], room[1] - 4)
     right, content = size.left + size.inner, ""
     for line, (x, y), place in zip(named, ends, places, strict=True):
         start = size.left + x * size.inner
@@ -289,7 +302,11 @@ def _ends(plot: Plot, size: Size, room: tuple[float, float], y_at: Callable[[flo
 def _end(
     line: Line, plot: Plot, y_at: Callable[[float], float], room: tuple[float, float]
 ) -> tuple[float, float]:
-    """Give where a line leaves the plot: its last point, or the last before it is cut off."""
-    inside = [p for p in line.points if plot.y.holds(p[1]) and plot.x.holds(p[0])]
-    x, y = (inside or line.points)[-1]
+    """Give where a line leaves the plot: its last point, or where it goes off the top."""
+    inside = [n for n, (x, y) in enumerate(line.points) if plot.y.holds(y) and plot.x.holds(x)]
+    last = inside[-1] if inside else len(line.points) - 1
+    x, y = line.points[last]
+    if inside and last + 1 < len(line.points) and plot.y.high < (over := line.points[last + 1])[1]:
+        share = (plot.y.high - y) / (over[1] - y) if isfinite(over[1]) else 0.0
+        x, y = x + (over[0] - x) * share, plot.y.high
     return plot.x.part(x), min(max(y_at(y), room[0]), room[1])

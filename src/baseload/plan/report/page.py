@@ -180,6 +180,8 @@ def _cost(plan: Plan) -> str:
     content = _lines(plots.cost(plan)) + _legend(plan)
     if plan.crossings:
         content += tables.break_evens(plan)
+        count, rest = tables.more_break_evens(plan)
+        content += _details(f"{count:,} more break-evens", rest) if count else ""
     content += _details("In numbers", tables.costs_at_loads(plan))
     hint = "A circle is a break-even: on its left one way is cheaper, on its right another."
     return _section("cost", "Cost against load", content, hint)

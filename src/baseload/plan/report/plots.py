@@ -1,12 +1,14 @@
 """Which lines, flags and limits do a plan's plots have?
 
 A way has one number, its rank by cost, and one colour, wherever it is shown. A handful of ways is
-drawn in colour and named: those of the mix, those where a break-even lies, then the cheapest. The
-others are faint. Ways with the very same curve share one line.
+drawn in colour and named: those of the mix, those that are the cheapest of all on a side of a
+break-even, then the cheapest of each kind. The others are faint. Ways with the very same curve
+share one line.
 
 Not here: drawing (`draw`, `bars`), tables and text (`page`).
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 from math import isfinite, isnan
@@ -34,11 +36,13 @@ class Shown(NamedTuple):
     way: Way
     tone: str
     """Its colour, or `faint`."""
+    name: str
+    """A few words that no other way of the plan has, as far as words can do."""
 
     @property
     def label(self) -> str:
         """Give its number and a few words."""
-        return f"{self.rank} {words.label(self.way)}"
+        return f"{self.rank} {self.name}"
 
     @property
     def title(self) -> str:
@@ -47,18 +51,29 @@ class Shown(NamedTuple):
 
 
 def shown(plan: Plan) -> dict[str, Shown]:
-    """Give all ways by name, with ranks and colours; of what is shown together, each is other."""
+    """Give all ways by name, with ranks and colours; none of those named shares its colour."""
     mixed = [share.way for share in plan.mix.shares] if plan.mix else []
-    crossed = [name for one in plan.crossings for name in (one.cheaper_below, one.cheaper_above)]
+    first = [one for one in plan.crossings if _is_cheapest(plan, one)]
+    crossed = [name for one in first for name in (one.cheaper_below, one.cheaper_above)]
     known = {way.name for way in plan.ways}
-    order = [*mixed, *crossed, *(way.name for way in plan.ways)]
+    labels = Counter(words.label(way) for way in plan.ways)
+    cheapest = {words.label(way): way.name for way in reversed(plan.ways)}
+    order = [*mixed, *crossed, *reversed(cheapest.values()), *(way.name for way in plan.ways)]
     wanted = list(dict.fromkeys(name for name in order if name in known))[: len(TONES)]
     ranks = {way.name: rank for rank, way in enumerate(plan.ways, 1)}
     chosen = sorted(wanted, key=ranks.__getitem__)
     tones = dict(zip(chosen, TONES, strict=False))
     return {
-        way.name: Shown(ranks[way.name], way, tones.get(way.name, "faint")) for way in plan.ways
+        way.name: Shown(ranks[way.name], way, tones.get(way.name, "faint"), _name(way, labels))
+        for way in plan.ways
     }
+
+
+def _name(way: Way, labels: Counter[str]) -> str:
+    label = words.label(way)
+    if labels[label] < 2 or way.layout is None:
+        return label
+    return f"{label}, {words.replica(way)}"
 
 
 def crossings(plan: Plan, names: dict[str, Shown]) -> tuple[Crossing, ...]:
@@ -128,6 +143,7 @@ def cost(plan: Plan) -> Plot:
         y_name="US dollars a month",
         x_words=words.short,
         y_words=lambda value: words.short_usd(value).removesuffix(".00"),
+        unit="usd",
         lines=_lines(plan.cost_curves, names),
         flags=tuple(flags),
     )
@@ -167,6 +183,7 @@ def latency(plan: Plan, kind: str) -> Plot:
         y_name=f"{what.lower()}, seconds for 95 of 100 calls",
         x_words=words.three,
         y_words=words.seconds,
+        unit="s",
         lines=_lines(curves, names, has_knee=True),
         flags=_knees(curves, names),
         limit=(goal, f"objective {words.seconds(goal)}"),

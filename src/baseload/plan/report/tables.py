@@ -13,7 +13,7 @@ from typing import NamedTuple
 from baseload.plan.report import words
 from baseload.plan.report.bars import kinds, ordered, parts
 from baseload.plan.report.plots import LETTERS, Shown, at, crossings, shown
-from baseload.plan.result import Curve, Figure, Formula, Plan, Refused
+from baseload.plan.result import Crossing, Curve, Figure, Formula, Plan, Refused
 
 ROUND_LOADS = (1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7)
 LINKED = ("https://", "http://")
@@ -72,9 +72,9 @@ def _row(columns: Sequence[Column], row: Sequence[str | Cell]) -> str:
 
 
 def named(one: Shown, *, has_marks: bool = False) -> Cell:
-    """Give a way with its number in its colour, and with its marks if wanted."""
+    """Give a way with its number in its colour; with its marks it stands where all of it does."""
     number = f'<span class="rank {one.tone}">{one.rank}</span>'
-    name = cell(words.label(one.way)) + (marks(one) if has_marks else "")
+    name = cell(words.label(one.way)) + marks(one) if has_marks else cell(one.name)
     return Cell(f'<span class="way">{number}<span>{name}</span></span>')
 
 
@@ -150,7 +150,7 @@ def _way(one: Shown) -> Sequence[str | Cell]:
     return (
         named(one, has_marks=True), words.usd(way.usd_month), words.usd(way.usd_horizon),
         words.usd(way.usd_mtok),
-        f"{way.precision} {words.layout(way)}".strip(), words.replicas(way), *said,
+        words.replica(way), words.replicas(way), *said,
         words.availability(way.availability),
         words.NONE if joules is None else words.three(joules), words.seconds(way.start_s),
     )  # fmt: skip
@@ -172,24 +172,32 @@ def _found(one: Refused) -> str:
 
 
 def break_evens(plan: Plan) -> str:
-    """Give break-evens, those with letters first in the plot's order."""
+    """Give the break-evens that have letters in the plot, with those."""
+    found = crossings(plan, shown(plan))
+    return _break_evens(plan, list(zip(LETTERS, found, strict=False)), "Break-evens")
+
+
+def more_break_evens(plan: Plan) -> tuple[int, str]:
+    """Give how many break-evens have no letter, and their table."""
+    lettered = crossings(plan, shown(plan))
+    rest = [(words.NONE, one) for one in plan.crossings if one not in lettered]
+    return len(rest), _break_evens(plan, rest, "More break-evens")
+
+
+def _break_evens(plan: Plan, some: Sequence[tuple[str, Crossing]], caption: str) -> str:
     names = shown(plan)
-    lettered = crossings(plan, names)
-    rest = [one for one in plan.crossings if one not in lettered]
     columns = (
-        words_column("Break-even"), Column("Requests a day"),
-        words_column("Cheaper below"), words_column("Cheaper above"),
-        Column("Both cost a month"),
+        words_column("Break-even"), Column("Requests a day"), words_column("Cheaper below"),
+        words_column("Cheaper above"), Column("Both cost a month"),
     )  # fmt: skip
-    letters = [*LETTERS[: len(lettered)], *[words.NONE] * len(rest)]
     rows = [
         (
             letter, words.count(one.requests_day), _named(names, one.cheaper_below),
             _named(names, one.cheaper_above), words.usd(one.usd_month),
         )
-        for letter, one in zip(letters, [*lettered, *rest], strict=True)
+        for letter, one in some
     ]  # fmt: skip
-    return table("Break-evens", columns, rows)
+    return table(caption, columns, rows)
 
 
 def _named(names: dict[str, Shown], name: str) -> str | Cell:

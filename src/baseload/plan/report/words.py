@@ -152,6 +152,11 @@ def layout(way: Way) -> str:
     return " ".join(f"{name}{size}" for name, size in parts if size > 1) or "tp1"
 
 
+def replica(way: Way) -> str:
+    """Give one replica's precision and layout: `fp8 tp8`."""
+    return f"{plain(way.precision)} {layout(way)}".strip()
+
+
 def replicas(way: Way) -> str:
     """Give replicas that the load needs, and those beyond them: `3+1`."""
     if not way.replicas:
