@@ -12,6 +12,7 @@ from baseload.cli.catalog import catalog
 from baseload.cli.check import check
 from baseload.cli.init import init
 from baseload.cli.keys import keys
+from baseload.cli.plan import plan
 from baseload.cli.reload import reload
 from baseload.cli.replay import replay
 from baseload.cli.restart import restart
@@ -52,6 +53,7 @@ for verb in VERBS:
     app.command()(verb)
 app.add_typer(keys, name="keys")
 app.add_typer(catalog, name="catalog")
+app.add_typer(plan, name="plan")
 
 
 def main() -> None:
