@@ -1,0 +1,143 @@
+"""How far are predictions from measurements?
+
+`baseload plan score FILE.csv` asks this of any file in the format of `measured`: for each group
+(system, engine, model, mode) the absolute relative errors of TPOT and TTFT. A row is predicted if
+model and hardware are known and it says how many calls were under way.
+
+Not here: the file (`measured`), the model of a benchmark (`closed`).
+"""
+
+from collections import defaultdict
+from datetime import date
+from pathlib import Path
+
+import msgspec
+
+from baseload.plan.capability import arithmetic
+from baseload.plan.catalog.checking import CatalogueError
+from baseload.plan.catalog.reading import Catalogue, accelerator_of_system, load
+from baseload.plan.catalog.rows import Accelerator
+from baseload.plan.memory import Room, fit
+from baseload.plan.models.huggingface import ModelError
+from baseload.plan.models.known import find
+from baseload.plan.models.shape import Shape
+from baseload.plan.queueing.latency import percentile
+from baseload.plan.speed.closed import Harness, Run, times_s
+from baseload.plan.speed.fitted import constants, harness, tags_of
+from baseload.plan.speed.measured import Measured, read
+from baseload.plan.speed.turn import Constants
+from baseload.plan.speed.work import Work, work_of
+
+TAIL = 0.9
+NETWORK = "infiniband-ndr"
+"""What joins machines where a row does not say."""
+RACKS = {"gb200": 72, "gb300": 72}
+"""Systems whose NVLink joins more than the eight accelerators of a machine (NVL72)."""
+MACHINE = 8
+BENCHED = Room(utilisation=0.95)
+"""Who measures gives an engine more of the memory than who serves; chosen, as no row says it."""
+
+
+class GroupScore(msgspec.Struct, frozen=True, kw_only=True):
+    """Errors of one group; None where nothing could be predicted."""
+
+    system: str
+    backend: str
+    model: str
+    mode: str
+    n: int
+    predicted: int
+    tpot_median: float | None
+    tpot_mean: float | None
+    tpot_p90: float | None
+    ttft_median: float | None
+    ttft_mean: float | None
+    ttft_p90: float | None
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """A row, ready to be predicted."""
+
+    row: Measured
+    work: Work
+    run: Run
+    tags: frozenset[str]
+
+
+def score(path: Path) -> list[GroupScore]:
+    """Give the errors of a file's groups; raises MeasurementsError."""
+    rows = list(read(path))
+    catalogue = load(today=date.max)  # No figure of hardware depends on the day.
+    cases = {id(row): case_of(row, catalogue) for row in rows}
+    groups: dict[tuple[str, str, str, str], list[Measured]] = defaultdict(list)
+    for row in rows:
+        groups[row.system, row.engine, row.model, row.mode].append(row)
+    return [
+        group_score(key, len(those), [_errors(case) for row in those if (case := cases[id(row)])])
+        for key, those in sorted(groups.items())
+    ]
+
+
+def group_score(
+    key: tuple[str, str, str, str], rows: int, errors: list[tuple[float, float]]
+) -> GroupScore:  # fmt: skip
+    """Sum up (TPOT, TTFT) errors of one group."""
+    tpot, ttft = ([each[part] for each in errors] for part in (0, 1))
+    system, backend, model, mode = key
+    return GroupScore(
+        system=system, backend=backend, model=model, mode=mode, n=rows, predicted=len(errors),
+        tpot_median=_part(tpot, 0.5), tpot_mean=_mean(tpot), tpot_p90=_part(tpot, TAIL),
+        ttft_median=_part(ttft, 0.5), ttft_mean=_mean(ttft), ttft_p90=_part(ttft, TAIL),
+    )  # fmt: skip
+
+
+def case_of(row: Measured, catalogue: Catalogue) -> Case | None:
+    """Put a row into the terms of the speed model; None if something is not known."""
+    try:
+        shape = find(row.model)
+        accelerator = catalogue.accelerators[accelerator_of_system(row.system)]
+    except (ModelError, CatalogueError):
+        return None
+    precision = row.precision or shape.native
+    if not row.calls or arithmetic(accelerator, precision) is None:
+        return None
+    layout = msgspec.structs.replace(row.layout, per_machine=RACKS.get(row.system, MACHINE))
+    network = catalogue.links[NETWORK]
+    return Case(
+        row=row,
+        work=work_of(shape, accelerator, layout, precision, "bf16", network),
+        run=run_of(row, shape, accelerator, precision),
+        tags=tags_of(shape, accelerator, precision, row.engine)
+        | {f"{row.harness}_{row.engine}", row.harness},
+    )
+
+
+def run_of(row: Measured, shape: Shape, accelerator: Accelerator, precision: str) -> Run:
+    """Say how many calls a point has under way, and how many wait for room."""
+    prompt, answer = row.prompt * row.sizes, row.answer * row.sizes
+    context = int(prompt + answer / 2)
+    room = fit(shape, accelerator, row.layout, precision, context=context, room=BENCHED)
+    held = min(row.calls, float(max(room.sequences_max, row.layout.dp)))
+    is_split = row.mode == "disagg"
+    return Run(
+        prompt=prompt, answer=answer, held=held, waiting=row.calls / held - 1,
+        others=0.0 if is_split else max(held / (row.layout.dp * row.layout.pp) - 1, 0.0),
+    )  # fmt: skip
+
+
+def predict(case: Case, k: Constants | None = None, h: Harness | None = None) -> tuple[float, float]:
+    """Give TPOT and TTFT in seconds."""
+    return times_s(k or constants(case.tags), h or harness(case.tags), case.work, case.run)
+
+
+def _errors(case: Case) -> tuple[float, float]:
+    tpot_s, ttft_s = predict(case)
+    return abs(tpot_s / case.row.tpot_s - 1), abs(ttft_s / case.row.ttft_s - 1)
+
+
+def _part(values: list[float], part: float) -> float | None:
+    return percentile(sorted(values), part) if values else None
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
