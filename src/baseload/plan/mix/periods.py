@@ -20,7 +20,7 @@ def periods_of(load: Load) -> tuple[Period, ...]:
 
     The shape between is assumed, for want of a trace: the load at the part x of hours, busiest
     first, falls as (1 - x) ** (1 / day_factor - 1), whose mean is `day_factor`. Hours after the
-    busiest are scaled so that the mean holds.
+    busiest are scaled so that the mean holds; it is at least that of the busiest hour alone.
     """
     factor = min(1.0, load.day_factor)
     if factor >= 1.0:
@@ -30,7 +30,8 @@ def periods_of(load: Load) -> tuple[Period, ...]:
     levels = [Period(load.rps, first)]
     for begin, end in pairwise(EDGES):
         below = (1.0 - begin) ** (1.0 / factor) - (1.0 - end) ** (1.0 / factor)
-        levels.append(Period(load.rps * rest * factor * below / (end - begin), end - begin))
+        level = min(1.0, rest * factor * below / (end - begin))
+        levels.append(Period(load.rps * level, end - begin))
     return tuple(levels)
 
 
