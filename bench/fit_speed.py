@@ -30,8 +30,8 @@ from baseload.plan.catalog.reading import load
 from baseload.plan.models.known import find
 from baseload.plan.speed import fitted as files
 from baseload.plan.speed.closed import Run, times_s
-from baseload.plan.speed.layout import Layout
-from baseload.plan.speed.measured import Measured, read
+from baseload.plan.speed.layout import Build, Layout
+from baseload.plan.speed.measured import read
 from baseload.plan.speed.score import Case, case_of
 from baseload.plan.speed.turn import turn_s
 from baseload.plan.speed.work import Work, work_of
@@ -56,7 +56,7 @@ PRIORS = {  # base, how far it may stray, and how far factors may, in logarithms
         "weights_part": (0.8, 0.1, {**each(ENGINES, 0.1), "blackwell": 0.1}),
         "experts_part": (0.7, 0.2, {**each(ENGINES, 0.2), "blackwell": 0.2, "fp8": 0.2,
                                     "four": 0.3}),
-        "cache_part": (0.7, 0.2, {**each(ENGINES, 0.2), "mla": 0.5, "blackwell": 0.2}),
+        "cache_part": (0.7, 0.2, {**each(ENGINES, 0.2), "mla": 0.3, "blackwell": 0.2}),
         "write_part": (0.5, 0.3, {**each(ENGINES, 0.2), "moe": 0.3, "blackwell": 0.3, "fp8": 0.3,
                                   "four": 0.3}),
         "read_part": (0.6, 0.15, {**each(ENGINES, 0.15), "blackwell": 0.2, "fp8": 0.2, "four": 0.3,
@@ -113,6 +113,7 @@ class Table:
         return SimpleNamespace(**found)
 
     def factors(self, part, x):
+        """Give constants as the file has them."""
         found = defaultdict(dict)
         for (whose, name, tag), value in zip(self.names, np.exp(x), strict=True):
             if whose == part:
@@ -131,9 +132,7 @@ class Cases:
         self.work = _stacked([case.work for case in cases], Work)
         self.run = _stacked([case.run for case in cases], Run)
         tags = {tag for part in PRIORS.values() for one in part.values() for tag in one[2]}
-        self.has = {
-            tag: np.array([float(tag in case.tags) for case in cases]) for tag in tags
-        }
+        self.has = {tag: np.array([float(tag in case.tags) for case in cases]) for tag in tags}
         self.measured = np.array([(case.row.tpot_s, case.row.ttft_s) for case in cases]).T
         keys = [group(case) for case in cases]
         order = {key: i for i, key in enumerate(dict.fromkeys(keys))}
@@ -142,6 +141,7 @@ class Cases:
         self.weight = np.array([min(1.0, GROUP / counts[key]) ** 0.5 for key in keys])
 
     def times(self, x):
+        """Predict TPOT and TTFT of all cases."""
         k = TABLE.of("engine", x, self.has)
         return times_s(k, TABLE.of("harness", x, self.has), self.work, self.run)
 
@@ -164,8 +164,8 @@ class Own:
 
     def __init__(self, path, catalogue):
         shape, gpu = find("deepseek-r1-distill-qwen-7b"), catalogue.accelerators["h200"]
-        self.work = work_of(shape, gpu, Layout(), "bf16", "bf16")
-        self.has = {tag: 0.0 for tag in Cases([]).has} | dict.fromkeys(
+        self.work = work_of(shape, Build(accelerator=gpu, layout=Layout(), precision="bf16"))
+        self.has = dict.fromkeys(Cases([]).has, 0.0) | dict.fromkeys(
             files.tags_of(shape, gpu, "bf16", "vllm"), 1.0
         )
         self.rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -187,6 +187,7 @@ class Own:
         return found
 
     def residuals(self, x):
+        """Say how far predictions are off, softened."""
         return OWN * soft(np.log([one for point in self.points(x) for one in point[1:]]), 0.1)
 
 
@@ -258,7 +259,7 @@ def unlike(cases):
 
 
 def main():
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    asked = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     asked.add_argument("measurements", type=Path)
     asked.add_argument("own", type=Path, help="closed batches, JSON lines")
     asked.add_argument("--no-held-out", action="store_true", help="only fit; write no tables")

@@ -48,7 +48,7 @@ def score(file: Measured, as_json: Json = False) -> None:
 
     Example: baseload plan score measurements.csv --json
     """
-    from baseload.plan.speed.score import score as score_of  # type: ignore[import-not-found]
+    from baseload.plan.speed.score import score as score_of
 
     try:
         groups = score_of(file)

@@ -84,7 +84,7 @@ def load_of(traffic: Traffic) -> Load:
 
 def _traced(traffic: Traffic, path: Path) -> Load:
     # Found when wanted: a plan without a trace needs none of it.
-    from baseload.plan.traces import read  # type: ignore[import-not-found]  # noqa: PLC0415
+    from baseload.plan.traces import read  # noqa: PLC0415
 
     for option, value in (("--prompt", traffic.prompt), ("--answer", traffic.answer)):
         if value is not None:

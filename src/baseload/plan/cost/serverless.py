@@ -73,8 +73,15 @@ class Need(msgspec.Struct, frozen=True, kw_only=True):
     needs_accelerator: bool = True
 
 
-def functions_of(row: Serverless, requests_day: float, run_s: float, start_s: float) -> Functions:
-    """Give calls at the catalogue's prices; its own cold start, at worst, is added to `start_s`."""
+def functions_of(
+    row: Serverless, requests_day: float, run_s: float, start_s: float
+) -> Functions | None:
+    """Give calls at the catalogue's prices, or None if it has no price.
+
+    Its own cold start, at worst, is added to `start_s`.
+    """
+    if row.usd_second is None:
+        return None
     own_s = max(row.cold_start_s) if row.cold_start_s else 0.0
     return Functions(
         requests_day=requests_day,

@@ -48,7 +48,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     waiting: float
     """Calls that wait for room, over those that have it."""
     others: float
-    """Calls that a copy of attention works on beside one's own; 0 where prompts are read elsewhere."""
+    """Calls that a copy works on beside one's own; 0 where prompts are read elsewhere."""
 
 
 def times_s(k: Constants, h: Harness, w: Work, run: Run) -> tuple[float, float]:

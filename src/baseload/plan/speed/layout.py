@@ -5,6 +5,8 @@ Not here: which layouts are worth trying (`ways`), what a layout costs in time (
 
 import msgspec
 
+from baseload.plan.catalog.rows import Accelerator, Link
+
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """One replica: `tp * pp * dp` accelerators.
@@ -30,3 +32,15 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     def machines(self) -> int:
         """How many machines one replica takes."""
         return -(-self.accelerators // self.per_machine)
+
+
+class Build(msgspec.Struct, frozen=True, kw_only=True):
+    """One replica's hardware, and in which precision it works there."""
+
+    accelerator: Accelerator
+    layout: Layout
+    precision: str
+    """Of weights; one that the hardware can do."""
+    kv_precision: str = "bf16"
+    network: Link | None = None
+    """What joins machines, each accelerator by a port of its own; None within one machine."""

@@ -6,8 +6,8 @@ of its habits have to be known:
 
 - `batch_size` is calls under way for each copy of attention, so it is multiplied by
   `attention_dp_size`.
-- Some rows state their layout twice over: `tp 64, moe_tp 8, moe_ep 8` stands for 8 accelerators (the
-  same figures are there as `tp 8, moe_ep 8`), `tp 4, dp 4, ep 16` for 4 with four copies.
+- Some rows state their layout twice over: `tp 64, moe_tp 8, moe_ep 8` stands for 8 accelerators
+  (the same figures are there as `tp 8, moe_ep 8`), `tp 4, dp 4, ep 16` for 4 with four copies.
 - Rows without precision have the model's own.
 - Nothing says how load was offered. Rows that leave `attention_dp_size` empty come from other
   harnesses than the rest, one with round sizes (1000, 2000, ...), one with powers of two. The rest
@@ -85,7 +85,9 @@ def read(path: Path) -> Iterator[Measured]:
 
 def _measured(row: Mapping[str, str]) -> Measured:
     prefix = "decode_" if row["mode"] == "disagg" else ""
-    tp, pp, dp = (_count(row, prefix + name) for name in ("tp_size", "pp_size", "attention_dp_size"))
+    tp, pp, dp = (
+        _count(row, prefix + name) for name in ("tp_size", "pp_size", "attention_dp_size")
+    )
     moe_tp, ep = _count(row, prefix + "moe_tp_size"), _count(row, prefix + "moe_ep_size")
     batch = float(row.get(prefix + "batch_size") or 0)
     calls = batch * dp

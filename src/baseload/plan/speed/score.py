@@ -16,16 +16,15 @@ import msgspec
 from baseload.plan.capability import arithmetic
 from baseload.plan.catalog.checking import CatalogueError
 from baseload.plan.catalog.reading import Catalogue, accelerator_of_system, load
-from baseload.plan.catalog.rows import Accelerator
 from baseload.plan.memory import Room, fit
 from baseload.plan.models.huggingface import ModelError
 from baseload.plan.models.known import find
 from baseload.plan.models.shape import Shape
 from baseload.plan.queueing.latency import percentile
-from baseload.plan.speed.closed import Harness, Run, times_s
+from baseload.plan.speed.closed import Run, times_s
 from baseload.plan.speed.fitted import constants, harness, tags_of
+from baseload.plan.speed.layout import Build
 from baseload.plan.speed.measured import Measured, read
-from baseload.plan.speed.turn import Constants
 from baseload.plan.speed.work import Work, work_of
 
 TAIL = 0.9
@@ -101,22 +100,39 @@ def case_of(row: Measured, catalogue: Catalogue) -> Case | None:
     precision = row.precision or shape.native
     if not row.calls or arithmetic(accelerator, precision) is None:
         return None
-    layout = msgspec.structs.replace(row.layout, per_machine=RACKS.get(row.system, MACHINE))
-    network = catalogue.links[NETWORK]
+    build = Build(
+        accelerator=accelerator,
+        layout=msgspec.structs.replace(row.layout, per_machine=RACKS.get(row.system, MACHINE)),
+        precision=precision,
+        kv_precision=cache_of(shape, precision),
+        network=catalogue.links[NETWORK],
+    )
     return Case(
         row=row,
-        work=work_of(shape, accelerator, layout, precision, "bf16", network),
-        run=run_of(row, shape, accelerator, precision),
+        work=work_of(shape, build),
+        run=run_of(row, shape, build),
         tags=tags_of(shape, accelerator, precision, row.engine)
         | {f"{row.harness}_{row.engine}", row.harness},
     )
 
 
-def run_of(row: Measured, shape: Shape, accelerator: Accelerator, precision: str) -> Run:
+def cache_of(shape: Shape, precision: str) -> str:
+    """Give the precision of a measured KV cache, which no row says.
+
+    It is taken as 8 bits for MLA with narrow weights, which is how DeepSeek's models are measured
+    (`--kv-cache-dtype fp8`): with 16 bits every latent would have been read at three times the
+    memory's bandwidth.
+    """
+    return "fp8" if shape.mla is not None and precision in ("fp8", "fp4") else "bf16"
+
+
+def run_of(row: Measured, shape: Shape, build: Build) -> Run:
     """Say how many calls a point has under way, and how many wait for room."""
     prompt, answer = row.prompt * row.sizes, row.answer * row.sizes
-    context = int(prompt + answer / 2)
-    room = fit(shape, accelerator, row.layout, precision, context=context, room=BENCHED)
+    room = fit(
+        shape, build.accelerator, build.layout, build.precision, build.kv_precision,
+        context=int(prompt + answer / 2), room=BENCHED,
+    )  # fmt: skip
     held = min(row.calls, float(max(room.sequences_max, row.layout.dp)))
     is_split = row.mode == "disagg"
     return Run(
@@ -125,13 +141,8 @@ def run_of(row: Measured, shape: Shape, accelerator: Accelerator, precision: str
     )  # fmt: skip
 
 
-def predict(case: Case, k: Constants | None = None, h: Harness | None = None) -> tuple[float, float]:
-    """Give TPOT and TTFT in seconds."""
-    return times_s(k or constants(case.tags), h or harness(case.tags), case.work, case.run)
-
-
 def _errors(case: Case) -> tuple[float, float]:
-    tpot_s, ttft_s = predict(case)
+    tpot_s, ttft_s = times_s(constants(case.tags), harness(case.tags), case.work, case.run)
     return abs(tpot_s / case.row.tpot_s - 1), abs(ttft_s / case.row.ttft_s - 1)
 
 

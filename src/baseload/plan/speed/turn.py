@@ -1,8 +1,8 @@
 """How long does one turn of an engine take?
 
 Reading weights and multiplying hide behind each other as far as the longer one allows; reading the
-cache, attention of prompts, sending and what an engine does for each layer come on top; and its host
-process must keep up with all answers. Whatever grows makes a turn longer, and faster hardware
+cache, attention of prompts, sending and what an engine does for each layer come on top; and its
+host process must keep up with all answers. Whatever grows makes a turn longer, and faster hardware
 shorter.
 
     weights  = common read / weights part + routed read * touched / experts part
@@ -83,5 +83,3 @@ def turn_s(
     host = writing * k.host_s
     both: float = (device**KEEPING_UP + host**KEEPING_UP) ** (1 / KEEPING_UP)
     return both
-
-

@@ -4,9 +4,9 @@ From a model, an accelerator and a layout follow a dozen times at full speed: re
 reading cache, multiplying, sending. They hold no opinion; what real engines reach of them is fitted
 (`turn`, `fitted`).
 
-One turn is looked at on one accelerator. A copy of attention (`dp`) and a pipeline stage (`pp`) each
-work on their own part of the answers: with as many parts under way as there are stages, each stage
-is always busy, so a turn takes what the whole model takes for one part.
+One turn is looked at on one accelerator. A copy of attention (`dp`) and a pipeline stage (`pp`)
+each work on their own part of the answers: with as many parts under way as there are stages, each
+stage is always busy, so a turn takes what the whole model takes for one part.
 
 Not here: whether it fits (`memory`), what is sent (`fabric`).
 """
@@ -14,11 +14,11 @@ Not here: whether it fits (`memory`), what is sent (`fabric`).
 import msgspec
 
 from baseload.plan.capability import arithmetic
-from baseload.plan.catalog.rows import Accelerator, Link
+from baseload.plan.catalog.rows import Accelerator
 from baseload.plan.fabric import traffic
 from baseload.plan.memory import kv_bytes, weights_bytes
 from baseload.plan.models.shape import Shape
-from baseload.plan.speed.layout import Layout
+from baseload.plan.speed.layout import Build
 
 LOOKED_BACK = 1024.0
 """Tokens for which attention's operations are counted, where they are not in proportion."""
@@ -58,20 +58,15 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     """All waits of one turn between machines."""
 
 
-def work_of(
-    shape: Shape, accelerator: Accelerator, layout: Layout, precision: str, kv_precision: str,
-    network: Link | None = None,
-) -> Work:  # fmt: skip
-    """Give the times at full speed; the precision must be one that the hardware can do.
-
-    `network` joins machines, each accelerator by a port of its own.
-    """
+def work_of(shape: Shape, build: Build) -> Work:
+    """Give the times at full speed."""
+    accelerator, layout, precision = build.accelerator, build.layout, build.precision
     whole = msgspec.structs.replace(layout, pp=1)
     ranks = layout.tp * layout.dp
     routed = shape.routed_bytes(precision) / ranks
     table = 0 if shape.is_tied else shape.table_bytes(precision) / 2 / layout.tp
     common = weights_bytes(shape, whole, precision) - routed - table
-    cache_token, cache_answer = kv_bytes(shape, whole, kv_precision)
+    cache_token, cache_answer = kv_bytes(shape, whole, build.kv_precision)
     bandwidth = accelerator.bandwidth_bytes_s
     is_wide = shape.moe is not None and precision in ("int4", "fp4")
     common_flops = flops_of(accelerator, "bf16" if is_wide else precision)
@@ -90,7 +85,7 @@ def work_of(
         / ranks / layout.pp / flops_of(accelerator, precision),
         attention_token_s=shape.attention_flops(LOOKED_BACK) / LOOKED_BACK
         / layout.tp / flops_of(accelerator, "bf16"),
-        **_sent(shape, accelerator, layout, network),
+        **_sent(shape, build),
     )  # fmt: skip
 
 
@@ -101,10 +96,9 @@ def flops_of(accelerator: Accelerator, precision: str) -> float:
     return accelerator.flops[does]
 
 
-def _sent(
-    shape: Shape, accelerator: Accelerator, layout: Layout, network: Link | None
-) -> dict[str, float]:
+def _sent(shape: Shape, build: Build) -> dict[str, float]:
     """Give what one token of one copy sends, and how often a turn waits for others."""
+    accelerator, layout, network = build.accelerator, build.layout, build.network
     parts = traffic(shape, layout, layout.dp)
     near = accelerator.link_bytes_s or accelerator.pcie_bytes_s or 1.0
     far = network.bytes_s * layout.per_machine if network else 1.0

@@ -1,0 +1,54 @@
+"""How long does a turn of one planned replica take?
+
+It is the `Pace` that queueing asks. Constants are those of vLLM unless told otherwise; no part of
+the hardware's speed is counted on beyond the whole of it, even where a fit says so.
+
+Not here: the formula (`turn`), whether the model fits (`memory`).
+"""
+
+import msgspec
+
+from baseload.plan.models.shape import Shape
+from baseload.plan.speed.fitted import constants, tags_of
+from baseload.plan.speed.layout import Build
+from baseload.plan.speed.turn import Constants, turn_s
+from baseload.plan.speed.work import Work, work_of
+
+SLOTS = 256
+"""Answers at once, of each copy of attention: what was measured on the H200 (`max_num_seqs`)."""
+TURN_TOKENS = 8192
+"""Tokens of one turn of each copy: vLLM's default for its server on GPUs of 70 GiB and more."""
+CALL_S = 0.0027
+"""Outside of turns before a first token; fitted to closed batches on one H200, client included."""
+
+
+class Engine(msgspec.Struct, frozen=True, kw_only=True):
+    """One replica: a `Pace`."""
+
+    k: Constants
+    w: Work
+    kv_tokens: int
+    slots: int
+    turn_tokens: int
+
+    def turn_s(self, writing: int, context: float, reading: int, read_before: float) -> float:
+        """Give how long one turn takes, in seconds."""
+        return turn_s(self.k, self.w, writing, context, reading, read_before)
+
+    def call_s(self, prompt: float) -> float:
+        """Give what a call costs outside of turns before its first token, in seconds."""
+        return CALL_S
+
+
+def engine_of(shape: Shape, build: Build, kv_tokens: int, engine: str = "vllm") -> Engine:
+    """Give the pace of a replica whose KV cache holds so many tokens."""
+    k = constants(tags_of(shape, build.accelerator, build.precision, engine))
+    whole = {
+        name: min(getattr(k, name), 1.0) for name in k.__struct_fields__ if name.endswith("_part")
+    }
+    copies = build.layout.dp * build.layout.pp
+    return Engine(
+        k=msgspec.structs.replace(k, **whole),
+        w=work_of(shape, build),
+        kv_tokens=kv_tokens, slots=SLOTS * copies, turn_tokens=TURN_TOKENS * copies,
+    )  # fmt: skip
