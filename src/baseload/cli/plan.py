@@ -164,7 +164,7 @@ def make_plan(  # noqa: PLR0913, PLR0917 - each is an option
 
 def _make(request: Request) -> Plan:
     # Found when wanted: the other verbs need no planner, and it is not small.
-    from baseload.plan.planning import make  # type: ignore[import-not-found]  # noqa: PLC0415
+    from baseload.plan.planning import make  # noqa: PLC0415
 
     try:
         with Steps() as steps:

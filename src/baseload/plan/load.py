@@ -46,4 +46,4 @@ class Objectives(msgspec.Struct, frozen=True, kw_only=True):
     utilisation_max: float = 0.85
     """Of a replica's highest load: past it the knee is too near."""
     survive: int = 1
-    """Replicas that may fail with objectives still kept (N-1)."""
+    """Machines (or groups of them that hold one replica) that may fail, with objectives kept."""

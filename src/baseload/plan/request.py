@@ -56,5 +56,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Inputs that take the place of defaults: `owned.pue` to 1.3."""
     catalogue: Path | None = None
     """The person's own rows; None: `baseload-catalog.toml` where there is one."""
+    any_model: bool = False
+    """Whether other weights than the model's may answer: DeepSeek's own API has newer ones."""
     ways_max: int = WAYS
     """How many ways the plan lists, cheapest first."""

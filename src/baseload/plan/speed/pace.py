@@ -12,12 +12,20 @@ from typing import Protocol
 class Pace(Protocol):
     """One replica of one model on given hardware."""
 
-    slots: int
-    """Answers that it writes at once, at most (vLLM's `max_num_seqs`)."""
-    kv_tokens: int
-    """Tokens that its KV cache holds."""
-    turn_tokens: int
-    """Tokens of prompts and answers in one turn, at most (vLLM's `max_num_batched_tokens`)."""
+    @property
+    def slots(self) -> int:
+        """Answers that it writes at once, at most (vLLM's `max_num_seqs`)."""
+        ...
+
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens that its KV cache holds."""
+        ...
+
+    @property
+    def turn_tokens(self) -> int:
+        """Tokens of prompts and answers in one turn, at most (`max_num_batched_tokens`)."""
+        ...
 
     def turn_s(self, writing: int, context: float, reading: int, read_before: float) -> float:
         """Give how long one turn takes, in seconds.

@@ -1,0 +1,116 @@
+"""Where could a model run? Machines that are or would be owned, and instances that clouds rent.
+
+A place is one kind of machine with its accelerators, and what an hour of it costs in each way of
+paying that was asked for. What has no price is no place, but is told of.
+
+Not here: how a model is spread over it (`units`), other people's servers (`offers`).
+"""
+
+import msgspec
+
+from baseload.plan.catalog.reading import Catalogue
+from baseload.plan.catalog.rows import Accelerator, Instance, Link, Row
+from baseload.plan.cost.rented import TERM_MONTHS, rental_of
+from baseload.plan.request import Machine, Request
+from baseload.plan.result import Refused, Tenure
+
+SERVER = 8
+"""Accelerators of a server that would be bought, where nothing else is said."""
+FABRIC = "infiniband-hdr"
+"""What joins one's own servers: a port of 200 Gb/s for each accelerator."""
+PRICE = "owned.accelerator_usd"
+"""The setting that says what an accelerator costs, in the place of the catalogue."""
+CLOUD_NETWORK = "efa-p5"
+"""Whose delay an instance's network is taken to have."""
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of machine."""
+
+    name: str
+    site: str
+    """What fails together: a cloud's region, one's own room."""
+    cloud: str
+    accelerator: Accelerator
+    per_machine: int
+    network: Link | None
+    """Between machines, of each accelerator; None: machines cannot be joined."""
+    has_disk: bool
+    machines_max: int | None
+    usd_hour: dict[Tenure, float]
+    """Of one machine, by way of paying; what is owned has no rate."""
+    row: Row
+    """Whose source and day the price has."""
+    instance: Instance | None = None
+
+
+def places(request: Request, catalogue: Catalogue) -> tuple[list[Place], list[Refused]]:
+    """Give all places that a request allows, and what has no price."""
+    found: list[Place] = []
+    refused: list[Refused] = []
+    if "owned" in request.tenures:
+        wanted = request.hardware or _buyable(request, catalogue)
+        for place in (_own(machine, catalogue) for machine in wanted):
+            if place.accelerator.usd is None and PRICE not in request.settings:
+                refused.append(priceless(place.name))
+            else:
+                found.append(place)
+    for row in catalogue.instances.values():
+        if not _is_wanted(request, row):
+            continue
+        place = _rented(row, request, catalogue)
+        if place.usd_hour:
+            found.append(place)
+        elif row.on_demand_usd_hour is None and set(request.tenures) & set(TERM_MONTHS):
+            refused.append(priceless(row.name))
+    return found, refused
+
+
+def _buyable(request: Request, catalogue: Catalogue) -> list[Machine]:
+    """Servers of every accelerator whose price is known; none for a plan that names a cloud."""
+    if request.clouds or request.region:
+        return []
+    return [
+        Machine(accelerator=row.name, per_machine=SERVER)
+        for row in catalogue.accelerators.values()
+        if row.usd is not None and row.pcie_bytes_s
+    ]
+
+
+def _own(machine: Machine, catalogue: Catalogue) -> Place:
+    row = catalogue.accelerators[machine.accelerator]
+    return Place(
+        name=f"own {machine.per_machine}x{row.name}", site="own room", cloud="", accelerator=row,
+        per_machine=machine.per_machine, network=catalogue.links[FABRIC], has_disk=True,
+        machines_max=machine.machines_max, usd_hour={}, row=row,
+    )  # fmt: skip
+
+
+def _is_wanted(request: Request, row: Instance) -> bool:
+    is_cloud = not request.clouds or row.cloud in request.clouds
+    return is_cloud and request.region in {None, row.region}
+
+
+def _rented(row: Instance, request: Request, catalogue: Catalogue) -> Place:
+    rates = {
+        tenure: rental.usd_hour
+        for tenure in request.tenures
+        if tenure in TERM_MONTHS and (rental := rental_of(row, tenure)) is not None
+    }
+    each = row.network_bytes_s / row.count
+    late = catalogue.links[CLOUD_NETWORK]
+    network = msgspec.structs.replace(late, name=f"{row.name}'s network", bytes_s=each)
+    return Place(
+        name=row.name, site=f"{row.cloud} {row.region}", cloud=row.cloud,
+        accelerator=catalogue.accelerators[row.accelerator], per_machine=row.count,
+        network=network if each else None, has_disk=bool(row.disk_bytes), machines_max=None,
+        usd_hour=rates, row=row, instance=row,
+    )  # fmt: skip
+
+
+def priceless(name: str) -> Refused:
+    """Say that something has no price, and where to give one."""
+    return Refused(
+        name=name, objective="price", wanted="a price", found="none could be read",
+        nearest="give yours in a file: --catalog FILE",
+    )  # fmt: skip

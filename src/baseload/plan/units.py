@@ -1,0 +1,215 @@
+"""How would a model be put on a kind of machine, and how much load does it take there?
+
+A unit is what is bought or rented at once: one machine with as many replicas as it holds, or as
+many machines as one replica spans. For each place all sensible splits are tried, and the one that
+takes the load with the fewest machines is kept; if none does, what fails first is said.
+
+Splits: tensor parallelism over 1, 2, 4, ... accelerators of a machine as far as heads divide; for
+latent attention (MLA) also a copy of attention on each, with experts spread. Where none of these
+does, a pipeline over several whole machines. Precision: the model's own, and FP8 beside BF16 where
+hardware has it.
+
+Not here: what a unit costs and how many it takes (`sizing`).
+"""
+
+from collections.abc import Callable, Iterator
+from math import ceil, inf
+
+import msgspec
+
+from baseload.plan.capability import refusal
+from baseload.plan.catalog.rows import Accelerator
+from baseload.plan.load import Load, Objectives
+from baseload.plan.memory import Fit, fit
+from baseload.plan.models.shape import Shape
+from baseload.plan.places import Place
+from baseload.plan.queueing.estimate import estimate, knee_estimate
+from baseload.plan.result import Refused
+from baseload.plan.speed.engine import Engine, engine_of
+from baseload.plan.speed.layout import Build, Layout
+
+MACHINES_MAX = 4
+"""Machines that one replica spans, at most."""
+JOINED_BYTES_S = 6e9
+"""Of a machine's network, below which a replica is not spread over machines (50 Gb/s)."""
+Spread = Callable[[Shape, Place], Iterator[Layout]]
+IDLE_RPS = 1e-3
+ROUNDING = 1e-9
+WIDE = 2.0
+"""Standard deviations above the mean up to which a call must fit."""
+
+
+class Unit(msgspec.Struct, frozen=True, kw_only=True):
+    """What is bought or rented at once."""
+
+    place: Place
+    build: Build
+    fit: Fit
+    engine: Engine
+    machines: int
+    replicas: int
+    knee_rps: float
+    """Of one replica; estimated until it was followed."""
+    is_followed: bool = False
+
+    @property
+    def accelerators(self) -> int:
+        """Accelerators of the unit, used or not."""
+        return self.machines * self.place.per_machine
+
+    def rps(self, objectives: Objectives) -> float:
+        """Give the load that the unit may be given."""
+        return self.replicas * self.knee_rps * objectives.utilisation_max
+
+    def needed(self, load: Load, objectives: Objectives) -> int:
+        """Give how many units the load takes, none of them to spare."""
+        return max(1, ceil(load.rps / self.rps(objectives) - ROUNDING))
+
+
+class Tried(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one place."""
+
+    unit: Unit | None
+    refused: Refused | None
+
+
+class Sizer:
+    """Finds units for one model and load; what two places share is worked out once."""
+
+    def __init__(
+        self, shape: Shape, load: Load, objectives: Objectives, precision: str | None
+    ) -> None:
+        self._shape, self._load, self._objectives = shape, load, objectives
+        self._precision = precision
+        self._known: dict[tuple[str, str, Layout, float], tuple[Fit, Engine, float]] = {}
+
+    @property
+    def context(self) -> int:
+        """Tokens of a long call, which every replica must hold."""
+        load = self._load
+        prompt = max(load.prompts, default=load.prompt * (1 + WIDE * load.prompt_cv))
+        answer = max(load.answers, default=load.answer * (1 + WIDE * load.answer_cv))
+        return min(int(prompt + answer), self._shape.context_max)
+
+    def best(self, place: Place) -> Tried:
+        """Give the unit that takes the load with the fewest machines, or why there is none."""
+        units: list[Unit] = []
+        for spread in (within, across):
+            units += [unit for b in self._builds(place, spread) if (unit := self._unit(place, b))]
+            if any(unit.knee_rps > 0 for unit in units):
+                break
+        if not units:
+            return Tried(unit=None, refused=self._too_small(place))
+        able = [unit for unit in units if unit.knee_rps > 0]
+        if not able:
+            return Tried(unit=None, refused=self._too_slow(place, units))
+        return Tried(unit=min(able, key=self._machines), refused=None)
+
+    def _machines(self, unit: Unit) -> tuple[int, float]:
+        """Machines that the load takes, and of as many the fastest."""
+        needed = unit.needed(self._load, self._objectives) + self._objectives.survive
+        return needed * unit.machines, -unit.replicas * unit.knee_rps / unit.machines
+
+    def _builds(self, place: Place, spread: Spread) -> Iterator[Build]:
+        for precision in precisions(self._shape, place.accelerator, self._precision):
+            for layout in spread(self._shape, place):
+                yield Build(
+                    accelerator=place.accelerator, layout=layout, precision=precision,
+                    network=place.network if layout.machines > 1 else None,
+                )  # fmt: skip
+
+    def _unit(self, place: Place, build: Build) -> Unit | None:
+        network = build.network.bytes_s if build.network else 0.0
+        key = (place.accelerator.name, build.precision, build.layout, network)
+        if key not in self._known:
+            self._known[key] = self._weigh(build)
+        room, engine, knee_rps = self._known[key]
+        if not room.fits:
+            return None
+        layout = build.layout
+        return Unit(
+            place=place, build=build, fit=room, engine=engine, machines=layout.machines,
+            replicas=max(1, place.per_machine // layout.accelerators), knee_rps=knee_rps,
+        )  # fmt: skip
+
+    def _weigh(self, build: Build) -> tuple[Fit, Engine, float]:
+        room = fit(
+            self._shape, build.accelerator, build.layout, build.precision, build.kv_precision,
+            context=self.context, sequences=build.layout.dp,
+        )  # fmt: skip
+        engine = engine_of(self._shape, build, room.kv_tokens)
+        knee_rps = knee_estimate(engine, self._load, self._objectives) if room.fits else 0.0
+        return room, engine, knee_rps
+
+    def _too_small(self, place: Place) -> Refused:
+        """Say what is missing in the split that comes nearest."""
+        found = list(precisions(self._shape, place.accelerator, self._precision))
+        if not found:
+            precision = self._precision or self._shape.native
+            why = refusal(place.accelerator, precision, "bf16")
+            return Refused(
+                name=place.name, objective="capability", wanted=precision, found=why,
+                nearest="another --precision",
+            )  # fmt: skip
+        rooms = [
+            (self._weigh(build)[0], build)
+            for spread in (within, across)
+            for build in self._builds(place, spread)
+        ]
+        room, build = min(rooms, key=lambda each: (each[0].missing_bytes, each[0].weights_bytes))
+        total = room.accelerators * room.usable_bytes
+        need = total + room.accelerators * room.missing_bytes
+        return Refused(
+            name=place.name, objective="memory", wanted=f"{need / 1e9:,.0f} GB",
+            found=f"{total / 1e9:,.0f} GB of {room.accelerators} x {place.accelerator.name}"
+            f" in {build.precision}" + ("" if room.missing_bytes else f": {room.why}"),
+        )  # fmt: skip
+
+    def _too_slow(self, place: Place, units: list[Unit]) -> Refused:
+        """Say which objective not even one call alone keeps, in the fastest split."""
+        idle = [(estimate(unit.engine, self._load, IDLE_RPS), unit) for unit in units]
+        wanted = self._objectives
+        if all(each.tpot_p95_s > wanted.tpot_p95_s for each, _ in idle):
+            name, limit = "tpot_p95_s", wanted.tpot_p95_s
+            value, unit = min((each.tpot_p95_s, n) for n, (each, _) in enumerate(idle))
+        else:
+            name, limit = "ttft_p95_s", wanted.ttft_p95_s
+            value, unit = min((each.ttft_p95_s, n) for n, (each, _) in enumerate(idle))
+        tp = units[unit].build.layout.tp
+        nearest = f"--{name[:4]}-p95 {value:.2g} (one call alone, tp {tp})"
+        return Refused(
+            name=place.name, objective=name, wanted=f"{limit:.3g} s",
+            found=f"{value:.3g} s" if value < inf else "no end",
+            nearest=nearest if value < inf else "",
+        )  # fmt: skip
+
+
+def precisions(shape: Shape, accelerator: Accelerator, only: str | None) -> list[str]:
+    """Give the precisions worth trying on an accelerator, the model's own first."""
+    wanted = [only] if only else [shape.native]
+    if not only and shape.native == "bf16":
+        wanted.append("fp8")
+    if not only and shape.native == "fp8":
+        wanted.append("bf16")
+    able = [each for each in wanted if not refusal(accelerator, each, "bf16")]
+    return able[:1] if shape.native == "fp8" else able
+
+
+def within(shape: Shape, place: Place) -> Iterator[Layout]:
+    """Give the splits worth trying inside one machine."""
+    size = 1
+    while size <= place.per_machine:
+        if place.per_machine % size == 0 and shape.heads % size == 0:
+            yield Layout(tp=size, per_machine=place.per_machine)
+            if size > 1 and shape.mla is not None and shape.moe is not None:
+                yield Layout(dp=size, ep=size, per_machine=place.per_machine)
+        size *= 2
+
+
+def across(shape: Shape, place: Place) -> Iterator[Layout]:
+    """Give the splits worth trying over several machines, each of them whole."""
+    joined = place.network.bytes_s * place.per_machine if place.network else 0.0
+    if joined < JOINED_BYTES_S or shape.heads % place.per_machine:
+        return
+    for machines in range(2, min(MACHINES_MAX, place.machines_max or MACHINES_MAX) + 1):
+        yield Layout(tp=place.per_machine, pp=machines, per_machine=place.per_machine)
