@@ -105,6 +105,9 @@ Catalogue = Annotated[
         "--catalog", metavar="FILE", exists=True, dir_okay=False, help="Your own rows and prices."
     ),
 ]
+AnyModel = Annotated[
+    bool, typer.Option("--any-model", help="Let APIs answer with other weights, too.")
+]
 Ways = Annotated[int, typer.Option(min=1, max=1000, help="How many ways to list.")]
 Html = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write one self-contained page too.")
@@ -120,8 +123,8 @@ def make_plan(  # noqa: PLR0913, PLR0917 - each is an option
     trace: Trace = None, cached: Cached = None, day_factor: DayFactor = None,
     precision: Precision = None, hardware: Hardware = None, cloud: Cloud = None,
     region: Region = None, tenure: Tenures = None, spot: Spot = True, settings: Settings = None,
-    survive: Survive = 1, catalog: Catalogue = None, ways: Ways = WAYS, html: Html = None,
-    as_json: AsJson = False, explain: Explain = False,
+    survive: Survive = 1, any_model: AnyModel = False, catalog: Catalogue = None,
+    ways: Ways = WAYS, html: Html = None, as_json: AsJson = False, explain: Explain = False,
 ) -> None:  # fmt: skip
     """Say what to run, where, and what it costs.
 
@@ -152,6 +155,7 @@ def make_plan(  # noqa: PLR0913, PLR0917 - each is an option
         hardware=wishes.machines_of(hardware or ()),
         settings=wishes.settings_of(settings or ()),
         catalogue=catalog,
+        any_model=any_model,
         ways_max=ways,
     )
     _check_folder(html)

@@ -106,7 +106,7 @@ def _notes(answer: Answer, options: tuple[Option, ...], demand: Demand) -> list[
         return []
     if (usd := answer.usd_month - bare.usd_month) < 1.0:
         return []
-    return [f"Surviving the loss of one unit adds ${usd:,.0f} a month to the mix."]
+    return [f"Surviving the loss of any one machine or API adds ${usd:,.0f} a month to the mix."]
 
 
 def _refusals(options: tuple[Option, ...], demand: Demand) -> list[Refused]:

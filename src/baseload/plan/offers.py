@@ -119,6 +119,6 @@ def _place(row: Serverless, catalogue: Catalogue, usd_second: float) -> Place:
 
 def _for_jobs(row: Serverless) -> Refused:
     return Refused(
-        name=row.name, objective="ttft_p95_s", wanted="a start that callers can wait for",
+        name=row.name, objective="capability", wanted="a start that callers can wait for",
         found="machines that start in minutes, for jobs",
     )  # fmt: skip

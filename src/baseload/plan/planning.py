@@ -14,6 +14,7 @@ Not here: showing it (`report`), asking for it (`cli`).
 from collections.abc import Callable
 from datetime import date
 from itertools import chain
+from math import inf
 from random import Random
 
 import msgspec
@@ -165,6 +166,7 @@ class _Planner:
         return Refused(
             name=name_of(unit, tenure), objective=name, wanted=f"{getattr(wanted, name):g} s",
             found=f"{value:.3g} s", nearest=f"--{name[:4]}-p95 {value * 1.05:.2g}",
+            over=value / getattr(wanted, name) - 1,
         )  # fmt: skip
 
     def _latency(self, unit: Unit) -> Latency:
@@ -252,21 +254,31 @@ def _key(unit: Unit) -> tuple[str, Layout, str]:
     return unit.build.accelerator.name, unit.build.layout, unit.build.precision
 
 
+SLOW = (2, 3)
+"""Places of what is too slow among the next: one is as near as the other."""
 NEAREST = ("mix", "machines", "ttft_p95_s", "tpot_p95_s", "memory", "capability", "price")
 
 
-def _distance(refused: Refused) -> int:
+def _distance(refused: Refused) -> tuple[int, float]:
     """Tell first of what came nearest."""
-    return NEAREST.index(refused.objective) if refused.objective in NEAREST else 0
+    kind = NEAREST.index(refused.objective) if refused.objective in NEAREST else 0
+    return (1 if kind in SLOW else kind), inf if refused.over is None else refused.over
 
 
 def gathered(refused: list[Refused]) -> tuple[Refused, ...]:
     """Tell once what is the same for several names."""
-    names: dict[tuple[str, str, str, str], list[str]] = {}
+    names: dict[tuple[str, str, str, str, float | None], list[str]] = {}
     for each in refused:
-        same = (each.objective, each.wanted, each.found, each.nearest)
+        same = (each.objective, each.wanted, each.found, each.nearest, each.over)
         names.setdefault(same, []).append(each.name)
     return tuple(
-        Refused(name=", ".join(those), objective=what, wanted=wanted, found=found, nearest=near)
-        for (what, wanted, found, near), those in names.items()
+        Refused(
+            name=", ".join(those),
+            objective=what,
+            wanted=wanted,
+            found=found,
+            nearest=near,
+            over=over,
+        )
+        for (what, wanted, found, near, over), those in names.items()
     )

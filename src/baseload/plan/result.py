@@ -101,6 +101,8 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     found: str
     nearest: str = ""
     """What would do instead."""
+    over: float | None = None
+    """By how much it misses, as a part of what was wanted; None where that is no number."""
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,7 +33,7 @@ def require_known(settings: dict[str, float]) -> None:
     known = [f"{room}.{field}" for room, fields in ROOMS.items() for field in fields]
     for name in settings:
         if name not in known:
-            raise BaseloadError(f"--set {name}: no input has this name{nearest(name, known)}")
+            raise BaseloadError(f"--set {name}: no input has this name; {nearest(name, known)}")
 
 
 def with_settings(base: S, room: str, settings: dict[str, float]) -> S:

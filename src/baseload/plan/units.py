@@ -163,6 +163,7 @@ class Sizer:
             name=place.name, objective="memory", wanted=f"{need / 1e9:,.0f} GB",
             found=f"{total / 1e9:,.0f} GB of {room.accelerators} x {place.accelerator.name}"
             f" in {build.precision}" + ("" if room.missing_bytes else f": {room.why}"),
+            over=need / total - 1,
         )  # fmt: skip
 
     def _too_slow(self, place: Place, units: list[Unit]) -> Refused:
@@ -181,6 +182,7 @@ class Sizer:
             name=place.name, objective=name, wanted=f"{limit:.3g} s",
             found=f"{value:.3g} s" if value < inf else "no end",
             nearest=nearest if value < inf else "",
+            over=value / limit - 1 if value < inf else None,
         )  # fmt: skip
 
 
