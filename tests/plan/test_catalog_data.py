@@ -113,6 +113,30 @@ def test_figures_lie_in_their_ranges(catalogue):
 
 
 @pytest.mark.parametrize(
+    ("name", "usd"),
+    [
+        ("t4", 2_000.0), ("l4", 2_500.0), ("l40s", 10_000.0), ("a100-80", 15_000.0),
+        ("h100", 30_000.0), ("h200", 35_000.0), ("b200", 40_000.0), ("b300", 50_000.0),
+        ("mi300x", 15_000.0), ("a10g", None), ("h100-pcie", None), ("ascend-910b", None),
+    ],
+)  # fmt: skip
+def test_what_an_accelerator_costs_to_buy(catalogue, name, usd):
+    """As it was read, or nothing: no price is guessed."""
+    assert usd == catalogue.accelerators[name].usd
+
+
+def test_a_price_to_buy_says_where_it_was_read_and_is_the_cautious_one(catalogue):
+    """The dearest, where sources disagree."""
+    priced = [row for row in catalogue.accelerators.values() if row.usd is not None]
+
+    assert len(priced) >= 17
+    for row in priced:
+        assert "Price" in row.note, row.name
+        assert "secondary" in row.note, row.name
+        assert row.usd == row.range.get("usd", (0.0, row.usd))[1], row.name
+
+
+@pytest.mark.parametrize(
     ("name", "accelerators", "on_demand", "lowest", "highest"),
     [
         ("p4d.24xlarge", (8, "a100-40"), 21.957642, 2.4655, 8.1915),
@@ -235,13 +259,14 @@ def test_hours_become_a_part_of_the_week(peak, share):
 
 
 def test_prices_grow_stale_and_hardware_does_not(catalogue):
-    """After 90 days, from the day on which they were seen."""
-    machine, chip = catalogue.instances["p5.48xlarge"], catalogue.accelerators["t4"]
+    """After 90 days, from the day on which they were seen; a chip only where it has a price."""
+    machine, chip = catalogue.instances["p5.48xlarge"], catalogue.accelerators["a10g"]
     seen = date.fromisoformat(machine.seen)
     days = [seen, seen + timedelta(PRICE_DAYS_MAX), seen + timedelta(PRICE_DAYS_MAX + 1)]
 
     assert [False, False, True] == [is_stale(machine, day) for day in days]
     assert not is_stale(chip, date(2099, 1, 1))
+    assert is_stale(catalogue.accelerators["t4"], date(2099, 1, 1))
     assert not is_stale(catalogue.links["nvlink4"], date(2099, 1, 1))
 
 
