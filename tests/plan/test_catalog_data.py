@@ -179,6 +179,41 @@ def test_spot_is_not_dearer_than_on_demand(catalogue):
         assert 16 * GIB <= row.memory_bytes <= 4096 * GIB, row.name
 
 
+@pytest.mark.parametrize(
+    ("name", "one", "three"),
+    [
+        ("p4d.24xlarge", 13.921094, 9.374218),
+        ("p4de.24xlarge", 17.401365, 11.717773),
+        ("p5.48xlarge", 43.344, 23.77728),
+        ("g5.2xlarge", 0.76356, 0.52358),
+        ("g6.12xlarge", 2.99564, 2.11213),
+        ("g6e.xlarge", 1.17243, 0.80395),
+        ("Standard_ND96asr_v4", 18.828311, 10.878729),
+        ("Standard_ND96isr_H100_v5", 62.924772, 43.162481),
+        ("Standard_NC24ads_A100_v4", 2.401027, 1.363052),
+        ("p5en.48xlarge", None, None),
+        ("p6-b200.48xlarge", None, None),
+    ],
+)
+def test_what_a_term_costs(catalogue, name, one, three):
+    """An hour, without paying ahead; nothing where none was found."""
+    row = catalogue.instances[name]
+
+    assert (one, three) == (row.reserved_1y_usd_hour, row.reserved_3y_usd_hour)
+
+
+def test_longer_terms_are_cheaper_and_say_where_they_were_read(catalogue):
+    """Three years cost less than one, one less than none."""
+    rows = [row for row in catalogue.instances.values() if row.reserved_1y_usd_hour is not None]
+
+    assert len(rows) >= 30
+    for row in rows:
+        prices = [row.reserved_3y_usd_hour, row.reserved_1y_usd_hour, row.on_demand_usd_hour]
+        assert sorted(set(prices)) == prices, row.name
+        assert "Reserved: " in row.note, row.name
+        assert "secondary" in row.note, row.name
+
+
 def test_the_three_machines_of_the_old_claim(catalogue):
     """At most 320, 320 and 256 GB of GPU memory: what 1.2T, 800B and 600B parameters were said of."""
     for name, gib in (
