@@ -113,6 +113,30 @@ def test_figures_lie_in_their_ranges(catalogue):
 
 
 @pytest.mark.parametrize(
+    ("name", "usd"),
+    [
+        ("t4", 2_000.0), ("l4", 2_500.0), ("l40s", 10_000.0), ("a100-80", 15_000.0),
+        ("h100", 30_000.0), ("h200", 35_000.0), ("b200", 40_000.0), ("b300", 50_000.0),
+        ("mi300x", 15_000.0), ("a10g", None), ("h100-pcie", None), ("ascend-910b", None),
+    ],
+)  # fmt: skip
+def test_what_an_accelerator_costs_to_buy(catalogue, name, usd):
+    """As it was read, or nothing: no price is guessed."""
+    assert usd == catalogue.accelerators[name].usd
+
+
+def test_a_price_to_buy_says_where_it_was_read_and_is_the_cautious_one(catalogue):
+    """The dearest, where sources disagree."""
+    priced = [row for row in catalogue.accelerators.values() if row.usd is not None]
+
+    assert len(priced) >= 17
+    for row in priced:
+        assert "Price" in row.note, row.name
+        assert "secondary" in row.note, row.name
+        assert row.usd == row.range.get("usd", (0.0, row.usd))[1], row.name
+
+
+@pytest.mark.parametrize(
     ("name", "accelerators", "on_demand", "lowest", "highest"),
     [
         ("p4d.24xlarge", (8, "a100-40"), 21.957642, 2.4655, 8.1915),
@@ -153,6 +177,41 @@ def test_spot_is_not_dearer_than_on_demand(catalogue):
         if row.spot_usd_hour is not None:
             assert row.spot_usd_hour <= row.on_demand_usd_hour, row.name
         assert 16 * GIB <= row.memory_bytes <= 4096 * GIB, row.name
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "three"),
+    [
+        ("p4d.24xlarge", 13.921094, 9.374218),
+        ("p4de.24xlarge", 17.401365, 11.717773),
+        ("p5.48xlarge", 43.344, 23.77728),
+        ("g5.2xlarge", 0.76356, 0.52358),
+        ("g6.12xlarge", 2.99564, 2.11213),
+        ("g6e.xlarge", 1.17243, 0.80395),
+        ("Standard_ND96asr_v4", 18.828311, 10.878729),
+        ("Standard_ND96isr_H100_v5", 62.924772, 43.162481),
+        ("Standard_NC24ads_A100_v4", 2.401027, 1.363052),
+        ("p5en.48xlarge", None, None),
+        ("p6-b200.48xlarge", None, None),
+    ],
+)
+def test_what_a_term_costs(catalogue, name, one, three):
+    """An hour, without paying ahead; nothing where none was found."""
+    row = catalogue.instances[name]
+
+    assert (one, three) == (row.reserved_1y_usd_hour, row.reserved_3y_usd_hour)
+
+
+def test_longer_terms_are_cheaper_and_say_where_they_were_read(catalogue):
+    """Three years cost less than one, one less than none."""
+    rows = [row for row in catalogue.instances.values() if row.reserved_1y_usd_hour is not None]
+
+    assert len(rows) >= 30
+    for row in rows:
+        prices = [row.reserved_3y_usd_hour, row.reserved_1y_usd_hour, row.on_demand_usd_hour]
+        assert sorted(set(prices)) == prices, row.name
+        assert "Reserved: " in row.note, row.name
+        assert "secondary" in row.note, row.name
 
 
 def test_the_three_machines_of_the_old_claim(catalogue):
@@ -235,13 +294,14 @@ def test_hours_become_a_part_of_the_week(peak, share):
 
 
 def test_prices_grow_stale_and_hardware_does_not(catalogue):
-    """After 90 days, from the day on which they were seen."""
-    machine, chip = catalogue.instances["p5.48xlarge"], catalogue.accelerators["t4"]
+    """After 90 days, from the day on which they were seen; a chip only where it has a price."""
+    machine, chip = catalogue.instances["p5.48xlarge"], catalogue.accelerators["a10g"]
     seen = date.fromisoformat(machine.seen)
     days = [seen, seen + timedelta(PRICE_DAYS_MAX), seen + timedelta(PRICE_DAYS_MAX + 1)]
 
     assert [False, False, True] == [is_stale(machine, day) for day in days]
     assert not is_stale(chip, date(2099, 1, 1))
+    assert is_stale(catalogue.accelerators["t4"], date(2099, 1, 1))
     assert not is_stale(catalogue.links["nvlink4"], date(2099, 1, 1))
 
 
