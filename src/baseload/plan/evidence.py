@@ -5,6 +5,8 @@ Not here: how they are shown (`report.explain`).
 
 from datetime import date
 
+import msgspec
+
 from baseload.plan.catalog.reading import is_stale
 from baseload.plan.catalog.rows import ApiPrice, Instance, Row, Serverless
 from baseload.plan.cost.terms import HOURS_MONTH
@@ -39,8 +41,15 @@ def figures_of(unit: Unit, tenure: Tenure, today: date) -> tuple[Figure, ...]:
     if (field := FIELDS.get(tenure)) and (instance := unit.place.instance):
         price = f"${getattr(instance, field):,.4g}/h"
         what = f"{instance.name} {tenure.replace('_', ' ')}, {instance.region}"
-        found.insert(0, figure(what, price, instance, today))
+        found.insert(0, figure(what, price, _as_seen(instance, tenure), today))
     return tuple(found)
+
+
+def _as_seen(row: Instance, tenure: Tenure) -> Instance:
+    """Give a row as of the day on which the price of this way of paying was seen."""
+    other = {"spot": row.spot_seen, "reserved_1y": row.reserved_seen}
+    other["reserved_3y"] = row.reserved_seen
+    return msgspec.structs.replace(row, seen=other.get(tenure) or row.seen)
 
 
 def figure(what: str, value: str, row: Row, today: date) -> Figure:

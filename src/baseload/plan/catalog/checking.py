@@ -235,7 +235,7 @@ def _odd_key(value: Fields, allowed: set[str]) -> Wrong:
 
 
 def _odd_text(field: str, value: object) -> Wrong:
-    if field == "seen" and not _is_day(str(value)):
+    if field.endswith("seen") and value and not _is_day(str(value)):
         return f"`{shown(str(value))}` is no day", "write it as 2026-11-26"
     if field == "source" and not str(value).strip():
         return "is empty", "say where the figures were read"

@@ -93,6 +93,10 @@ class Instance(Row, frozen=True, kw_only=True):
     """Typical, in the region."""
     spot_range_usd_hour: tuple[float, float] | None = None
     """Lowest and highest zone."""
+    spot_seen: str = ""
+    """The day on which spot prices were seen, where that was another one."""
+    reserved_seen: str = ""
+    """The same of reserved prices."""
 
 
 class Serverless(Row, frozen=True, kw_only=True):
