@@ -9,6 +9,7 @@ vLLM 0.24.0 on 2026-11-23, with at most 256 answers at once and without a prefix
 """
 
 import csv
+import re
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from baseload.plan.queueing.replica import Arrivals, simulate
 from baseload.plan.speed.engine import engine_of
 from tests.plan.builds import build
 
+PAGE = Path(__file__).parent.parent.parent / "docs" / "accuracy.md"
 DATA = Path(__file__).parent / "data" / "h200_replay.csv"
 TOLERANCE = 0.20
 CLOSED = {
@@ -102,12 +104,39 @@ def test_closed_batches_are_those_measured(count):
     assert pytest.approx(CLOSED[count], rel=0.10) == (read_s, tpot_ms)
 
 
+def ttft_p50_s(rps):
+    """Give the median TTFT of the heavier load's calls at another rate."""
+    of = calls("24", rps * 40 / len(rows("24")))
+    return measure(of, simulate(engine(), of)).ttft_p50_s
+
+
 def test_the_knee_is_where_it_was_measured():
     """With the trace's sizes and gaps, the median TTFT passes one second at 26 to 34 calls a second."""
-    mean_rps = len(rows("24")) / 40
-
-    def ttft_p50_s(rps):
-        of = calls("24", rps / mean_rps)
-        return measure(of, simulate(engine(), of)).ttft_p50_s
-
     assert ttft_p50_s(26) < 1.0 < ttft_p50_s(34)
+
+
+def table():
+    """Give the page's table: a line for each load and figure, in seconds."""
+    lines = [
+        "| calls a second | | predicted, s | measured, s | off |",
+        "| ---: | --- | ---: | ---: | ---: |",
+    ]
+    names = {"ttft": "TTFT", "total": "end to end"}
+    for load in ("6", "24"):
+        found = measure(calls(load), simulate(engine(), calls(load)))
+        for name, was in measured(load).items():
+            what, part, _ = name.split("_")
+            is_ = getattr(found, name)
+            lines.append(
+                f"| {load} | {names[what]} {part} | {is_:.3f} | {was:.3f} | {100 * (is_ / was - 1):+.0f} % |"
+            )
+    return "\n".join(lines)
+
+
+def test_the_page_says_what_comes_out():
+    """The table and the knee of docs/accuracy.md are those of the shipped constants."""
+    page = PAGE.read_text()
+    (knee,) = re.findall(r"further, is predicted at (\d+\.\d) calls", page)
+
+    assert table() in page
+    assert ttft_p50_s(float(knee) - 0.1) < 1.0 < ttft_p50_s(float(knee) + 0.1)

@@ -2,8 +2,8 @@
 
 `fitted.json` beside this file is written by `bench/fit_speed.py` from thousands of measured points.
 A constant is a base times one factor for each tag that a case has: the engine, experts, latent
-attention, precision, the generation of the hardware. So a case that was never measured gets what is
-known of its parts. How well that works is in `docs/accuracy.md`.
+attention, precision of weights and cache, the generation of the hardware. So a case that was never
+measured gets what is known of its parts. How well that works is in `docs/accuracy.md`.
 
 Not here: the fitting itself, and the times that constants are put into (`turn`, `closed`).
 """

@@ -2,7 +2,7 @@
 
 `baseload plan score FILE.csv` asks this of any file in the format of `measured`: for each group
 (system, engine, model, mode) the absolute relative errors of TPOT and TTFT. A row is predicted if
-model and hardware are known and it says how many calls were under way.
+model and hardware are known, its layout can be, and it says how many calls were under way.
 
 Not here: the file (`measured`), the model of a benchmark (`closed`).
 """
