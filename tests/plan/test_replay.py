@@ -1,19 +1,29 @@
 """Predicted against measured: one H200 with vLLM under open-loop arrivals, none of it fitted to.
 
+The replica is the one that plans are made of: the shipped constants, which of this machine have
+only seen closed batches of 512 tokens in and 128 out, and a KV cache as large as memory allows.
+
 The calls are those of 1000 and after of Azure's conversation trace of 2023 (AzurePublicDataset,
 CC-BY 4.0), faster, prompts cut at 7,000 and answers at 1,000 tokens; their times were measured with
 vLLM 0.24.0 on 2026-11-23, with at most 256 answers at once and without a prefix cache.
 """
 
 import csv
+import re
+from functools import cache
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from baseload.plan.memory import fit
+from baseload.plan.models.known import find
 from baseload.plan.queueing.latency import measure
 from baseload.plan.queueing.replica import Arrivals, simulate
-from tests.plan.turns import H200Pace
+from baseload.plan.speed.engine import engine_of
+from tests.plan.builds import build
 
+PAGE = Path(__file__).parent.parent.parent / "docs" / "accuracy.md"
 DATA = Path(__file__).parent / "data" / "h200_replay.csv"
 TOLERANCE = 0.20
 CLOSED = {
@@ -23,6 +33,14 @@ CLOSED = {
 }  # fmt: skip
 """Of so many calls at once, 512 tokens in and 128 out: seconds until the last has its first token,
 and milliseconds for each further token."""
+
+
+@cache
+def engine():
+    """Give the replica as the planner has it."""
+    shape, made = find("deepseek-r1-distill-qwen-7b"), build("h200")
+    room = fit(shape, made.accelerator, made.layout, made.precision, context=8000)
+    return engine_of(shape, made, room.kv_tokens)
 
 
 def rows(load):
@@ -58,39 +76,67 @@ def test_latencies_are_those_measured(load):
     """TTFT and end to end, median and 95th percentile, are within 20 % at light and heavy load."""
     of = calls(load)
 
-    found = measure(of, simulate(H200Pace(), of))
+    found = measure(of, simulate(engine(), of))
 
     predicted = {name: getattr(found, name) for name in measured(load)}
-    assert measured(load) == pytest.approx(predicted, rel=TOLERANCE)
+    assert pytest.approx(measured(load), rel=TOLERANCE) == predicted
 
 
 def test_a_replica_with_half_the_compute_would_not_pass():
     """The comparison can fail: a pace that is off by a factor of two misses what was measured."""
-    pace, of = H200Pace(), calls("24")
-    pace.FLOPS_PART /= 2
+    k, of = engine().k, calls("24")
+    half = {"read_part": k.read_part / 2, "write_part": k.write_part / 2}
+    slow = msgspec.structs.replace(engine(), k=msgspec.structs.replace(k, **half))
 
-    found = measure(of, simulate(pace, of))
+    found = measure(of, simulate(slow, of))
 
     assert found.ttft_p95_s > (1 + TOLERANCE) * measured("24")["ttft_p95_s"]
 
 
 @pytest.mark.parametrize("count", CLOSED)
 def test_closed_batches_are_those_measured(count):
-    """What the constants are fitted to comes out within 6 %."""
+    """Followed turn by turn, what the constants are fitted to comes out within 10 %."""
     of = Arrivals(at_s=(0.0,) * count, prompts=(512,) * count, answers=(128,) * count)
 
-    run = simulate(H200Pace(), of)
+    run = simulate(engine(), of)
 
     read_s, tpot_ms = max(run.first_s), (run.end_s - max(run.first_s)) / 127 * 1e3
-    assert CLOSED[count] == pytest.approx((read_s, tpot_ms), rel=0.06)
+    assert pytest.approx(CLOSED[count], rel=0.10) == (read_s, tpot_ms)
+
+
+def ttft_p50_s(rps):
+    """Give the median TTFT of the heavier load's calls at another rate."""
+    of = calls("24", rps * 40 / len(rows("24")))
+    return measure(of, simulate(engine(), of)).ttft_p50_s
 
 
 def test_the_knee_is_where_it_was_measured():
     """With the trace's sizes and gaps, the median TTFT passes one second at 26 to 34 calls a second."""
-    mean_rps = len(rows("24")) / 40
-
-    def ttft_p50_s(rps):
-        of = calls("24", rps / mean_rps)
-        return measure(of, simulate(H200Pace(), of)).ttft_p50_s
-
     assert ttft_p50_s(26) < 1.0 < ttft_p50_s(34)
+
+
+def table():
+    """Give the page's table: a line for each load and figure, in seconds."""
+    lines = [
+        "| calls a second | | predicted, s | measured, s | off |",
+        "| ---: | --- | ---: | ---: | ---: |",
+    ]
+    names = {"ttft": "TTFT", "total": "end to end"}
+    for load in ("6", "24"):
+        found = measure(calls(load), simulate(engine(), calls(load)))
+        for name, was in measured(load).items():
+            what, part, _ = name.split("_")
+            is_ = getattr(found, name)
+            lines.append(
+                f"| {load} | {names[what]} {part} | {is_:.3f} | {was:.3f} | {100 * (is_ / was - 1):+.0f} % |"
+            )
+    return "\n".join(lines)
+
+
+def test_the_page_says_what_comes_out():
+    """The table and the knee of docs/accuracy.md are those of the shipped constants."""
+    page = PAGE.read_text()
+    (knee,) = re.findall(r"further, is predicted at (\d+\.\d) calls", page)
+
+    assert table() in page
+    assert ttft_p50_s(float(knee) - 0.1) < 1.0 < ttft_p50_s(float(knee) + 0.1)

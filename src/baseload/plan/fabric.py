@@ -11,7 +11,7 @@ tokens and scatter sums, which carries what a sum does. All seen 2026-11-26.
 
 Times are bounds: nothing overlaps, and links carry what their rows say.
 
-Not here: a whole turn's time (`roofline`), rows of links (`catalog`).
+Not here: a whole turn's time (`speed.turn`), rows of links (`catalog`).
 """
 
 from math import ceil, log2

@@ -8,7 +8,7 @@ KV cache does not hold wait for a whole answer to end.
 
     TPOT = turn + others / answer * reading * (1 - bursts) * stalls
     TTFT = call + waits * turn + reading alone + bursts * others * reading
-           + (calls / held - 1) * answer * TPOT * queue
+           + (calls / held - 1) * answer * TPOT
 
 How much calls come in bursts differs by harness, and files of measurements do not say it; so it is
 fitted for each that can be told apart (`measured`). As in `turn`, numbers may be arrays.
@@ -33,8 +33,6 @@ class Harness(msgspec.Struct, frozen=True, kw_only=True):
     """Odds (against 1) that the work of reading falls on those who wait for a first token."""
     stalls: float
     """What of the rest shows between tokens."""
-    queue: float
-    """What of the wait for room in the KV cache shows."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +58,6 @@ def times_s(k: Constants, h: Harness, w: Work, run: Run) -> tuple[float, float]:
     reading = both - turn
     burst = h.bursts / (1 + h.bursts)
     tpot = turn + run.others / run.answer * reading * (1 - burst) * h.stalls
-    queue = run.waiting * run.answer * tpot * h.queue
+    queue = run.waiting * run.answer * tpot
     ttft = h.call_s + h.waits * turn + alone + burst * run.others * reading + queue
     return tpot, ttft

@@ -42,7 +42,7 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
 
 def engine_of(shape: Shape, build: Build, kv_tokens: int, engine: str = "vllm") -> Engine:
     """Give the pace of a replica whose KV cache holds so many tokens."""
-    k = constants(tags_of(shape, build.accelerator, build.precision, engine))
+    k = constants(tags_of(shape, build, engine))
     whole = {
         name: min(getattr(k, name), 1.0) for name in k.__struct_fields__ if name.endswith("_part")
     }

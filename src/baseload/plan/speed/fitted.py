@@ -2,8 +2,8 @@
 
 `fitted.json` beside this file is written by `bench/fit_speed.py` from thousands of measured points.
 A constant is a base times one factor for each tag that a case has: the engine, experts, latent
-attention, precision, the generation of the hardware. So a case that was never measured gets what is
-known of its parts. How well that works is in `docs/accuracy.md`.
+attention, precision of weights and cache, the generation of the hardware. So a case that was never
+measured gets what is known of its parts. How well that works is in `docs/accuracy.md`.
 
 Not here: the fitting itself, and the times that constants are put into (`turn`, `closed`).
 """
@@ -13,9 +13,10 @@ from importlib import resources
 
 import msgspec
 
-from baseload.plan.catalog.rows import Accelerator
+from baseload.plan.catalog.rows import BITS
 from baseload.plan.models.shape import Shape
 from baseload.plan.speed.closed import Harness
+from baseload.plan.speed.layout import Build
 from baseload.plan.speed.turn import Constants
 
 FILE = "fitted.json"
@@ -42,20 +43,20 @@ def fitted() -> Fitted:
     return msgspec.json.decode(data, type=Fitted)
 
 
-def tags_of(
-    shape: Shape, accelerator: Accelerator, precision: str, engine: str
-) -> frozenset[str]:  # fmt: skip
+def tags_of(shape: Shape, build: Build, engine: str) -> frozenset[str]:
     """Give what a case is called by, as far as constants depend on it."""
+    precision = build.precision
     dynamic = precision == "fp8" and (shape.moe is not None or engine != "trtllm")
     known = {
         engine: True,
         "moe": shape.moe is not None,
         "mla": shape.mla is not None,
         "linear": shape.linear_layers > 0,
-        "blackwell": "fp4" in accelerator.flops,
+        "blackwell": "fp4" in build.accelerator.flops,
         "fp8": precision == "fp8",
         "scaled": dynamic,  # Activations are scaled to 8 bits in a kernel of their own.
         "four": precision in ("fp4", "int4"),
+        "small_cache": BITS[build.kv_precision] < BITS["bf16"],
     }
     return frozenset(tag for tag, has in known.items() if has)
 

@@ -1,6 +1,6 @@
 """How is one copy of a model spread over accelerators?
 
-Not here: which layouts are worth trying (`ways`), what a layout costs in time (`roofline`).
+Not here: which layouts are worth trying (`planning`), what a layout costs in time (`work`).
 """
 
 import msgspec

@@ -20,6 +20,7 @@ Not here: the prediction (`closed`), errors (`score`).
 
 import csv
 from collections.abc import Iterator, Mapping
+from math import inf, nan
 from pathlib import Path
 
 import msgspec
@@ -72,15 +73,15 @@ def read(path: Path) -> Iterator[Measured]:
     """Give a file's rows; raises MeasurementsError with the line."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
-        if missing := [name for name in NEEDED if name not in (rows.fieldnames or ())]:
-            raise MeasurementsError(f"{path}:1: columns are missing: {', '.join(missing)}")
-        for row in rows:
-            if rows.line_num > ROWS_MAX:
-                raise MeasurementsError(f"{path}: more than {ROWS_MAX:,} rows; split the file")
-            try:
+        try:
+            if missing := [name for name in NEEDED if name not in (rows.fieldnames or ())]:
+                raise MeasurementsError(f"{path}:1: columns are missing: {', '.join(missing)}")
+            for row in rows:
+                if rows.line_num > ROWS_MAX:
+                    raise MeasurementsError(f"{path}: more than {ROWS_MAX:,} rows; split the file")
                 yield _measured(row)
-            except ValueError as error:
-                raise MeasurementsError(f"{path}:{rows.line_num}: {error}") from None
+        except (ValueError, csv.Error) as error:
+            raise MeasurementsError(f"{path}:{rows.line_num}: {error}") from None
 
 
 def _measured(row: Mapping[str, str]) -> Measured:
@@ -89,28 +90,48 @@ def _measured(row: Mapping[str, str]) -> Measured:
         _count(row, prefix + name) for name in ("tp_size", "pp_size", "attention_dp_size")
     )
     moe_tp, ep = _count(row, prefix + "moe_tp_size"), _count(row, prefix + "moe_ep_size")
-    batch = float(row.get(prefix + "batch_size") or 0)
-    calls = batch * dp
+    batch = prefix + "batch_size"
+    calls = _positive(row, batch) * dp if row.get(batch) else 0.0
     if row["attention_dp_size"] and moe_tp == ep > 1 and tp * dp == moe_tp * ep:
         tp, dp = (1, ep) if dp > 1 else (ep, 1)
     elif tp == dp > 1 and ep == tp * dp:
         tp, ep = 1, dp
     if row["backend"] not in ENGINES:
         raise ValueError(f"backend `{row['backend']}` is none of {', '.join(ENGINES)}")
-    prompt = int(row["isl"])
+    prompt = _whole(row, "isl")
     harness = "drawn" if prefix or row["attention_dp_size"] else _sized(prompt)
     return Measured(
         system=row["system"], engine=row["backend"], model=row["model_path"], mode=row["mode"],
-        precision=row["precision"], prompt=prompt, answer=int(row["osl"]), calls=calls,
+        precision=row["precision"], prompt=prompt, answer=_whole(row, "osl"), calls=calls,
         layout=Layout(tp=tp, pp=pp, dp=dp, ep=ep if (tp * dp) % ep == 0 else 1),
         harness=harness,
-        ttft_s=float(row["silicon_ttft_ms"]) / 1e3, tpot_s=float(row["silicon_tpot_ms"]) / 1e3,
+        ttft_s=_positive(row, "silicon_ttft_ms") / 1e3,
+        tpot_s=_positive(row, "silicon_tpot_ms") / 1e3,
     )  # fmt: skip
 
 
 def _count(row: Mapping[str, str], name: str) -> int:
     """Give a count of parts; empty and 0 are 1: not divided."""
-    return int(row.get(name) or 1) or 1
+    text = row.get(name) or ""
+    return 1 if text in ("", "0") else _whole(row, name)
+
+
+def _whole(row: Mapping[str, str], name: str) -> int:
+    value = _positive(row, name)
+    if value != int(value):
+        raise ValueError(f"`{name}` is `{row[name]}`, not a whole number")
+    return int(value)
+
+
+def _positive(row: Mapping[str, str], name: str) -> float:
+    text = row.get(name) or ""
+    try:
+        value = float(text)
+    except ValueError:
+        value = nan
+    if not 0 < value < inf:
+        raise ValueError(f"`{name}` is `{text}`, not a number above 0")
+    return value
 
 
 def _sized(prompt: int) -> str:

@@ -3,7 +3,7 @@
 Every engine of today runs in turns: in each, all answers that are being written get one token, and
 some tokens of waiting prompts are read (chunked prefill). So one function says it all.
 
-Not here: where the time comes from (`roofline`), what waits for it (`queueing`).
+Not here: where the time comes from (`engine`), what waits for it (`queueing`).
 """
 
 from typing import Protocol

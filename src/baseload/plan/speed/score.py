@@ -2,7 +2,7 @@
 
 `baseload plan score FILE.csv` asks this of any file in the format of `measured`: for each group
 (system, engine, model, mode) the absolute relative errors of TPOT and TTFT. A row is predicted if
-model and hardware are known and it says how many calls were under way.
+model and hardware are known, its layout can be, and it says how many calls were under way.
 
 Not here: the file (`measured`), the model of a benchmark (`closed`).
 """
@@ -16,7 +16,8 @@ import msgspec
 from baseload.plan.capability import arithmetic
 from baseload.plan.catalog.checking import CatalogueError
 from baseload.plan.catalog.reading import Catalogue, accelerator_of_system, load
-from baseload.plan.memory import Room, fit
+from baseload.plan.catalog.rows import Accelerator
+from baseload.plan.memory import Room, fit, misfit
 from baseload.plan.models.huggingface import ModelError
 from baseload.plan.models.known import find
 from baseload.plan.models.shape import Shape
@@ -98,32 +99,33 @@ def case_of(row: Measured, catalogue: Catalogue) -> Case | None:
     except (ModelError, CatalogueError):
         return None
     precision = row.precision or shape.native
-    if not row.calls or arithmetic(accelerator, precision) is None:
+    if not row.calls or arithmetic(accelerator, precision) is None or misfit(shape, row.layout):
         return None
     build = Build(
         accelerator=accelerator,
         layout=msgspec.structs.replace(row.layout, per_machine=RACKS.get(row.system, MACHINE)),
         precision=precision,
-        kv_precision=cache_of(shape, precision),
+        kv_precision=cache_of(accelerator, precision),
         network=catalogue.links[NETWORK],
     )
     return Case(
         row=row,
         work=work_of(shape, build),
         run=run_of(row, shape, build),
-        tags=tags_of(shape, accelerator, precision, row.engine)
-        | {f"{row.harness}_{row.engine}", row.harness},
+        tags=tags_of(shape, build, row.engine) | {f"{row.harness}_{row.engine}", row.harness},
     )
 
 
-def cache_of(shape: Shape, precision: str) -> str:
+def cache_of(accelerator: Accelerator, precision: str) -> str:
     """Give the precision of a measured KV cache, which no row says.
 
-    It is taken as 8 bits for MLA with narrow weights, which is how DeepSeek's models are measured
-    (`--kv-cache-dtype fp8`): with 16 bits every latent would have been read at three times the
-    memory's bandwidth.
+    It is that of InferenceMAX's scripts, where most rows come from (`benchmarks/` of
+    github.com/SemiAnalysisAI/InferenceX, read 2026-11-26): 8 bits with FP8 weights (Llama-3.1-70B,
+    DeepSeek-R1, Qwen3.5) and with FP4 weights where the hardware has FP4; 16 bits with INT4
+    (Kimi-K2.5) and for gpt-oss on Hopper. MiniMax-M2.5 has been measured with both.
     """
-    return "fp8" if shape.mla is not None and precision in ("fp8", "fp4") else "bf16"
+    is_narrow = precision == "fp8" or (precision == "fp4" and "fp4" in accelerator.flops)
+    return "fp8" if is_narrow else "bf16"
 
 
 def run_of(row: Measured, shape: Shape, build: Build) -> Run:

@@ -5,10 +5,12 @@ cache, attention of prompts, sending and what an engine does for each layer come
 host process must keep up with all answers. Whatever grows makes a turn longer, and faster hardware
 shorter.
 
-    weights  = common read / weights part + routed read * touched / experts part
-    multiply = written tokens / write part + read tokens / read part
-    turn     = layers * layer + turn + (weights³ + multiply³)^⅓ + cache + attention + sending
-             + answers * answer,  but not shorter than answers * host
+    weights  = common read / weights_part + routed read * touched / experts_part
+    multiply = written tokens / write_part + read tokens / read_part
+    device   = layers * layer_s + turn_s + answers * answer_s + steps * step_s
+             + (weights³ + multiply³)^⅓
+             + cache / cache_part + attention / read_part + sent / link_part
+    turn     = (device⁴ + (answers * host_s)⁴)^¼
 
 Every number in here may also be an array of numpy's: that is how the constants are fitted. So there
 is arithmetic only, no `if` and no `max`.

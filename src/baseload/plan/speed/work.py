@@ -31,7 +31,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     copies: float
     """Parts into which a replica's answers are divided: `dp * pp`."""
     missed: float
-    """Chance that a token does not go to an expert; 0 without experts."""
+    """To the power of a replica's tokens: chance that none goes to an expert; 0 without experts."""
     common_read_s: float
     """All weights that every token needs, once."""
     routed_read_s: float
@@ -69,22 +69,24 @@ def work_of(shape: Shape, build: Build) -> Work:
     cache_token, cache_answer = kv_bytes(shape, whole, build.kv_precision)
     bandwidth = accelerator.bandwidth_bytes_s
     is_wide = shape.moe is not None and precision in ("int4", "fp4")
-    common_flops = flops_of(accelerator, "bf16" if is_wide else precision)
+    wide = flops_of(accelerator, "bf16" if "bf16" in accelerator.flops else "fp32")
+    common_flops = wide if is_wide else flops_of(accelerator, precision)
     top_k = shape.moe.top_k if shape.moe else 0
     return Work(
         layers=float(shape.layers),
         copies=float(layout.dp * layout.pp),
-        missed=1 - top_k / shape.moe.experts if shape.moe else 0.0,
+        # One stage's part of the tokens is all that its experts see in a turn.
+        missed=(1 - top_k / shape.moe.experts) ** (1 / layout.pp) if shape.moe else 0.0,
         common_read_s=common / bandwidth,
         routed_read_s=routed / bandwidth,
         cache_token_s=cache_token / bandwidth,
         cache_answer_s=cache_answer / bandwidth,
         common_token_s=2.0 * shape.common_params / layout.tp / common_flops,
-        head_token_s=2.0 * shape.embedding_params / layout.tp / flops_of(accelerator, "bf16"),
+        head_token_s=2.0 * shape.embedding_params / layout.tp / wide,
         routed_token_s=2.0 * shape.moe_layers * top_k * shape.expert_params
         / ranks / layout.pp / flops_of(accelerator, precision),
         attention_token_s=shape.attention_flops(LOOKED_BACK) / LOOKED_BACK
-        / layout.tp / flops_of(accelerator, "bf16"),
+        / layout.tp / wide,
         **_sent(shape, build),
     )  # fmt: skip
 
@@ -97,7 +99,10 @@ def flops_of(accelerator: Accelerator, precision: str) -> float:
 
 
 def _sent(shape: Shape, build: Build) -> dict[str, float]:
-    """Give what one token of one copy sends, and how often a turn waits for others."""
+    """Give what one token of one copy sends, and how often a turn waits for others.
+
+    Where nothing joins accelerators or machines, one byte takes a second: as good as never.
+    """
     accelerator, layout, network = build.accelerator, build.layout, build.network
     parts = traffic(shape, layout, layout.dp)
     near = accelerator.link_bytes_s or accelerator.pcie_bytes_s or 1.0
