@@ -126,6 +126,15 @@ def test_a_precision_that_hardware_lacks_is_impossible_not_merely_too_large():
     assert 0 < small.fit.missing_bytes < 20e9
 
 
+def test_a_split_that_a_model_has_too_few_layers_for_is_impossible():
+    """That says so, not that memory is missing, and does not blame the accelerator."""
+    many = hardware_of("100x8xh200", ROWS)
+    found = fitting(V3, [many], ["fp8"], Wish(context=8192, calls=10**9), has_all=True)
+
+    assert "61 layers cannot be split over pp 100" == found.ways[0].fit.why
+    assert (False, {}) == (found.ways[0].is_possible, found.impossible)
+
+
 def test_the_split_with_room_for_most_calls_is_given():
     """For latent attention copies of it keep each call's cache once; dense models are split."""
     eight = hardware_of("8xh200", ROWS)

@@ -161,6 +161,20 @@ def test_the_network_is_a_part_of_the_turn():
         assert (1 if each.network.startswith("ethernet") else 8) == each.ports
 
 
+def test_a_machine_whose_bus_is_unknown_has_its_network_all_the_same():
+    """A CPU's socket has no link in the catalogue: nothing hides what the network takes."""
+    build = Build(
+        accelerator=ROWS.accelerators["epyc-9654"], layout=Layout(pp=2, per_machine=1),
+        precision="bf16",
+    )  # fmt: skip
+    shape = find("deepseek-r1-distill-qwen-7b")
+    found = spanning(shape, build, [ROWS.links["ethernet-10"]])
+
+    assert found is not None
+    sent_s = 64 * 2 * shape.hidden * 2 / 1.25e9 + 3e-5
+    assert pytest.approx(sent_s) == found.networks[0].writing.network_s
+
+
 def test_an_instances_network_is_shared_by_its_accelerators():
     """3.2 Tb/s of a p5 are 50 GB/s for each of eight; one's own machines have none that is known."""
     own = own_network(P5, ROWS)

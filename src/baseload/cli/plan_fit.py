@@ -195,7 +195,11 @@ def _called(each: Weighed) -> str:
     rented += f" and {more} more" if more > 0 else ""
     as_rented = f" (each {rented})" if each.machines > 1 else f" ({rented})"
     is_said = not rented or each.hardware.endswith(each.instances[0])
-    return words.plain(each.hardware + ("" if is_said else as_rented))
+    return words.plain(_marked(each) + ("" if is_said else as_rented))
+
+
+def _marked(each: Weighed) -> str:
+    return each.hardware + ("" if each.is_verified else " ?")
 
 
 def split_of(each: Weighed) -> str:
@@ -205,7 +209,7 @@ def split_of(each: Weighed) -> str:
 
 
 def _head(each: Weighed) -> tuple[str, str, str]:
-    return each.hardware + ("" if each.is_verified else " ?"), each.precision, split_of(each)
+    return _marked(each), each.precision, split_of(each)
 
 
 def _does(each: Weighed) -> tuple[str, ...]:
@@ -232,11 +236,11 @@ def _misses(each: Weighed) -> tuple[str, ...]:
 def _notes(found: Fitting) -> list[str]:
     notes = []
     if found.left_out:
-        notes.append(f"{found.left_out:,} more were tried; --all or --json --all shows them.")
+        notes.append(f"{found.left_out:,} more were tried; --all shows them.")
         notes += [
             f"Not in {precision}: {', '.join(names)}."
             for precision, names in found.impossible.items()
         ]
-    if any(not each.is_verified for each in found.ways):
+    if any(not each.is_verified for each in (*found.ways, *found.rented)):
         notes.append("? its figures were read at second hand only: baseload catalog show NAME.")
     return notes

@@ -15,7 +15,7 @@ import msgspec
 
 from baseload.plan.capability import refusal
 from baseload.plan.hardware import Hardware, size_of
-from baseload.plan.memory import Fit, even_layout, fit
+from baseload.plan.memory import Fit, even_layout, fit, misfit
 from baseload.plan.models.shape import Shape
 from baseload.plan.speed.layout import Layout
 
@@ -52,7 +52,7 @@ class Weighed(msgspec.Struct, frozen=True, kw_only=True):
     """What clouds call one such machine."""
     precision: str
     is_possible: bool
-    """Whether the accelerator calculates with such weights, and keeps such a cache, at all."""
+    """Whether it could be, whatever its bytes: in this precision on it, split so."""
     layout: Layout
     fit: Fit
 
@@ -74,7 +74,7 @@ class Fitting(msgspec.Struct, frozen=True, kw_only=True):
     left_out: int
     """Further ones that were weighed and are not among `ways`."""
     impossible: dict[str, tuple[str, ...]]
-    """By precision: accelerators that were tried and cannot do it."""
+    """By precision: accelerators that were tried and have no arithmetic or cache for it."""
 
 
 def precisions_of(shape: Shape) -> tuple[str, ...]:
@@ -109,8 +109,9 @@ def fitting(
         chosen = [*does[:FITTING_MAX], *misses[:MISSING_MAX]]
         ways += [*does, *misses, *cannot] if has_all else chosen
         left_out += 0 if has_all else len(found) - len(chosen)
-        if cannot:
-            impossible[precision] = tuple(dict.fromkeys(each.accelerator for each in cannot))
+        lacking = [each.accelerator for each in cannot if not misfit(shape, each.layout)]
+        if lacking:
+            impossible[precision] = tuple(dict.fromkeys(lacking))
     return Fitting(
         model=shape.name, params=shape.params, context=wish.context, calls=wish.calls,
         kv_precision=wish.kv_precision, smallest=tuple(smallest), rented=tuple(rented),
@@ -133,8 +134,8 @@ def weigh(shape: Shape, hardware: Hardware, precision: str, wish: Wish) -> Weigh
         hardware=hardware.name, accelerator=row.name, per_machine=hardware.per_machine,
         machines=hardware.machines, memory_bytes=hardware.memory_bytes,
         is_verified=row.verified, instances=tuple(each.name for each in hardware.instances),
-        precision=precision, is_possible=not refusal(row, precision, wish.kv_precision),
-        layout=layout, fit=best,
+        precision=precision, layout=layout, fit=best,
+        is_possible=not (refusal(row, precision, wish.kv_precision) or misfit(shape, layout)),
     )  # fmt: skip
 
 

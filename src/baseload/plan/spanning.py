@@ -122,9 +122,8 @@ def _turn(network_s: float, seconds: float) -> Turn:
 def _network_s(shape: Shape, build: Build, network: Link, tokens: int) -> float:
     """Give how much longer sending takes than over a network that takes no time."""
     layout, row = build.layout, build.accelerator
-    near = msgspec.structs.replace(
-        network, name="inside", bytes_s=row.link_bytes_s or row.pcie_bytes_s, latency_s=0.0
-    )
+    inside = row.link_bytes_s or row.pcie_bytes_s or inf  # Unknown: nothing hides behind it.
+    near = msgspec.structs.replace(network, name="inside", bytes_s=inside, latency_s=0.0)
     none = msgspec.structs.replace(network, name="none", bytes_s=inf, latency_s=0.0)
     parts = traffic(shape, layout, tokens)
     hops = Hops(inside=near, between=network, ports=layout.per_machine)
