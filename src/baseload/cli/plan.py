@@ -5,8 +5,8 @@ The verb reads options into a request, has a plan made, and shows it: in the ter
 objectives (it then says which one fails, by how much, and what comes nearest), and with 2 if it was
 asked in a way that it cannot understand.
 
-Not here: reading options (`plan_wishes`), `score` and `claims` (`plan_checks`), drawing
-(`baseload.plan.report`).
+Not here: reading options (`plan_wishes`), what fits (`plan_fit`), loading and moving (`plan_move`),
+`score` and `claims` (`plan_checks`), drawing (`baseload.plan.report`).
 """
 
 import sys
@@ -23,6 +23,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from baseload.cli import plan_wishes as wishes
 from baseload.cli.plan_checks import claims, score
+from baseload.cli.plan_fit import fit
+from baseload.cli.plan_move import move
 from baseload.errors import BaseloadError
 from baseload.plan.catalog.rows import BITS
 from baseload.plan.report import explain as explaining
@@ -34,7 +36,9 @@ NOTHING_DOES = 1
 UNUSABLE = 2
 BAR_AFTER_S = 0.5
 
-plan = typer.Typer(rich_markup_mode="rich", subcommand_metavar="[score|claims]")
+plan = typer.Typer(rich_markup_mode="rich", subcommand_metavar="[fit|move|score|claims]")
+plan.command()(fit)
+plan.command()(move)
 plan.command()(score)
 plan.command()(claims)
 

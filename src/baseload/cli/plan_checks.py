@@ -4,7 +4,7 @@
 out figures that are often quoted, with the planner's own functions, and says what follows from
 what.
 
-Not here: predicting (`baseload.plan.speed`), the claims (`baseload.plan.cost.claims`).
+Not here: predicting (`baseload.plan.speed`), the claims (`baseload.plan.claims`).
 """
 # ruff: noqa: PLC0415 - each verb imports what the others do not need
 
@@ -19,6 +19,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from baseload.cli.plan_fit import Own, catalogue_of
 from baseload.cli.plan_wishes import wrong
 from baseload.errors import BaseloadError
 from baseload.plan.report import words
@@ -73,14 +74,16 @@ def score(file: Measured, as_json: Json = False) -> None:
     _console().print(table)
 
 
-def claims(as_json: Json = False) -> None:
+def claims(catalog: Own = None, as_json: Json = False) -> None:
     """Work out figures that are often quoted, and say what follows from what.
+
+    What things cost today comes from the catalogue.
 
     Example: baseload plan claims
     """
-    from baseload.plan.cost.claims.examples import worked_examples
+    from baseload.plan.claims.examples import worked_examples
 
-    found = worked_examples()
+    found = worked_examples(catalogue_of(catalog))
     if as_json:
         typer.echo(msgspec.json.encode(found))
         return

@@ -1,9 +1,9 @@
 """What is a claim, worked out?
 
-A sentence with a figure in it, what it is given, the steps by this room's own functions, and
+A sentence with a figure in it, what it is given, the steps by the planner's own functions, and
 whether the figure follows. Nothing in a step is written by hand but its words.
 
-Not here: the claims (`cluster`, `calls`, `starts`), how a page shows them (`report`).
+Not here: the claims (`examples` names them), how a terminal shows them (`cli`).
 """
 
 from collections.abc import Iterable
@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from baseload.plan.catalog.rows import Instance, Row
 from baseload.plan.result import Formula
 
 Verdict = Literal["follows", "follows if", "does not follow"]
@@ -51,6 +52,17 @@ def usd(amount: float) -> str:
 def percent(share: float) -> str:
     """Write a share."""
     return f"{share * 100.0:.1f} %"
+
+
+def read_in(row: Row) -> str:
+    """Give where and when a row of the catalogue was read."""
+    return f"{row.source}, {row.seen}" + ("" if row.verified else "; not verified")
+
+
+def usd_hour_of(row: Instance) -> float:
+    """Give what an hour of an instance costs today, on demand; the row must have a price."""
+    assert row.on_demand_usd_hour is not None, f"{row.name} has no price"
+    return row.on_demand_usd_hour
 
 
 def text_of(claims: Iterable[Claim]) -> str:

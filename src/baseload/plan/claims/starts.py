@@ -8,7 +8,7 @@ Not here: load times of the catalogue's storage kinds, what a start costs (`cost
 
 import msgspec
 
-from baseload.plan.cost.claims.claim import Claim, Given, step
+from baseload.plan.claims.claim import Claim, Given, step
 from baseload.plan.cost.terms import GB
 from baseload.plan.result import Formula
 

@@ -9,30 +9,14 @@ Not here: serverless functions otherwise (`cost.serverless`).
 
 import msgspec
 
-from baseload.plan.catalog.rows import ApiPrice, Serverless
+from baseload.plan.catalog.rows import ApiPrice, Instance, Serverless
+from baseload.plan.claims.claim import Claim, Given, percent, read_in, step, usd, usd_hour_of
 from baseload.plan.cost.api import Calls, api_usd_call
 from baseload.plan.cost.breakeven import breakeven_requests_day
-from baseload.plan.cost.claims.claim import Claim, Given, percent, step, usd
 from baseload.plan.cost.rented import Rental, rented
 from baseload.plan.cost.serverless import Need, refusals
 from baseload.plan.cost.terms import DAYS_MONTH, GB, SECONDS_DAY
 from baseload.plan.result import Formula
-
-CATALOGUE = "skypilot-catalog v8, aws/vms.csv, commit 00148f2a"
-LAMBDA = Serverless(
-    name="AWS Lambda",
-    cloud="aws",
-    region="us-east-1",
-    run_max_s=900.0,
-    memory_max_bytes=10_240 * 2**20,
-    usd_call=0.2e-6,
-    usd_second=10.0 * 0.0000166667,
-    source="docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.md",
-    seen="2026-11-26",
-    verified=True,
-    note="Prices from aws.amazon.com/lambda/pricing.",
-)
-
 
 R1 = ApiPrice(
     name="DeepSeek-R1, list price of 2025",
@@ -45,43 +29,32 @@ R1 = ApiPrice(
     seen="2025",
     verified=False,
 )
-V4_PRO = ApiPrice(
-    name="DeepSeek-V4-Pro",
-    host="api.deepseek.com",
-    model="deepseek-v4-pro",
-    input_usd_mtok=0.66,
-    cached_usd_mtok=0.022,
-    output_usd_mtok=1.98,
-    peak_factor=2.0,
-    peak_share=5 * 7 / (7 * 24),
-    source="api-docs.deepseek.com/quick_start/pricing",
-    seen="2026-10-18",
-    verified=True,
-)
 
 
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     """What the claim says, and what it leaves open."""
 
+    now: ApiPrice
+    one: Instance
+    """With one H100."""
+    eight: Instance
+    """With eight."""
+    functions: Serverless
     requests_day: float = 50_000.0
     saved: float = 0.60
     prompt: float = 1000.0
     answer: float = 300.0
     cached: float = 0.0
     then: ApiPrice = R1
-    now: ApiPrice = V4_PRO
-    one_usd_hour: float = 6.88
-    eight_usd_hour: float = 55.04
     h100_bytes: float = 80e9
     weight_bytes: float = 671e9
     small_weight_bytes: float = 15.2e9
 
 
-def calls_claim(inputs: Traffic | None = None) -> Claim:
+def calls_claim(it: Traffic) -> Claim:
     """Give the claim about serverless, worked out."""
-    it = inputs or Traffic()
     each, now = _usd_call(it, it.then), _usd_call(it, it.now)
-    one, eight = _usd_day(it.one_usd_hour), _usd_day(it.eight_usd_hour)
+    one, eight = _usd_day(usd_hour_of(it.one)), _usd_day(usd_hour_of(it.eight))
     spent = each * it.requests_day
     even_one, even_eight = (breakeven_requests_day(day * DAYS_MONTH, each) for day in (one, eight))
     return Claim(
@@ -93,8 +66,8 @@ def calls_claim(inputs: Traffic | None = None) -> Claim:
                  f"{it.requests_day / SECONDS_DAY:.2f}"),
             *_at_api(it, it.then, "at the claim's time", each),
             *_at_api(it, it.now, "today", now),
-            *_beside("one H100", it.one_usd_hour, one, each, spent),
-            *_beside("eight H100", it.eight_usd_hour, eight, each, spent),
+            *_beside("one H100", usd_hour_of(it.one), one, each, spent),
+            *_beside("eight H100", usd_hour_of(it.eight), eight, each, spent),
             step(f"requests a day at which {it.saved:.0%} is saved beside one H100",
                  "(1 - saved) * day / usd", f"{1.0 - it.saved:.2f} * {usd(one)} / {each:.6f}",
                  f"{(1 - it.saved) * one / each:,.0f}"),
@@ -120,12 +93,16 @@ def _given(it: Traffic) -> tuple[Given, ...]:
         *(Given(what=price.name, value=f"${price.input_usd_mtok} and ${price.output_usd_mtok}"
                 " a million tokens" + _peak(price), source=f"{price.source}, {price.seen}")
           for price in (it.then, it.now)),
-        Given(what="p5.4xlarge (one H100), an hour", value=f"${it.one_usd_hour}",
-              source=CATALOGUE),
-        Given(what="p5.48xlarge (eight H100), an hour", value=f"${it.eight_usd_hour}",
-              source=CATALOGUE),
-        Given(what="AWS Lambda", value="10,240 MB, 900 s, no accelerator", source=LAMBDA.source),
+        *(Given(what=f"{row.name} ({row.count} x {row.accelerator}), an hour",
+                value=f"${usd_hour_of(row):g}", source=read_in(row)) for row in (it.one, it.eight)),
+        Given(what=it.functions.name, value=_limits(it.functions), source=read_in(it.functions)),
     )  # fmt: skip
+
+
+def _limits(row: Serverless) -> str:
+    memory = f"{row.memory_max_bytes / 2**20:,.0f} MiB, " if row.memory_max_bytes else ""
+    longest = f"{row.run_max_s:g} s, " if row.run_max_s else ""
+    return f"{memory}{longest}{row.accelerator or 'no accelerator'}"
 
 
 def _peak(price: ApiPrice) -> str:
@@ -170,7 +147,7 @@ def _beside(what: str, rate: float, day: float, each: float, spent: float) -> tu
 def _fits(it: Traffic) -> tuple[Formula, ...]:
     """Say what holds the weights that the API serves, and whether Lambda holds a small model."""
     need = Need(run_max_s=60.0, memory_bytes=it.small_weight_bytes)
-    what = f"{it.small_weight_bytes / GB:g} GB of weights on {LAMBDA.name}"
+    what = f"{it.small_weight_bytes / GB:g} GB of weights on {it.functions.name}"
     return (
         *(step(f"{it.weight_bytes / GB:g} GB of weights on {count} H100", "weights < memory",
                f"{it.weight_bytes / GB:g} GB, {count * it.h100_bytes / GB:g} GB",
@@ -178,5 +155,5 @@ def _fits(it: Traffic) -> tuple[Formula, ...]:
           for count in (1, 8)),
         *(step(f"{what}: {refused.objective}", "wanted <= limit",
                f"{refused.wanted}; {refused.found}", "refused")
-          for refused in refusals(LAMBDA, need)),
+          for refused in refusals(it.functions, need)),
     )  # fmt: skip

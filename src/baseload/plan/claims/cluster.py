@@ -2,36 +2,33 @@
 
 The claim: five nodes, each with three A100, two Xeon Platinum 8380 and 384 GB, cost $480,000 over
 three years, 37 % below one p4d.24xlarge. It names neither the price, the use, nor the hours that it
-compares with, so each reading is worked out.
+compares with, so each reading is worked out. What a p4d costs today is the catalogue's.
 
 Not here: what owning costs otherwise (`cost.owned`).
 """
 
 import msgspec
 
+from baseload.plan.catalog.rows import Instance
+from baseload.plan.claims.claim import Claim, Given, percent, read_in, step, usd, usd_hour_of
 from baseload.plan.cost.breakeven import breakeven_use
-from baseload.plan.cost.claims.claim import Claim, Given, percent, step, usd
 from baseload.plan.cost.power import energy_usd, watts
 from baseload.plan.cost.rented import Rental, rented
 from baseload.plan.cost.terms import HOURS_MONTH
 from baseload.plan.result import Formula, Tenure
 
-CATALOGUE = "skypilot-catalog v8, aws/vms.csv, commit 00148f2a, us-east-1"
-
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     """What the claim says, and what it leaves open."""
 
+    p4d: Instance
     usd: float = 480_000.0
     saved: float = 0.37
     months: float = 36.0
     nodes: int = 5
     accelerators: int = 3
     """Of one node."""
-    p4d_accelerators: int = 8
     p4d_claimed_usd_hour: float = 32.78
-    p4d_today_usd_hour: float = 21.957642
-    p4d_spot_usd_hour: float = 7.88
     node_max_w: float = 6500.0
     tdp_w: float = 400.0
     rest_w: float = 800.0
@@ -39,11 +36,11 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     usd_kwh: float = 0.10
 
 
-def cluster_claim(inputs: Cluster | None = None) -> Claim:
+def cluster_claim(it: Cluster) -> Claim:
     """Give the claim about the cluster, worked out."""
-    it = inputs or Cluster()
+    rate = usd_hour_of(it.p4d)
     hours = it.months * HOURS_MONTH
-    claimed, today = _p4d_usd(it, it.p4d_claimed_usd_hour), _p4d_usd(it, it.p4d_today_usd_hour)
+    claimed, today = _p4d_usd(it, it.p4d_claimed_usd_hour), _p4d_usd(it, rate)
     reference = it.usd / (1.0 - it.saved)
     use = breakeven_use(reference, claimed)
     each, theirs = _accelerator_hours(it)
@@ -55,10 +52,11 @@ def cluster_claim(inputs: Cluster | None = None) -> Claim:
         steps=(
             step("hours", "months * 730", f"{it.months:g} * 730", f"{hours:,.0f} h"),
             *_reference("one p4d at the claimed price", it, it.p4d_claimed_usd_hour, 1),
-            *_reference("one p4d today", it, it.p4d_today_usd_hour, 1),
+            *_reference("one p4d today", it, rate, 1),
             *_reference("five p4d at the claimed price", it, it.p4d_claimed_usd_hour, 5),
-            *_reference("five p4d today", it, it.p4d_today_usd_hour, 5),
-            *_reference("one p4d on spot", it, it.p4d_spot_usd_hour, 1, "spot"),
+            *_reference("five p4d today", it, rate, 5),
+            *(_reference("one p4d on spot", it, it.p4d.spot_usd_hour, 1, "spot")
+              if it.p4d.spot_usd_hour else ()),
             step(f"what {it.saved:.0%} less refers to", "usd / (1 - saved)",
                  f"{usd(it.usd)} / {1 - it.saved:g}", usd(reference)),
             *(step(f"{name}, {when}", f"{above} / full cost", f"{usd(cost)} / {usd(full)}",
@@ -70,7 +68,7 @@ def cluster_claim(inputs: Cluster | None = None) -> Claim:
             step("for an A100 and hour: cluster", "usd / (nodes * accelerators * hours)",
                  f"{usd(it.usd)} / ({it.nodes} * {it.accelerators} * {hours:,.0f})", usd(each)),
             step("for an A100 and hour: p4d today", "rate / accelerators",
-                 f"{it.p4d_today_usd_hour:.2f} / {it.p4d_accelerators}", usd(theirs)),
+                 f"{rate:.2f} / {it.p4d.count}", usd(theirs)),
             *_power(it, hours),
         ),
         verdict="follows if" if use <= 1.0 else "does not follow",
@@ -89,10 +87,9 @@ def _given(it: Cluster) -> tuple[Given, ...]:
         Given(what="saving", value=percent(it.saved), source="the claim"),
         Given(what="p4d.24xlarge, an hour", value=f"${it.p4d_claimed_usd_hour}",
               source="the claim"),
-        Given(what="p4d.24xlarge, an hour, today", value=f"${it.p4d_today_usd_hour}",
-              source=CATALOGUE),
-        Given(what="p4d.24xlarge, an hour, spot", value=f"${it.p4d_spot_usd_hour}",
-              source=f"{CATALOGUE}; zones from 2.47 to 8.19"),
+        Given(what="p4d.24xlarge, an hour, today", value=f"${usd_hour_of(it.p4d):g}",
+              source=read_in(it.p4d)),
+        *_spot(it.p4d),
         Given(what="a server at most", value=f"{it.node_max_w:,.0f} W",
               source="DGX A100, eight A100 (pcnews.ru, of NVIDIA's manual)"),
         Given(what="an A100 SXM", value=f"{it.tdp_w:g} W",
@@ -101,6 +98,16 @@ def _given(it: Cluster) -> tuple[Given, ...]:
               source="assumption: two Xeon 8380 of 270 W (hardwareluxx.de), 260 W for all else"),
         Given(what="PUE", value=f"{it.pue:g}", source="assumption"),
         Given(what="electricity", value=f"${it.usd_kwh:.2f} a kWh", source="assumption"),
+    )  # fmt: skip
+
+
+def _spot(row: Instance) -> tuple[Given, ...]:
+    if row.spot_usd_hour is None:
+        return ()
+    low, high = row.spot_range_usd_hour or (row.spot_usd_hour, row.spot_usd_hour)
+    return (
+        Given(what=f"{row.name}, an hour, spot", value=f"${row.spot_usd_hour:g}",
+              source=f"the same; zones from {low:.2f} to {high:.2f}"),
     )  # fmt: skip
 
 
@@ -127,7 +134,7 @@ def _reference(
 def _accelerator_hours(it: Cluster) -> tuple[float, float]:
     """Give what an accelerator costs an hour: the cluster's, and today's p4d's."""
     hours = it.months * HOURS_MONTH * it.nodes * it.accelerators
-    return it.usd / hours, it.p4d_today_usd_hour / it.p4d_accelerators
+    return it.usd / hours, usd_hour_of(it.p4d) / it.p4d.count
 
 
 def _power(it: Cluster, hours: float) -> tuple[Formula, ...]:
