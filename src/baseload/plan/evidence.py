@@ -57,40 +57,12 @@ def formulas_of(
 ) -> tuple[Formula, ...]:
     """Give the steps from a model's bytes to a month's cost."""
     load, objectives = request.load, request.objectives
-    assert way.speed is not None
-    room, build, k = unit.fit, unit.build, unit.engine.k
-    turn_s = unit.engine.turn_s(
-        max(1, round(way.speed.batch)), load.prompt + load.answer / 2, 0, 0.0
-    )
     each = f"{unit.replicas} * {unit.knee_rps:.3g} * {objectives.utilisation_max:g}"
     return (
-        Formula(
-            what="weights on each accelerator",
-            formula="split part of attention, dense parts and experts, copies, embeddings",
-            numbers=f"{build.precision}, {_split(unit)}",
-            result=f"{room.weights_bytes / GB:.2f} GB",
-        ),
-        Formula(
-            what="tokens in the KV cache",
-            formula="copies * (memory * utilisation - weights - activations - reserve) / token",
-            numbers=f"{build.layout.dp} * ({room.usable_bytes / GB:.1f} - "
-            f"{room.weights_bytes / GB:.1f} - {room.activations_bytes / GB:.1f} - "
-            f"{room.reserve_bytes / GB:.1f}) GB / {room.kv_token_bytes:,.0f} B",
-            result=f"{room.kv_tokens:,}",
-        ),
-        Formula(
-            what=f"turn with {way.speed.batch:.1f} answers",
-            formula="layers * layer + turn + (weights^3 + multiply^3)^(1/3) + cache + attention"
-            " + sending + answers * answer",
-            numbers=f"{unit.engine.w.layers:.0f} * {k.layer_s * 1e6:.0f} us + "
-            f"{k.turn_s * 1e3:.2f} ms + weights at {k.weights_part:.0%} of bandwidth, cache at "
-            f"{k.cache_part:.0%}, multiplying at {k.write_part:.0%}",
-            result=f"{turn_s * 1e3:.2f} ms",
-        ),
+        *_of_replica(way, unit, load),
         Formula(
             what="knee of one replica",
-            formula="highest load at which 95 of 100 calls keep both objectives, calls followed"
-            if unit.is_followed else "the same, estimated",
+            formula="highest load at which 95 of 100 calls keep both objectives, calls followed",
             numbers=f"TTFT {objectives.ttft_p95_s:g} s, TPOT {objectives.tpot_p95_s:g} s",
             result=f"{unit.knee_rps:.3g} requests/s",
         ),
@@ -116,6 +88,39 @@ def formulas_of(
             result=f"{way.start_s or 0:.0f} s in the middle",
         ),
     )  # fmt: skip
+
+
+def _of_replica(way: Way, unit: Unit, load: Load) -> tuple[Formula, ...]:
+    assert way.speed is not None
+    room, build, k = unit.fit, unit.build, unit.engine.k
+    turn_s = unit.engine.turn_s(
+        max(1, round(way.speed.batch)), load.prompt + load.answer / 2, 0, 0.0
+    )
+    return (
+        Formula(
+            what="weights on each accelerator",
+            formula="split part of attention, dense parts and experts, copies, embeddings",
+            numbers=f"{build.precision}, {_split(unit)}",
+            result=f"{room.weights_bytes / GB:.2f} GB",
+        ),
+        Formula(
+            what="tokens in the KV cache",
+            formula="copies * (memory * utilisation - weights - activations - reserve) / token",
+            numbers=f"{build.layout.dp} * ({room.usable_bytes / GB:.1f} - "
+            f"{room.weights_bytes / GB:.1f} - {room.activations_bytes / GB:.1f} - "
+            f"{room.reserve_bytes / GB:.1f}) GB / {room.kv_token_bytes:,.0f} B",
+            result=f"{room.kv_tokens:,}",
+        ),
+        Formula(
+            what=f"turn with {way.speed.batch:.1f} answers",
+            formula="layers * layer + turn + (weights^3 + multiply^3)^(1/3) + cache + attention"
+            " + sending + answers * answer",
+            numbers=f"{unit.engine.w.layers:.0f} * {k.layer_s * 1e6:.0f} us + "
+            f"{k.turn_s * 1e3:.2f} ms + weights at {k.weights_part:.0%} of bandwidth, cache at "
+            f"{k.cache_part:.0%}, multiplying at {k.write_part:.0%}",
+            result=f"{turn_s * 1e3:.2f} ms",
+        ),
+    )
 
 
 def _split(unit: Unit) -> str:

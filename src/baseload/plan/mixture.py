@@ -1,26 +1,32 @@
 """Which ways together? From ways to options of the optimiser, and back to a plan's mix.
 
 The mix has two demands that a single way does not have: load changes over the day, so that what is
-paid by the hour may be off at night, and spot is never all there is. What may fail at once is one
-unit of anything, an API as a whole.
+paid by the hour may be off at night, and spot is never all there is, unless nothing else may be
+used. What may fail at once is one unit of anything, an API as a whole.
+
+A unit costs here what it costs in a way of its own: what owning costs whatever its size (staff,
+access to the internet) is shared out among the units that the whole load takes, so that a few own
+machines beside others look a little cheaper than they are.
 
 Not here: the optimiser (`mix`), ways (`sizing`, `offers`).
 """
+
+import msgspec
 
 from baseload.errors import BaseloadError
 from baseload.plan.catalog.rows import ApiPrice
 from baseload.plan.cost.rented import Rental
 from baseload.plan.cost.terms import DAYS_MONTH, HOURS_MONTH
-from baseload.plan.mix.answer import Answer
+from baseload.plan.mix.answer import Answer, answer_of
 from baseload.plan.mix.mixing import find_mix, without
 from baseload.plan.mix.nearest import nearest
-from baseload.plan.mix.option import Demand, Option
+from baseload.plan.mix.option import Demand, Option, require_sound
 from baseload.plan.mix.periods import periods_of
-from baseload.plan.mix.roles import mix_of
+from baseload.plan.mix.roles import mix_of, sleepers
 from baseload.plan.request import Request
 from baseload.plan.result import Mix, Refused, Way
 from baseload.plan.settings import with_settings
-from baseload.plan.sizing import Sized
+from baseload.plan.sizing import Sized, fixed_and_each
 
 SPOT_FLOOR = 0.5
 """Part of the load that is not left to spot; `--set mix.spot_floor` changes it."""
@@ -30,8 +36,14 @@ LIMIT_S = 1.0
 """Seconds that the optimiser may take for the best it can prove."""
 SPARE = 3
 """Times the units that the load alone takes, up to which an option may be used."""
-API_RPS = 1e4
+TIE = 1e-7
+"""Part of its cost at the whole load that an API is taken to cost while it is not called: so that
+of two that only stand by the one whose calls cost less is chosen."""
+API_RPS = 1e6
 """What an API takes: no provider says, so it is no bound."""
+
+
+NO_MIX = "No mix keeps what was asked of it; each way is reckoned by itself."
 
 
 def options_of(
@@ -42,23 +54,32 @@ def options_of(
     served = [
         Option(
             name=way.name, site=way.cloud, tenure="api", capacity_rps=API_RPS,
-            usd_request=way.usd_month / calls, availability=way.availability,
+            usd_month=way.usd_month * TIE, usd_request=way.usd_month / calls,
+            availability=way.availability,
         )
         for way, _ in apis
     ]  # fmt: skip
-    return (*(_option(sized, request) for sized in ways), *served)
+    return (*(_option(sized, request) for sized in ways if _can(sized)), *served)
+
+
+def _can(sized: Sized) -> bool:
+    """Say whether there are machines for one unit at all."""
+    most = sized.unit.place.machines_max
+    return most is None or most >= sized.unit.machines
 
 
 def _option(sized: Sized, request: Request) -> Option:
     way, unit = sized.way, sized.unit
     every = sized.units + request.objectives.survive
-    most = max(1, sized.units) * SPARE + request.objectives.survive
+    most = sized.units * SPARE + request.objectives.survive
     if unit.place.machines_max is not None:
         most = min(most, unit.place.machines_max // unit.machines)
+    fixed, each = fixed_and_each(sized, request)
+    usd_month = each + fixed / min(every, most)
     return Option(
         name=way.name, site=unit.place.site, tenure=way.tenure,
-        capacity_rps=unit.rps(request.objectives), usd_month=way.usd_month / every,
-        usd_month_off=min(sized.idle_usd_month, way.usd_month / every), replicas_max=most,
+        capacity_rps=unit.rps(request.objectives), usd_month=usd_month,
+        usd_month_off=min(sized.idle_usd_month, usd_month), replicas_max=most,
         start_s=sized.start_s, availability=sized.stands,
         interruptions_hour=_interruptions(sized, request),
     )  # fmt: skip
@@ -73,9 +94,10 @@ def _interruptions(sized: Sized, request: Request) -> float:
 
 def demand_of(request: Request) -> Demand:
     """Give what is asked of the mix."""
+    has_other = any(tenure != "spot" for tenure in request.tenures)
     base = Demand(
         periods=periods_of(request.load), survive=request.objectives.survive,
-        spot_floor=SPOT_FLOOR, kinds_max=KINDS_MAX,
+        spot_floor=SPOT_FLOOR if has_other else 0.0, kinds_max=KINDS_MAX,
     )  # fmt: skip
     return with_settings(base, "mix", request.settings)
 
@@ -83,30 +105,52 @@ def demand_of(request: Request) -> Demand:
 def mixed(
     options: tuple[Option, ...], request: Request
 ) -> tuple[Mix | None, list[str], list[Refused]]:
-    """Give the cheapest mix, with notes; or why there is none."""
+    """Give the cheapest mix, with notes; or why there is none.
+
+    Raises BaseloadError for a setting of the mix that makes no sense. Without a solver, or where it
+    finds nothing in time, the plan has no mix, and a note says so.
+    """
     if not options:
         return None, [], []
     demand = demand_of(request)
+    require_sound(options, demand)
     try:
         answer = find_mix(options, demand, LIMIT_S)
     except BaseloadError as error:
         return None, [f"no mix: {error}"], []
     if answer is None:
-        return None, [], _refusals(options, demand)
-    mix = mix_of(answer, options, demand, request.months)
+        return None, [NO_MIX], _refusals(options, demand)
+    priced = tuple(_without_tie(option) for option in options)
+    answer = answer_of(
+        answer.parts, priced, demand, answer.is_optimal, answer.usd_month_bound
+    )  # fmt: skip
+    mix = mix_of(answer, priced, demand, request.months)
     return mix, _notes(answer, options, demand), []
 
 
+def _without_tie(option: Option) -> Option:
+    return msgspec.structs.replace(option, usd_month=0.0) if option.tenure == "api" else option
+
+
 def _notes(answer: Answer, options: tuple[Option, ...], demand: Demand) -> list[str]:
-    """Say what surviving a failure adds to the month."""
+    """Say what surviving a failure adds to the month, and what may sleep."""
+    notes = [
+        f"{each.option} is off for {each.hours_share:.0%} of all hours, which saves"
+        f" ${each.saves_usd_month:,.0f} a month; it takes {named.start_s / 60:.0f} minutes to come"
+        " back, so start it before the load does."
+        for each in sleepers(answer, options, demand)
+        for named in options
+        if named.name == each.option
+    ]
     if not demand.survive or not answer.is_optimal:
-        return []
+        return notes
     bare = find_mix(options, without(demand, "survive"), LIMIT_S)
     if bare is None or not bare.is_optimal:
-        return []
-    if (usd := answer.usd_month - bare.usd_month) < 1.0:
-        return []
-    return [f"Surviving the loss of any one machine or API adds ${usd:,.0f} a month to the mix."]
+        return notes
+    if (usd := answer.usd_month - bare.usd_month) >= 1.0:
+        what = "any one machine or API" if demand.survive == 1 else f"any {demand.survive} of them"
+        notes.append(f"Surviving the loss of {what} adds ${usd:,.0f} a month to the mix.")
+    return notes
 
 
 def _refusals(options: tuple[Option, ...], demand: Demand) -> list[Refused]:
@@ -114,7 +158,9 @@ def _refusals(options: tuple[Option, ...], demand: Demand) -> list[Refused]:
     return [
         Refused(
             name="mix", objective=each.demand, wanted=each.wanted, found="nothing does",
-            nearest=f"{each.nearest}: ${each.usd_month:,.0f} a month",
+            nearest=each.nearest
+            if each.demand == "budget_usd_month"
+            else f"{each.nearest}: ${each.usd_month:,.0f} a month",
         )
         for each in found.alone
     ]  # fmt: skip
