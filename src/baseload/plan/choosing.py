@@ -1,9 +1,10 @@
 """Which units are worth listing? The cheapest, as far as calls that were followed say.
 
 Every unit has an estimated knee, which may be far off, above all for bursty traffic. So units wait
-in order of their estimated cost; the first is followed and goes back to its place by what was
-found; who comes up again is chosen. Of one machine and one way of paying only the cheapest split is
-chosen; of those that cost the same, the model's own precision, then the one with the most room.
+in order of what they would cost if they took somewhat more than estimated; the first is followed
+and goes back to its place by what was found; who comes up again is chosen. Of one machine and one
+way of paying only the cheapest split is chosen; of those that cost the same, the model's own
+precision, then the one with the most room.
 
 Not here: knees (`following`), costs (`sizing`).
 """
@@ -12,12 +13,17 @@ from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
+import msgspec
+
 from baseload.plan.following import Follower
 from baseload.plan.result import Tenure
 from baseload.plan.units import Unit
 
-FOLLOWED_MAX = 8
+FOLLOWED_MAX = 10
 """Knees that are looked for before estimates decide which other units are chosen."""
+
+HOPE = 1.25
+"""Times an estimated knee that one may turn out to be, so that no cheaper unit is passed over."""
 
 
 class Paid(NamedTuple):
@@ -58,9 +64,11 @@ def _first(
 ) -> list[Paid]:  # fmt: skip
     def waiting(number: int, paid: Paid) -> _Waiting:
         unit = paid.unit
+        hope = 1.0 if unit.is_followed else HOPE
+        hoped = msgspec.structs.replace(unit, knee_rps=unit.knee_rps * hope)
         return _Waiting(
-            usd_month(paid), unit.build.precision != native, not unit.is_followed,
-            -unit.replicas * unit.knee_rps / unit.machines, number, paid,
+            usd_month(Paid(hoped, paid.tenure)), unit.build.precision != native,
+            not unit.is_followed, -unit.replicas * unit.knee_rps / unit.machines, number, paid,
         )  # fmt: skip
 
     queue = [waiting(number, paid) for number, paid in enumerate(units)]

@@ -17,11 +17,12 @@ from baseload.errors import BaseloadError
 from baseload.plan.catalog.rows import ApiPrice
 from baseload.plan.cost.rented import Rental
 from baseload.plan.cost.terms import DAYS_MONTH, HOURS_MONTH
-from baseload.plan.mix.answer import Answer, answer_of
+from baseload.plan.mix.answer import Answer
 from baseload.plan.mix.mixing import find_mix, without
 from baseload.plan.mix.nearest import nearest
 from baseload.plan.mix.option import Demand, Option, require_sound
 from baseload.plan.mix.periods import periods_of
+from baseload.plan.mix.proof import check
 from baseload.plan.mix.roles import mix_of, sleepers
 from baseload.plan.request import Request
 from baseload.plan.result import Mix, Refused, Way
@@ -36,9 +37,6 @@ LIMIT_S = 1.0
 """Seconds that the optimiser may take for the best it can prove."""
 SPARE = 3
 """Times the units that the load alone takes, up to which an option may be used."""
-TIE = 1e-7
-"""Part of its cost at the whole load that an API is taken to cost while it is not called: so that
-of two that only stand by the one whose calls cost less is chosen."""
 API_RPS = 1e6
 """What an API takes: no provider says, so it is no bound."""
 
@@ -54,7 +52,7 @@ def options_of(
     served = [
         Option(
             name=way.name, site=way.cloud, tenure="api", capacity_rps=API_RPS,
-            usd_month=way.usd_month * TIE, usd_request=way.usd_month / calls,
+            usd_request=way.usd_month / calls,
             availability=way.availability,
         )
         for way, _ in apis
@@ -103,7 +101,7 @@ def demand_of(request: Request) -> Demand:
 
 
 def mixed(
-    options: tuple[Option, ...], request: Request
+    options: tuple[Option, ...], ways: list[Sized], request: Request
 ) -> tuple[Mix | None, list[str], list[Refused]]:
     """Give the cheapest mix, with notes; or why there is none.
 
@@ -120,16 +118,39 @@ def mixed(
         return None, [f"no mix: {error}"], []
     if answer is None:
         return None, [NO_MIX], _refusals(options, demand)
-    priced = tuple(_without_tie(option) for option in options)
-    answer = answer_of(
-        answer.parts, priced, demand, answer.is_optimal, answer.usd_month_bound
-    )  # fmt: skip
-    mix = mix_of(answer, priced, demand, request.months)
+    answer = _cheaper_standby(answer, options, demand)
+    mix = in_replicas(mix_of(answer, options, demand, request.months), ways)
     return mix, _notes(answer, options, demand), []
 
 
-def _without_tie(option: Option) -> Option:
-    return msgspec.structs.replace(option, usd_month=0.0) if option.tenure == "api" else option
+def _cheaper_standby(answer: Answer, options: tuple[Option, ...], demand: Demand) -> Answer:
+    """Let the API whose calls cost least be the one that is only called when others fail.
+
+    Until then none of them costs anything, so that the optimiser has no choice to make.
+    """
+    calls = {option.name: option.usd_request for option in options if option.tenure == "api"}
+    parts = list(answer.parts)
+    for place, part in enumerate(parts):
+        if part.option not in calls or any(part.rps):
+            continue
+        taken = {other.option for other in parts}
+        for name in sorted(calls.keys() - taken, key=lambda name: calls[name]):
+            other = msgspec.structs.replace(part, option=name)
+            tried = (*parts[:place], other, *parts[place + 1 :])
+            if calls[name] < calls[part.option] and not check(tried, options, demand):
+                parts[place] = other
+                break
+    return msgspec.structs.replace(answer, parts=tuple(parts))
+
+
+def in_replicas(mix: Mix, ways: list[Sized]) -> Mix:
+    """Count replicas, where the optimiser counted units."""
+    each = {sized.way.name: sized.unit.replicas for sized in ways}
+    shares = tuple(
+        msgspec.structs.replace(share, replicas=share.replicas * each.get(share.way, 1))
+        for share in mix.shares
+    )
+    return msgspec.structs.replace(mix, shares=shares)
 
 
 def _notes(answer: Answer, options: tuple[Option, ...], demand: Demand) -> list[str]:
@@ -148,7 +169,11 @@ def _notes(answer: Answer, options: tuple[Option, ...], demand: Demand) -> list[
     if bare is None or not bare.is_optimal:
         return notes
     if (usd := answer.usd_month - bare.usd_month) >= 1.0:
-        what = "any one machine or API" if demand.survive == 1 else f"any {demand.survive} of them"
+        what = (
+            "any one machine or API"
+            if demand.survive == 1
+            else f"any {demand.survive} machines or APIs"
+        )
         notes.append(f"Surviving the loss of {what} adds ${usd:,.0f} a month to the mix.")
     return notes
 

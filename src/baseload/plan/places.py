@@ -54,15 +54,16 @@ def places(request: Request, catalogue: Catalogue) -> tuple[list[Place], list[Re
                 refused.append(_priceless(place))
             else:
                 found.append(place)
-    for row in catalogue.instances.values():
-        if not _is_wanted(request, row):
-            continue
-        place = _rented(row, request, catalogue)
-        if place.usd_hour:
-            found.append(place)
-        elif row.on_demand_usd_hour is None and set(request.tenures) & set(TERM_MONTHS):
+    if not set(request.tenures) & set(TERM_MONTHS):
+        return found, refused
+    rows = [row for row in catalogue.instances.values() if _is_wanted(request, row)]
+    rented = [_rented(row, request, catalogue) for row in rows]
+    able = [place for place in rented if place.usd_hour]
+    for place, row in zip(rented, rows, strict=True):
+        # That one of many has no rate for one way of paying is worth no word.
+        if not place.usd_hour and (row.on_demand_usd_hour is None or not able):
             refused.append(priceless(row.name))
-    return found, refused
+    return found + able, refused
 
 
 def _machines(request: Request, catalogue: Catalogue) -> tuple[Machine, ...]:

@@ -70,7 +70,7 @@ def _made(request: Request, on_step: Step) -> Plan:
     found, failed = _ways(units, shape, request, catalogue, follower)
     apis = api_ways(shape, request, catalogue)
     on_step("mixing", 4, STEPS)
-    mix, notes, failing = mixed(options_of(found, apis, request), request)
+    mix, notes, failing = mixed(options_of(found, apis, request), found, request)
     on_step("comparing", 5, STEPS)
     ways = _listed(found, mix, request)
     said = (*notes, *remarks(ways, len(units) > len(found), shape, request, catalogue))

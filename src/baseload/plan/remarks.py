@@ -14,11 +14,10 @@ from baseload.plan.queueing.latency import Latency
 from baseload.plan.request import Request
 from baseload.plan.result import Refused
 from baseload.plan.sizing import Sized, name_of
+from baseload.plan.units import ROOM
 
 MEASURED = {"h100", "h200", "b200", "b300", "gb200", "gb300"}
 """Accelerators whose speed constants were fitted; others are reckoned with theirs."""
-ROOM = 1.05
-"""What is asked of an objective that is to be kept by one call alone, over what that call gets."""
 SLOW = (3, 4)
 """Places of what is too slow among the next: one is as near as the other."""
 NEAREST = (

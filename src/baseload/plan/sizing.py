@@ -33,7 +33,7 @@ from baseload.plan.queueing.latency import Latency
 from baseload.plan.request import Request
 from baseload.plan.result import Refused, Speed, Tenure, Way
 from baseload.plan.settings import with_settings
-from baseload.plan.units import Unit
+from baseload.plan.units import Unit, split_of
 
 REPAIR_HOURS = 24.0
 """Until an owned machine is back. Assumption: a part is on site, a technician comes next day."""
@@ -123,9 +123,7 @@ def _machines(count: int) -> str:
 
 def name_of(unit: Unit, tenure: Tenure) -> str:
     """Give a way's name: what, in which precision, split how, paid how."""
-    layout = unit.build.layout
-    parts = (("tp", layout.tp), ("pp", layout.pp), ("dp", layout.dp))
-    split = " ".join(f"{what} {count}" for what, count in parts if count > 1) or "tp 1"
+    split = split_of(unit.build.layout)
     paid = "" if tenure == "owned" else f", {tenure.replace('_', ' ')}"
     return f"{unit.place.name}, {unit.build.precision}, {split}{paid}"
 

@@ -6,7 +6,7 @@ the objectives when a call is alone are given, and if there are none, what fails
 
 Splits: tensor parallelism over 1, 2, 4, ... accelerators of a machine as far as heads divide; for
 latent attention (MLA) also a copy of attention on each, with experts spread. Where none of these
-does, a pipeline over several whole machines. Precision: the model's own, and FP8 beside BF16 where
+fits, a pipeline over several whole machines. Precision: the model's own, and FP8 beside BF16 where
 hardware has it.
 
 Not here: which split is the best (`choosing`), what a unit costs and how many it takes (`sizing`).
@@ -23,7 +23,13 @@ from baseload.plan.load import Load, Objectives
 from baseload.plan.memory import Fit, fit
 from baseload.plan.models.shape import Shape
 from baseload.plan.places import Place
-from baseload.plan.queueing.estimate import estimate, knee_estimate
+from baseload.plan.queueing.estimate import (
+    KNEE_HALVINGS,
+    Estimate,
+    estimate,
+    knee_estimate,
+    limit_rps,
+)
 from baseload.plan.result import Refused
 from baseload.plan.speed.engine import Engine, engine_of
 from baseload.plan.speed.layout import Build, Layout
@@ -33,10 +39,11 @@ MACHINES_MAX = 4
 JOINED_BYTES_S = 6e9
 """Of a machine's network, below which a replica is not spread over machines (50 Gb/s)."""
 Spread = Callable[[Shape, Place], Iterator[Layout]]
-IDLE_RPS = 1e-3
 ROUNDING = 1e-9
 NARROW = ("int8", "int4", "fp4")
 """Precisions that nobody asked for, and that may do where others do not fit."""
+ROOM = 1.1
+"""What would do where even one call alone is too slow, over what that call gets."""
 WIDE = 2.0
 """Standard deviations above the mean up to which a call must fit."""
 
@@ -106,12 +113,13 @@ class Sizer:
 
     def tried(self, place: Place) -> Tried:
         """Give the units that keep the objectives at some load, or why there is none."""
-        units: list[Unit] = []
         for spread in (within, across):
-            units += [unit for b in self._builds(place, spread) if (unit := self._unit(place, b))]
+            units = [unit for b in self._builds(place, spread) if (unit := self._unit(place, b))]
             if able := tuple(unit for unit in units if unit.knee_rps > 0):
                 return Tried(units=able)
-        return Tried(refused=self._too_slow(place, units) if units else self._too_small(place))
+            if units:  # A pipeline over more machines answers no call sooner.
+                return Tried(refused=self._too_slow(place, units))
+        return Tried(refused=self._too_small(place))
 
     def _builds(self, place: Place, spread: Spread) -> Iterator[Build]:
         for precision in precisions(self._shape, place.accelerator, self._precision):
@@ -182,9 +190,14 @@ class Sizer:
                     return f"--precision {narrow}, if its answers are good enough"
         return ""
 
+    def _alone(self, unit: Unit) -> Estimate:
+        """Give what calls get at the lowest rate at which a knee is looked for."""
+        least_rps = limit_rps(unit.engine, self._load) / 2**KNEE_HALVINGS
+        return estimate(unit.engine, self._load, least_rps)
+
     def _too_slow(self, place: Place, units: list[Unit]) -> Refused:
         """Say which objective not even one call alone keeps, in the fastest split."""
-        idle = [(estimate(unit.engine, self._load, IDLE_RPS), unit) for unit in units]
+        idle = [(self._alone(unit), unit) for unit in units]
         wanted = self._objectives
         if all(each.tpot_p95_s > wanted.tpot_p95_s for each, _ in idle):
             name, limit = "tpot_p95_s", wanted.tpot_p95_s
@@ -192,14 +205,20 @@ class Sizer:
         else:
             name, limit = "ttft_p95_s", wanted.ttft_p95_s
             value, unit = min((each.ttft_p95_s, n) for n, (each, _) in enumerate(idle))
-        tp = units[unit].build.layout.tp
-        nearest = f"--{name[:4]}-p95 {value:.2g} (one call alone, tp {tp})"
+        split = split_of(units[unit].build.layout)
+        nearest = f"--{name[:4]}-p95 {value * ROOM:.2g} (one call alone, {split})"
         return Refused(
             name=place.name, objective=name, wanted=f"{limit:.3g} s",
             found=f"{value:.3g} s" if value < inf else "no end",
             nearest=nearest if value < inf else "",
             over=value / limit - 1 if value < inf else None,
         )  # fmt: skip
+
+
+def split_of(layout: Layout) -> str:
+    """Give a split in words: `tp 2 pp 4`."""
+    parts = (("tp", layout.tp), ("pp", layout.pp), ("dp", layout.dp))
+    return " ".join(f"{what} {count}" for what, count in parts if count > 1) or "tp 1"
 
 
 def _context(load: Load, shape: Shape) -> int:
