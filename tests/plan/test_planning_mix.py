@@ -113,18 +113,39 @@ def test_all_of_it_may_be_spot_if_nothing_else_is_wanted():
     assert make(spot).mix is not None
 
 
+def _api(name, usd, request, host=""):
+    row = ApiPrice(
+        name=name, host=host or name, model="m", input_usd_mtok=usd, cached_usd_mtok=usd,
+        output_usd_mtok=usd, source="a test", seen=plans.TODAY, verified=True,
+    )  # fmt: skip
+    return api_way(row, request), row
+
+
+@pytest.mark.parametrize(("survive", "parts"), [(0, 1), (1, 2), (2, 3), (3, None)])
+def test_apis_that_stand_by_may_fail_too(survive, parts):
+    """Each failure that is to be survived takes one more provider; three cannot survive three."""
+    request = plans.asked(tenures=("api",), clouds=(), survive=survive)
+    apis = [_api(name, usd, request) for name, usd in (("a", 1.0), ("b", 2.0), ("c", 3.0))]
+    mix, _, refused = mixed(options_of([], apis, request), [], request)
+
+    assert parts == (len(mix.shares) if mix else None)
+    assert (mix is None) == any(each.objective == "survive" for each in refused)
+
+
+def test_one_provider_s_models_fail_together():
+    """A provider's other model is no reserve for its first one: the cheapest of each counts."""
+    request = plans.asked(tenures=("api",), clouds=())
+    apis = [_api("a", 3.0, request, "host"), _api("b", 2.0, request, "host")]
+
+    assert ["b"] == [option.name for option in options_of([], apis, request)]
+    assert mixed(options_of([], apis, request), [], request)[0] is None
+
+
 def test_a_standby_api_is_the_one_whose_calls_cost_less():
     """Of two that are only called when another fails the cheaper is chosen, and costs nothing."""
     request = plans.asked(tenures=("api", "on_demand"), clouds=())
 
-    def api(name, usd):
-        row = ApiPrice(
-            name=name, host=name, model="m", input_usd_mtok=usd, cached_usd_mtok=usd,
-            output_usd_mtok=usd, source="a test", seen=plans.TODAY, verified=True,
-        )  # fmt: skip
-        return api_way(row, request), row
-
-    dear, cheap = api("dear", 9.0), api("cheap", 8.0)
+    dear, cheap = _api("dear", 9.0, request), _api("cheap", 8.0, request)
     own = make(plans.asked(tenures=("on_demand",)))
     for apis in ([dear, cheap], [cheap, dear]):
         machine = msgspec.structs.replace(

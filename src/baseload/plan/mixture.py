@@ -39,23 +39,25 @@ SPARE = 3
 """Times the units that the load alone takes, up to which an option may be used."""
 API_RPS = 1e6
 """What an API takes: no provider says, so it is no bound."""
-
-
+NEVER_S = 1e9
+"""An API's start, so that one which only stands by counts as on: it may be down as well."""
 NO_MIX = "No mix keeps what was asked of it; each way is reckoned by itself."
 
 
 def options_of(
     ways: list[Sized], apis: list[tuple[Way, ApiPrice]], request: Request
 ) -> tuple[Option, ...]:
-    """Give what the mix may be made of."""
+    """Give what the mix may be made of; of APIs that fail together, a provider's, the cheapest."""
     calls = request.load.requests_day * DAYS_MONTH
+    by_host: dict[str, Way] = {}
+    for way, _ in sorted(apis, key=lambda each: each[0].usd_month):
+        by_host.setdefault(way.cloud, way)
     served = [
         Option(
             name=way.name, site=way.cloud, tenure="api", capacity_rps=API_RPS,
-            usd_request=way.usd_month / calls,
-            availability=way.availability,
+            usd_request=way.usd_month / calls, availability=way.availability, start_s=NEVER_S,
         )
-        for way, _ in apis
+        for way in by_host.values()
     ]  # fmt: skip
     return (*(_option(sized, request) for sized in ways if _can(sized)), *served)
 
@@ -154,7 +156,7 @@ def in_replicas(mix: Mix, ways: list[Sized]) -> Mix:
 
 
 def _notes(answer: Answer, options: tuple[Option, ...], demand: Demand) -> list[str]:
-    """Say what surviving a failure adds to the month, and what may sleep."""
+    """Say what may sleep, and what surviving a failure and the floor below spot add."""
     notes = [
         f"{each.option} is off for {each.hours_share:.0%} of all hours, which saves"
         f" ${each.saves_usd_month:,.0f} a month; it takes {named.start_s / 60:.0f} minutes to come"
@@ -163,19 +165,25 @@ def _notes(answer: Answer, options: tuple[Option, ...], demand: Demand) -> list[
         for named in options
         if named.name == each.option
     ]
-    if not demand.survive or not answer.is_optimal:
-        return notes
-    bare = find_mix(options, without(demand, "survive"), LIMIT_S)
-    if bare is None or not bare.is_optimal:
-        return notes
-    if (usd := answer.usd_month - bare.usd_month) >= 1.0:
-        what = (
-            "any one machine or API"
-            if demand.survive == 1
-            else f"any {demand.survive} machines or APIs"
-        )
+    count = demand.survive
+    what = "any one machine or API" if count == 1 else f"any {count} machines or APIs"
+    if count and (usd := _toll(answer, options, demand, "survive")) >= 1.0:
         notes.append(f"Surviving the loss of {what} adds ${usd:,.0f} a month to the mix.")
+    has_both = any(each.is_spot for each in options) and demand.spot_floor > 0
+    if has_both and (usd := _toll(answer, options, demand, "spot_floor")) >= 1.0:
+        notes.append(
+            f"That {demand.spot_floor:.0%} of the load can be taken without spot adds ${usd:,.0f} a"
+            " month; --set mix.spot_floor=0 leaves all to spot."
+        )
     return notes
+
+
+def _toll(answer: Answer, options: tuple[Option, ...], demand: Demand, name: str) -> float:
+    """Give what one thing that is asked adds to the month; 0 where that was not proved."""
+    if not answer.is_optimal:
+        return 0.0
+    bare = find_mix(options, without(demand, name), LIMIT_S)
+    return answer.usd_month - bare.usd_month if bare and bare.is_optimal else 0.0
 
 
 def _refusals(options: tuple[Option, ...], demand: Demand) -> list[Refused]:

@@ -31,6 +31,11 @@ API_AVAILABILITY = 0.995
 """Of a provider's API. Assumption, and the source article's figure for one site: no published
 measurement of an LLM API's availability was found."""
 
+API_NOTE = (
+    f"An API's availability is taken to be {API_AVAILABILITY:.1%}, and nothing is known of how fast"
+    " it answers: no measurement of either was found."
+)
+
 
 def api_ways(shape: Shape, request: Request, catalogue: Catalogue) -> list[tuple[Way, ApiPrice]]:
     """Give APIs that serve the model, or any of DeepSeek's where any model will do."""

@@ -33,7 +33,7 @@ from baseload.plan.following import Follower
 from baseload.plan.mixture import mixed, options_of
 from baseload.plan.models.known import find
 from baseload.plan.models.shape import Shape
-from baseload.plan.offers import api_ways, need_of, serverless_places
+from baseload.plan.offers import API_NOTE, api_ways, need_of, serverless_places
 from baseload.plan.places import places
 from baseload.plan.remarks import gathered, late, remarks
 from baseload.plan.request import WAYS, Request
@@ -73,7 +73,11 @@ def _made(request: Request, on_step: Step) -> Plan:
     mix, notes, failing = mixed(options_of(found, apis, request), found, request)
     on_step("comparing", 5, STEPS)
     ways = _listed(found, mix, request)
-    said = (*notes, *remarks(ways, len(units) > len(found), shape, request, catalogue))
+    said = (
+        *notes,
+        *[API_NOTE][: len(apis)],
+        *remarks(ways, len(units) > len(found), shape, request, catalogue),
+    )
     refused = [*failing, *failed, *refused]
     return _plan(shape, request, (ways, apis), mix, refused, said, follower)
 
