@@ -70,7 +70,8 @@ def test_each_way_of_paying_is_drawn():
     tenures = {way.name: way.tenure for way in plan.ways}
     drawn = [tenures[curve.way] for curve in plan.cost_curves]
 
-    assert {"owned", "on_demand", "spot", "api"} == set(drawn)
+    assert "owned" in drawn
+    assert set(tenures.values()) == set(drawn)
     assert CURVES == len(drawn)
 
 

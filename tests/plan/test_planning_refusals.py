@@ -102,6 +102,7 @@ def test_a_service_has_its_standby_too():
     usual = {"model": plans.QWEN_7B, "of": plans.load(0.5), "tenures": ("serverless",)}
     one, two = (make(plans.asked(survive=survive, **usual)).ways[0] for survive in (0, 1))
 
+    assert ("north-runs", "$0.0004/s") == (one.figures[0].what, one.figures[0].value)
     assert 2 * one.usd_month == pytest.approx(two.usd_month, rel=1e-3)
     assert 1 == two.standby
 

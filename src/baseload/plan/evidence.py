@@ -32,6 +32,8 @@ def figures_of(unit: Unit, tenure: Tenure, today: date) -> tuple[Figure, ...]:
         ("power", f"{row.tdp_w:,.0f} W"),
     )
     found = [figure(f"{row.name} {what}", value, row, today) for what, value in hardware]
+    if isinstance(service := unit.place.row, Serverless):
+        found.insert(0, figure(service.name, f"${service.usd_second:.4g}/s", service, today))
     if tenure == "owned":
         if row.usd is not None:
             found.insert(0, figure(f"{row.name} to buy", f"${row.usd:,.0f}", row, today))
@@ -138,6 +140,16 @@ def _month(way: Way, unit: Unit, units: int, request: Request) -> Formula:
             numbers=f"{machines} machines: {parts}", result=f"${way.usd_month:,.0f}",
         )  # fmt: skip
     rate = unit.place.usd_hour.get(way.tenure, 0.0)
+    if way.tenure == "serverless":
+        full = machines * rate * HOURS_MONTH
+        calls = sum(usd for kind, usd in way.costs.items() if kind != "seconds")
+        up = way.costs["seconds"] / full
+        return Formula(
+            what="a month",
+            formula="instances * rate * hours * part of them that one is up + what calls cost",
+            numbers=f"{machines} * ${rate:,.4g} * {HOURS_MONTH:.0f} * {up:.3g} + ${calls:,.0f}",
+            result=f"${way.usd_month:,.0f}",
+        )
     extra = sum(usd for kind, usd in way.costs.items() if kind not in {"compute", "standby"})
     return Formula(
         what="a month",
