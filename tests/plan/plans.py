@@ -87,12 +87,15 @@ seen = "2026-11-01"
 RENTED = ("on_demand", "reserved_1y", "spot")
 
 
+_FOLDER = tempfile.TemporaryDirectory(prefix="plans-")  # Gone when the tests end.
+
+
 @cache
 def catalogue(text: str = CATALOGUE) -> Path:
     """Write a catalogue file and give its path; the same text has the same path."""
-    with tempfile.NamedTemporaryFile("w", suffix=".toml", prefix="plans-", delete=False) as file:
-        file.write(text)
-    return Path(file.name)
+    path = Path(_FOLDER.name) / f"{len(list(Path(_FOLDER.name).iterdir()))}.toml"
+    path.write_text(text, "utf-8")
+    return path
 
 
 def load(rps=4.0, prompt=1200.0, answer=400.0, **more):
