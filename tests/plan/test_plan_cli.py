@@ -237,29 +237,11 @@ def test_tenures_can_be_chosen(planner):
     assert ("on_demand", "api") == planner.requests[0].tenures
 
 
-def test_a_trace_says_what_the_load_is(planner, monkeypatch, tmp_path):
-    """The trace's load is planned for; a rate, a cache share and a day's factor can be put over it."""
-    file = tmp_path / "traffic.csv"
-    file.write_text("at,prompt,answer\n")
-    load = Load(
-        rps=2.0, prompt=900.0, answer=120.0, prompts=(1, 2), answers=(3, 4), gaps=(1.0, 1.0)
-    )
-    _stand_in(monkeypatch, "baseload.plan.traces", read=lambda path: load)
-    _run("--model", "m", "--trace", str(file))
-    _run(
-        "--model", "m", "--trace", str(file), "--rps", "8", "--cached", "0.5", "--day-factor", "0.3"
-    )
-
-    assert load == planner.requests[0].load
-    expected = msgspec.structs.replace(load, rps=8.0, cached=0.5, day_factor=0.3)
-    assert expected == planner.requests[1].load
-
-
 def test_sizes_beside_a_trace_are_refused(planner, monkeypatch, tmp_path):
     """A trace has its own sizes, so it is not guessed which ones count."""
     file = tmp_path / "traffic.csv"
     file.write_text("")
-    _stand_in(monkeypatch, "baseload.plan.traces", read=lambda path: None)
+    _stand_in(monkeypatch, "baseload.plan.traces", inspect=lambda path: None)
     result = _run("--model", "m", "--trace", str(file), "--prompt", "100")
 
     assert 2 == result.exit_code
@@ -271,10 +253,10 @@ def test_a_trace_that_cannot_be_read_is_named(planner, monkeypatch, tmp_path):
     file = tmp_path / "traffic.csv"
     file.write_text("")
 
-    def read(path):
+    def inspect(path):
         raise BaseloadError("traffic.csv:3: no number of tokens")
 
-    _stand_in(monkeypatch, "baseload.plan.traces", read=read)
+    _stand_in(monkeypatch, "baseload.plan.traces", inspect=inspect)
     result = _run("--model", "m", "--trace", str(file))
 
     assert 2 == result.exit_code

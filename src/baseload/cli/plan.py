@@ -101,7 +101,7 @@ Settings = Annotated[
     ),
 ]
 Survive = Annotated[
-    int, typer.Option(min=0, max=100, help="Replicas that may fail with objectives kept.")
+    int, typer.Option(min=0, max=100, help="Machines that may fail with objectives kept.")
 ]
 Catalogue = Annotated[
     Path | None,
@@ -112,7 +112,7 @@ Catalogue = Annotated[
 AnyModel = Annotated[
     bool, typer.Option("--any-model", help="Let APIs answer with other weights, too.")
 ]
-Ways = Annotated[int, typer.Option(min=1, max=1000, help="How many ways to list.")]
+Ways = Annotated[int, typer.Option(min=1, max=1000, help="How many ways to list, cheapest first.")]
 Html = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write one self-contained page too.")
 ]
@@ -146,9 +146,12 @@ def make_plan(  # noqa: PLR0913, PLR0917 - each is an option
         return
     if precision is not None and precision not in BITS:
         wishes.wrong("--precision", f"`{precision}` is none of {', '.join(BITS)}")
+    asked = wishes.model_of(model)
+    load, notes = wishes.load_of(wishes.Traffic(rps, prompt, answer, cached, day_factor, trace))
     request = Request(
-        model=wishes.model_of(model),
-        load=wishes.load_of(wishes.Traffic(rps, prompt, answer, cached, day_factor, trace)),
+        model=asked,
+        load=load,
+        notes=notes,
         objectives=wishes.objectives_of(ttft_p95, tpot_p95, survive),
         today=datetime.now(UTC).date().isoformat(),
         months=months,

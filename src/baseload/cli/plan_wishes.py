@@ -58,10 +58,14 @@ def part(option: str, value: float, *, may_be_zero: bool) -> float:
     return value
 
 
-def load_of(traffic: Traffic) -> Load:
-    """Give the load that a trace or options describe; options take the place of a trace's rate."""
+def load_of(traffic: Traffic) -> tuple[Load, tuple[str, ...]]:
+    """Give the load that a trace or options describe, and what is worth knowing of a trace.
+
+    Options take the place of a trace's rate.
+    """
+    notes: tuple[str, ...] = ()
     if traffic.trace is not None:
-        load = _traced(traffic, traffic.trace)
+        load, notes = _traced(traffic, traffic.trace)
     elif traffic.rps is None:
         wrong(
             "--rps",
@@ -79,25 +83,28 @@ def load_of(traffic: Traffic) -> Load:
         changes["cached"] = part("--cached", traffic.cached, may_be_zero=True)
     if traffic.day_factor is not None:
         changes["day_factor"] = part("--day-factor", traffic.day_factor, may_be_zero=False)
-    return msgspec.structs.replace(load, **changes)
+    return msgspec.structs.replace(load, **changes), notes
 
 
-def _traced(traffic: Traffic, path: Path) -> Load:
+def _traced(traffic: Traffic, path: Path) -> tuple[Load, tuple[str, ...]]:
     # Found when wanted: a plan without a trace needs none of it.
-    from baseload.plan.traces import read  # noqa: PLC0415
+    from baseload.plan.traces import inspect  # noqa: PLC0415
 
     for option, value in (("--prompt", traffic.prompt), ("--answer", traffic.answer)):
         if value is not None:
             wrong(option, "a trace has its own sizes; leave this out, or --trace")
     try:
-        load: Load = read(path)
+        trace = inspect(path)
     except BaseloadError as error:
         wrong("--trace", str(error))
     except OSError as error:
         wrong("--trace", f"{path}: it cannot be read: {error.strerror or error}")
+    notes = tuple(f"{path.name}: {note}." for note in trace.notes)
     if traffic.rps is None:
-        return load
-    return msgspec.structs.replace(load, rps=above_zero("--rps", traffic.rps))
+        return trace.load, notes
+    scaled = f"{path.name} is taken at {traffic.rps:g} requests/s in the busiest hour, not its own"
+    load = msgspec.structs.replace(trace.load, rps=above_zero("--rps", traffic.rps))
+    return load, (*notes, f"{scaled} {trace.load.rps:.3g}.")
 
 
 def _tokens(option: str, value: float | None, usual: float) -> float:

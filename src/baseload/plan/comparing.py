@@ -2,7 +2,7 @@
 
 Cost over load: each way as stairs of units and a slope of calls, with every crossing where the
 cheaper of two changes. Latency over load: one replica followed at rates up to its knee and a little
-past it. Levers: each input of the cheapest way moved alone.
+past it. Levers: each input of one way moved alone.
 
 Not here: drawing (`report`), the stairs themselves (`cost.breakeven`).
 """
@@ -19,7 +19,7 @@ from baseload.plan.cost.terms import DAYS_MONTH, SECONDS_DAY
 from baseload.plan.queueing.latency import Latency
 from baseload.plan.request import Request
 from baseload.plan.result import Crossing, Curve, Lever, Way
-from baseload.plan.sizing import Sized, owned_inputs, usd_month_of
+from baseload.plan.sizing import Sized, fixed_and_each, owned_inputs, usd_month_of
 from baseload.plan.units import Unit
 
 CURVES = 6
@@ -34,8 +34,21 @@ RATES = (0.1, 0.3, 0.5, 0.7, 0.85, 0.95, 1.0, 1.05, 1.1)
 """Of the knee."""
 PAST_S = 60.0
 """Latencies beyond it are drawn as this: the queue grows without end."""
+HALF = 0.5
+"""The load at which own machines are reckoned before theirs is known."""
+UNITS_MAX = 400
+"""Of one way, up to which costs are drawn: stairs finer than that are no stairs to the eye."""
 SHARE = 0.2
 """By which each input is moved."""
+
+
+def compared(pairs: list[tuple[Way, Sized | None]]) -> list[tuple[Way, Sized | None]]:
+    """Give the ways whose costs are drawn: the cheapest of each way of paying, then others."""
+    first = {way.tenure: way.name for way, _ in reversed(pairs)}
+    chosen = [pair for pair in pairs if first[pair[0].tenure] == pair[0].name]
+    chosen += [pair for pair in pairs if first[pair[0].tenure] != pair[0].name]
+    kept = {way.name for way, _ in chosen[:CURVES]}
+    return [pair for pair in pairs if pair[0].name in kept]
 
 
 def cost_curve(way: Way, sized: Sized | None, request: Request) -> CostCurve:
@@ -47,10 +60,10 @@ def cost_curve(way: Way, sized: Sized | None, request: Request) -> CostCurve:
             requests_day_replica=request.load.requests_day * SPAN,
             usd_request=way.usd_month / calls, replicas_min=1, standby=0,
         )  # fmt: skip
-    every = sized.units + request.objectives.survive
+    fixed, unit_usd = fixed_and_each(sized, request)
     each = sized.unit.rps(request.objectives) * SECONDS_DAY * request.load.day_factor
     return CostCurve(
-        name=way.name, usd_month_fixed=0.0, usd_month_replica=way.usd_month / every,
+        name=way.name, usd_month_fixed=fixed, usd_month_replica=unit_usd,
         requests_day_replica=each, usd_request=0.0, replicas_min=1,
         standby=request.objectives.survive,
     )  # fmt: skip
@@ -59,14 +72,14 @@ def cost_curve(way: Way, sized: Sized | None, request: Request) -> CostCurve:
 def cost_curves(
     curves: list[CostCurve], request: Request
 ) -> tuple[tuple[Curve, ...], tuple[Crossing, ...]]:
-    """Give lines and crossings of the first few ways, up to a multiple of the load."""
+    """Give lines and crossings, up to a multiple of the load that has few enough steps."""
     most = request.load.requests_day * SPAN
-    few = curves[:CURVES]
+    most = min([most, *(curve.requests_day_replica * UNITS_MAX for curve in curves)])
     found = [
-        each for first, second in combinations(few, 2) for each in crossings(first, second, most)
+        each for first, second in combinations(curves, 2) for each in crossings(first, second, most)
     ]
     found.sort(key=lambda each: each.requests_day)
-    return tuple(drawn(curve, most, POINTS) for curve in few), tuple(found[:CROSSINGS_MAX])
+    return tuple(drawn(curve, most, POINTS) for curve in curves), tuple(found[:CROSSINGS_MAX])
 
 
 def latency_curves(
@@ -108,12 +121,12 @@ OWNED = (
 )  # fmt: skip
 
 
-def levers_of(sized: Sized, request: Request, busy: float) -> tuple[Lever, ...]:
-    """Give what moving each input by a fifth does to a way's month."""
-    every = sized.units + request.objectives.survive
-    base = Inputs(
-        usd_hour=1.0, rps=request.load.rps, knee_rps=sized.unit.knee_rps
-    )  # fmt: skip
+def levers_of(sized: Sized | None, request: Request) -> tuple[Lever, ...]:
+    """Give what moving each input by a fifth does to a way's month; nothing without a way."""
+    if sized is None:
+        return ()
+    every, busy = sized.units + request.objectives.survive, sized.busy
+    base = Inputs(usd_hour=1.0, rps=request.load.rps, knee_rps=sized.unit.knee_rps)
 
     def month(inputs: Inputs) -> float:
         load = msgspec.structs.replace(request.load, rps=inputs.rps)

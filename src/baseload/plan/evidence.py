@@ -34,6 +34,8 @@ def figures_of(unit: Unit, tenure: Tenure, today: date) -> tuple[Figure, ...]:
         ("power", f"{row.tdp_w:,.0f} W"),
     )
     found = [figure(f"{row.name} {what}", value, row, today) for what, value in hardware]
+    if isinstance(service := unit.place.row, Serverless):
+        found.insert(0, figure(service.name, f"${service.usd_second:.4g}/s", service, today))
     if tenure == "owned":
         if row.usd is not None:
             found.insert(0, figure(f"{row.name} to buy", f"${row.usd:,.0f}", row, today))
@@ -66,40 +68,12 @@ def formulas_of(
 ) -> tuple[Formula, ...]:
     """Give the steps from a model's bytes to a month's cost."""
     load, objectives = request.load, request.objectives
-    assert way.speed is not None
-    room, build, k = unit.fit, unit.build, unit.engine.k
-    turn_s = unit.engine.turn_s(
-        max(1, round(way.speed.batch)), load.prompt + load.answer / 2, 0, 0.0
-    )
     each = f"{unit.replicas} * {unit.knee_rps:.3g} * {objectives.utilisation_max:g}"
     return (
-        Formula(
-            what="weights on each accelerator",
-            formula="split part of attention, dense parts and experts, copies, embeddings",
-            numbers=f"{build.precision}, {_split(unit)}",
-            result=f"{room.weights_bytes / GB:.2f} GB",
-        ),
-        Formula(
-            what="tokens in the KV cache",
-            formula="copies * (memory * utilisation - weights - activations - reserve) / token",
-            numbers=f"{build.layout.dp} * ({room.usable_bytes / GB:.1f} - "
-            f"{room.weights_bytes / GB:.1f} - {room.activations_bytes / GB:.1f} - "
-            f"{room.reserve_bytes / GB:.1f}) GB / {room.kv_token_bytes:,.0f} B",
-            result=f"{room.kv_tokens:,}",
-        ),
-        Formula(
-            what=f"turn with {way.speed.batch:.1f} answers",
-            formula="layers * layer + turn + (weights^3 + multiply^3)^(1/3) + cache + attention"
-            " + sending + answers * answer",
-            numbers=f"{unit.engine.w.layers:.0f} * {k.layer_s * 1e6:.0f} us + "
-            f"{k.turn_s * 1e3:.2f} ms + weights at {k.weights_part:.0%} of bandwidth, cache at "
-            f"{k.cache_part:.0%}, multiplying at {k.write_part:.0%}",
-            result=f"{turn_s * 1e3:.2f} ms",
-        ),
+        *_of_replica(way, unit, load),
         Formula(
             what="knee of one replica",
-            formula="highest load at which 95 of 100 calls keep both objectives, calls followed"
-            if unit.is_followed else "the same, estimated",
+            formula="highest load at which 95 of 100 calls keep both objectives, calls followed",
             numbers=f"TTFT {objectives.ttft_p95_s:g} s, TPOT {objectives.tpot_p95_s:g} s",
             result=f"{unit.knee_rps:.3g} requests/s",
         ),
@@ -127,6 +101,39 @@ def formulas_of(
     )  # fmt: skip
 
 
+def _of_replica(way: Way, unit: Unit, load: Load) -> tuple[Formula, ...]:
+    assert way.speed is not None
+    room, build, k = unit.fit, unit.build, unit.engine.k
+    turn_s = unit.engine.turn_s(
+        max(1, round(way.speed.batch)), load.prompt + load.answer / 2, 0, 0.0
+    )
+    return (
+        Formula(
+            what="weights on each accelerator",
+            formula="split part of attention, dense parts and experts, copies, embeddings",
+            numbers=f"{build.precision}, {_split(unit)}",
+            result=f"{room.weights_bytes / GB:.2f} GB",
+        ),
+        Formula(
+            what="tokens in the KV cache",
+            formula="copies * (memory * utilisation - weights - activations - reserve) / token",
+            numbers=f"{build.layout.dp} * ({room.usable_bytes / GB:.1f} - "
+            f"{room.weights_bytes / GB:.1f} - {room.activations_bytes / GB:.1f} - "
+            f"{room.reserve_bytes / GB:.1f}) GB / {room.kv_token_bytes:,.0f} B",
+            result=f"{room.kv_tokens:,}",
+        ),
+        Formula(
+            what=f"turn with {way.speed.batch:.1f} answers",
+            formula="layers * layer + turn + (weights^3 + multiply^3)^(1/3) + cache + attention"
+            " + sending + answers * answer",
+            numbers=f"{unit.engine.w.layers:.0f} * {k.layer_s * 1e6:.0f} us + "
+            f"{k.turn_s * 1e3:.2f} ms + weights at {k.weights_part:.0%} of bandwidth, cache at "
+            f"{k.cache_part:.0%}, multiplying at {k.write_part:.0%}",
+            result=f"{turn_s * 1e3:.2f} ms",
+        ),
+    )
+
+
 def _split(unit: Unit) -> str:
     layout = unit.build.layout
     return f"tp {layout.tp}, pp {layout.pp}, dp {layout.dp}, ep {layout.ep}"
@@ -142,6 +149,16 @@ def _month(way: Way, unit: Unit, units: int, request: Request) -> Formula:
             numbers=f"{machines} machines: {parts}", result=f"${way.usd_month:,.0f}",
         )  # fmt: skip
     rate = unit.place.usd_hour.get(way.tenure, 0.0)
+    if way.tenure == "serverless":
+        full = machines * rate * HOURS_MONTH
+        calls = sum(usd for kind, usd in way.costs.items() if kind != "seconds")
+        up = way.costs["seconds"] / full
+        return Formula(
+            what="a month",
+            formula="instances * rate * hours * part of them that one is up + what calls cost",
+            numbers=f"{machines} * ${rate:,.4g} * {HOURS_MONTH:.0f} * {up:.3g} + ${calls:,.0f}",
+            result=f"${way.usd_month:,.0f}",
+        )
     extra = sum(usd for kind, usd in way.costs.items() if kind not in {"compute", "standby"})
     return Formula(
         what="a month",

@@ -31,10 +31,15 @@ API_AVAILABILITY = 0.995
 """Of a provider's API. Assumption, and the source article's figure for one site: no published
 measurement of an LLM API's availability was found."""
 
+API_NOTE = (
+    f"An API's availability is taken to be {API_AVAILABILITY:.1%}, and nothing is known of how fast"
+    " it answers: no measurement of either was found."
+)
+
 
 def api_ways(shape: Shape, request: Request, catalogue: Catalogue) -> list[tuple[Way, ApiPrice]]:
     """Give APIs that serve the model, or any of DeepSeek's where any model will do."""
-    if "api" not in request.tenures or request.clouds:
+    if "api" not in request.tenures or request.clouds or request.region:
         return []
     rows = [row for row in catalogue.apis.values() if serves(row, shape)]
     if request.any_model:
@@ -85,16 +90,27 @@ def other_models(request: Request, catalogue: Catalogue) -> list[Way]:
 # -- serverless ---------------------------------------------------------------------------------
 
 
+def need_of(shape: Shape, request: Request) -> Need:
+    """Give what a service must allow: the slowest call that keeps objectives, and the weights."""
+    load, objectives = request.load, request.objectives
+    return Need(
+        run_max_s=objectives.ttft_p95_s + load.answer * objectives.tpot_p95_s,
+        memory_bytes=shape.weight_bytes(request.precision or shape.native),
+    )
+
+
 def serverless_places(
     request: Request, catalogue: Catalogue, need: Need
 ) -> tuple[list[Place], list[Refused]]:
     """Give services that could run the model, as places of one accelerator, and those that not."""
-    if "serverless" not in request.tenures or request.region:
+    if "serverless" not in request.tenures:
         return [], []
     found: list[Place] = []
     refused: list[Refused] = []
     for row in catalogue.serverless.values():
         if request.clouds and row.cloud not in request.clouds:
+            continue
+        if request.region not in {None, row.region}:
             continue
         limits = refusals(row, need)
         if limits:

@@ -49,32 +49,35 @@ def places(request: Request, catalogue: Catalogue) -> tuple[list[Place], list[Re
     found: list[Place] = []
     refused: list[Refused] = []
     if "owned" in request.tenures:
-        wanted = request.hardware or _buyable(request, catalogue)
-        for place in (_own(machine, catalogue) for machine in wanted):
+        for place in (_own(each, catalogue) for each in _machines(request, catalogue)):
             if place.accelerator.usd is None and PRICE not in request.settings:
-                refused.append(priceless(place.name))
+                refused.append(_priceless(place))
             else:
                 found.append(place)
-    for row in catalogue.instances.values():
-        if not _is_wanted(request, row):
-            continue
-        place = _rented(row, request, catalogue)
-        if place.usd_hour:
-            found.append(place)
-        elif row.on_demand_usd_hour is None and set(request.tenures) & set(TERM_MONTHS):
+    if not set(request.tenures) & set(TERM_MONTHS):
+        return found, refused
+    rows = [row for row in catalogue.instances.values() if _is_wanted(request, row)]
+    rented = [_rented(row, request, catalogue) for row in rows]
+    able = [place for place in rented if place.usd_hour]
+    for place, row in zip(rented, rows, strict=True):
+        # That one of many has no rate for one way of paying is worth no word.
+        if not place.usd_hour and (row.on_demand_usd_hour is None or not able):
             refused.append(priceless(row.name))
-    return found, refused
+    return found + able, refused
 
 
-def _buyable(request: Request, catalogue: Catalogue) -> list[Machine]:
-    """Servers of every accelerator whose price is known; none for a plan that names a cloud."""
-    if request.clouds or request.region:
-        return []
-    return [
+def _machines(request: Request, catalogue: Catalogue) -> tuple[Machine, ...]:
+    """Give machines that are or would be owned; none for a plan that names only a cloud.
+
+    Where nothing is said, servers of every accelerator that goes into one.
+    """
+    if request.hardware or request.clouds or request.region:
+        return request.hardware
+    return tuple(
         Machine(accelerator=row.name, per_machine=SERVER)
         for row in catalogue.accelerators.values()
-        if row.usd is not None and row.pcie_bytes_s
-    ]
+        if row.pcie_bytes_s
+    )
 
 
 def _own(machine: Machine, catalogue: Catalogue) -> Place:
@@ -106,6 +109,13 @@ def _rented(row: Instance, request: Request, catalogue: Catalogue) -> Place:
         network=network if each else None, has_disk=bool(row.disk_bytes), machines_max=None,
         usd_hour=rates, row=row, instance=row,
     )  # fmt: skip
+
+
+def _priceless(place: Place) -> Refused:
+    return msgspec.structs.replace(
+        priceless(place.name),
+        nearest=f"--hardware with --set {PRICE}=N (0: paid), or --catalog FILE",
+    )
 
 
 def priceless(name: str) -> Refused:

@@ -58,5 +58,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The person's own rows; None: `baseload-catalog.toml` where there is one."""
     any_model: bool = False
     """Whether other weights than the model's may answer: DeepSeek's own API has newer ones."""
+    notes: tuple[str, ...] = ()
+    """What whoever read the load knows of it, to be told with the plan."""
     ways_max: int = WAYS
     """How many ways the plan lists, cheapest first."""

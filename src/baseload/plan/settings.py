@@ -18,7 +18,9 @@ from baseload.plan.cost.sensitivity import moved
 from baseload.plan.mix.option import Demand
 
 S = TypeVar("S", bound=msgspec.Struct)
-PLANNED = {"months", "servers", "load", "tenure", "usd_hour", "machines", "periods", "survive"}
+PLANNED = {
+    "months", "servers", "accelerators", "load", "tenure", "usd_hour", "machines",
+}  # fmt: skip
 """Fields that the plan itself decides, or that have an option of their own."""
 MIXED = ("spot_floor", "kinds_max", "patience_s", "budget_usd_month")
 ROOMS: dict[str, tuple[str, ...]] = {

@@ -33,12 +33,13 @@ from baseload.plan.queueing.latency import Latency
 from baseload.plan.request import Request
 from baseload.plan.result import Refused, Speed, Tenure, Way
 from baseload.plan.settings import with_settings
-from baseload.plan.units import Unit
+from baseload.plan.units import Unit, split_of
 
 REPAIR_HOURS = 24.0
 """Until an owned machine is back. Assumption: a part is on site, a technician comes next day."""
 DISK, STORE = "nvme-gen4", "s3"
-"""Where weights lie: on the machine's own disk if it has one, otherwise in object storage."""
+"""Where weights lie: on the disk of an owned machine, but in object storage for a rented one, whose
+disks are empty when it comes."""
 COLD_MAX = 0.05
 """Part of calls that may meet a cold start where 95 of 100 must be fast."""
 
@@ -56,6 +57,10 @@ class Sized(msgspec.Struct, frozen=True, kw_only=True):
     """A unit that is held but off."""
     stands: float
     """Part of the time in which one unit stands."""
+    busy: float
+    """Load of its accelerators, 0 to 1, as power is reckoned with."""
+    short: Refused | None = None
+    """Where there are too few machines for the whole load: a part of a mix, but no way."""
 
 
 def sized(
@@ -64,18 +69,13 @@ def sized(
     """Give the way to serve the whole load with one kind of unit."""
     load, objectives = request.load, request.objectives
     units = unit.needed(load, objectives)
-    spare = 0 if tenure == "serverless" else objectives.survive  # Another one starts by itself.
+    spare = objectives.survive
     every = units + spare
     name = name_of(unit, tenure)
-    most = unit.place.machines_max
-    if most is not None and every * unit.machines > most:
-        return Refused(
-            name=name, objective="machines", wanted=f"{every * unit.machines} machines",
-            found=f"{most} machines", nearest="fewer that may fail (--survive), or more machines",
-        )  # fmt: skip
+    short = _short(name, unit, every, request)
     start = starting(unit, tenure, catalogue)
     start_s = (start.low_s + start.high_s) / 2
-    if tenure == "serverless" and (cold := _cold(name, unit, request, units, start_s)):
+    if tenure == "serverless" and (cold := _cold(name, unit, request, every, start_s)):
         return cold
     busy = load_of(latency.batch * unit.replicas / unit.accelerators)
     bill, idle = _billed(unit, tenure, request, every, busy)
@@ -97,15 +97,33 @@ def sized(
     way = msgspec.structs.replace(way, formulas=formulas_of(way, unit, units, request, start))
     return Sized(
         way=way, unit=unit, units=units, bill=bill, start_s=start_s, idle_usd_month=idle,
-        stands=stands,
+        stands=stands, busy=busy, short=short,
     )  # fmt: skip
+
+
+def _short(name: str, unit: Unit, every: int, request: Request) -> Refused | None:
+    """Say that there are fewer machines than it takes, and what they would do for."""
+    most, wanted = unit.place.machines_max, every * unit.machines
+    if most is None or wanted <= most:
+        return None
+    left = most // unit.machines - request.objectives.survive
+    less = f" or --rps {left * unit.rps(request.objectives):.3g}" if left > 0 else ""
+    fewer = (
+        " or --survive 0" if (every - request.objectives.survive) * unit.machines <= most else ""
+    )
+    return Refused(
+        name=name, objective="machines", wanted=_machines(wanted), found=_machines(most),
+        nearest=f"{_machines(wanted)}{less}{fewer}", over=wanted / most - 1,
+    )  # fmt: skip
+
+
+def _machines(count: int) -> str:
+    return f"{count} machine{'' if count == 1 else 's'}"
 
 
 def name_of(unit: Unit, tenure: Tenure) -> str:
     """Give a way's name: what, in which precision, split how, paid how."""
-    layout = unit.build.layout
-    parts = (("tp", layout.tp), ("pp", layout.pp), ("dp", layout.dp))
-    split = " ".join(f"{what} {count}" for what, count in parts if count > 1) or "tp 1"
+    split = split_of(unit.build.layout)
     paid = "" if tenure == "owned" else f", {tenure.replace('_', ' ')}"
     return f"{unit.place.name}, {unit.build.precision}, {split}{paid}"
 
@@ -119,7 +137,7 @@ def starting(unit: Unit, tenure: Tenure, catalogue: Catalogue) -> Start:
     """Give how long a unit takes from nothing to its first token."""
     place = unit.place
     weights = unit.fit.weights_bytes * min(unit.build.layout.accelerators, place.per_machine)
-    storage = catalogue.storage[DISK if place.has_disk else STORE]
+    storage = catalogue.storage[DISK if tenure == "owned" else STORE]
     loading = load_weights(
         weights,
         Loaded(
@@ -128,8 +146,12 @@ def starting(unit: Unit, tenure: Tenure, catalogue: Catalogue) -> Start:
             loader_bytes_s=SAFETENSORS_BYTES_S,
         ),
     )  # fmt: skip
-    if tenure in {"owned", "serverless"}:  # The machine is there.
+    if tenure == "owned":  # The machine is there.
         return start_of(loading, machine_s=(0.0, 0.0), storage=storage.name)
+    if isinstance(place.row, Serverless):
+        return start_of(
+            loading, machine_s=place.row.cold_start_s or (0.0, 0.0), storage=storage.name
+        )
     return start_of(loading, storage=storage.name)
 
 
@@ -142,6 +164,17 @@ def usd_month_of(unit: Unit, tenure: Tenure, request: Request, units: int, busy:
         costs = {kind: usd * units for kind, usd in serverless(use).costs.items()}
         return Bill(costs=costs, months=float(request.months))
     return rented(rental_for(unit, tenure, request, units))
+
+
+def fixed_and_each(sized: Sized, request: Request) -> tuple[float, float]:
+    """Give what a way costs a month whatever its size, and what each unit adds."""
+    every = sized.units + request.objectives.survive
+    if sized.way.tenure != "owned":
+        return 0.0, sized.way.usd_month / every
+    one, two = (
+        usd_month_of(sized.unit, "owned", request, count, sized.busy).usd_month for count in (1, 2)
+    )
+    return max(0.0, 2 * one - two), two - one
 
 
 def rental_for(
@@ -163,9 +196,9 @@ def functions(unit: Unit, request: Request, units: int, start_s: float) -> Funct
     assert isinstance(row, Serverless)
     load, objectives = request.load, request.objectives
     run_s = objectives.ttft_p95_s + load.answer * objectives.tpot_p95_s
-    use = functions_of(row, load.requests_day / units, run_s, start_s)
+    use = functions_of(row, load.requests_day / units, run_s, 0.0)
     assert use is not None, "places have a price"
-    return use
+    return msgspec.structs.replace(use, start_s=start_s, months=float(request.months))
 
 
 def _cold(name: str, unit: Unit, request: Request, units: int, start_s: float) -> Refused | None:

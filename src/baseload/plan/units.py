@@ -1,15 +1,15 @@
 """How would a model be put on a kind of machine, and how much load does it take there?
 
 A unit is what is bought or rented at once: one machine with as many replicas as it holds, or as
-many machines as one replica spans. For each place all sensible splits are tried, and the one that
-takes the load with the fewest machines is kept; if none does, what fails first is said.
+many machines as one replica spans. For each place all sensible splits are tried; those that keep
+the objectives when a call is alone are given, and if there are none, what fails first is said.
 
 Splits: tensor parallelism over 1, 2, 4, ... accelerators of a machine as far as heads divide; for
 latent attention (MLA) also a copy of attention on each, with experts spread. Where none of these
-does, a pipeline over several whole machines. Precision: the model's own, and FP8 beside BF16 where
+fits, a pipeline over several whole machines. Precision: the model's own, and FP8 beside BF16 where
 hardware has it.
 
-Not here: what a unit costs and how many it takes (`sizing`).
+Not here: which split is the best (`choosing`), what a unit costs and how many it takes (`sizing`).
 """
 
 from collections.abc import Callable, Iterator
@@ -17,13 +17,19 @@ from math import ceil, inf
 
 import msgspec
 
-from baseload.plan.capability import refusal
-from baseload.plan.catalog.rows import Accelerator
+from baseload.plan.capability import arithmetic, refusal
+from baseload.plan.catalog.rows import BITS, Accelerator
 from baseload.plan.load import Load, Objectives
 from baseload.plan.memory import Fit, fit
 from baseload.plan.models.shape import Shape
 from baseload.plan.places import Place
-from baseload.plan.queueing.estimate import estimate, knee_estimate
+from baseload.plan.queueing.estimate import (
+    KNEE_HALVINGS,
+    Estimate,
+    estimate,
+    knee_estimate,
+    limit_rps,
+)
 from baseload.plan.result import Refused
 from baseload.plan.speed.engine import Engine, engine_of
 from baseload.plan.speed.layout import Build, Layout
@@ -33,10 +39,29 @@ MACHINES_MAX = 4
 JOINED_BYTES_S = 6e9
 """Of a machine's network, below which a replica is not spread over machines (50 Gb/s)."""
 Spread = Callable[[Shape, Place], Iterator[Layout]]
-IDLE_RPS = 1e-3
 ROUNDING = 1e-9
+NARROW = ("int8", "int4", "fp4")
+"""Precisions that nobody asked for, and that may do where others do not fit."""
+ROOM = 1.1
+"""What would do where even one call alone is too slow, over what that call gets."""
 WIDE = 2.0
 """Standard deviations above the mean up to which a call must fit."""
+
+
+Key = tuple[str, str, Layout, float]
+
+
+def key_of(build: Build) -> Key:
+    """Give what a replica's speed hangs on.
+
+    How many others share its machine is no part of that, nor a network that it does not use.
+    """
+    layout, network_bytes_s = build.layout, 0.0
+    if layout.machines == 1:
+        layout = msgspec.structs.replace(layout, per_machine=layout.accelerators)
+    elif build.network:
+        network_bytes_s = build.network.bytes_s
+    return build.accelerator.name, build.precision, layout, network_bytes_s
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,8 +94,9 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one place."""
 
-    unit: Unit | None
-    refused: Refused | None
+    units: tuple[Unit, ...] = ()
+    refused: Refused | None = None
+    """Why there is no unit."""
 
 
 class Sizer:
@@ -81,34 +107,19 @@ class Sizer:
     ) -> None:
         self._shape, self._load, self._objectives = shape, load, objectives
         self._precision = precision
-        self._known: dict[tuple[str, str, Layout, float], tuple[Fit, Engine, float]] = {}
-
-    @property
-    def context(self) -> int:
+        self._known: dict[Key, tuple[Fit, Engine, float]] = {}
+        self.context = _context(load, shape)
         """Tokens of a long call, which every replica must hold."""
-        load = self._load
-        prompt = max(load.prompts, default=load.prompt * (1 + WIDE * load.prompt_cv))
-        answer = max(load.answers, default=load.answer * (1 + WIDE * load.answer_cv))
-        return min(int(prompt + answer), self._shape.context_max)
 
-    def best(self, place: Place) -> Tried:
-        """Give the unit that takes the load with the fewest machines, or why there is none."""
-        units: list[Unit] = []
+    def tried(self, place: Place) -> Tried:
+        """Give the units that keep the objectives at some load, or why there is none."""
         for spread in (within, across):
-            units += [unit for b in self._builds(place, spread) if (unit := self._unit(place, b))]
-            if any(unit.knee_rps > 0 for unit in units):
-                break
-        if not units:
-            return Tried(unit=None, refused=self._too_small(place))
-        able = [unit for unit in units if unit.knee_rps > 0]
-        if not able:
-            return Tried(unit=None, refused=self._too_slow(place, units))
-        return Tried(unit=min(able, key=self._machines), refused=None)
-
-    def _machines(self, unit: Unit) -> tuple[int, float]:
-        """Machines that the load takes, and of as many the fastest."""
-        needed = unit.needed(self._load, self._objectives) + self._objectives.survive
-        return needed * unit.machines, -unit.replicas * unit.knee_rps / unit.machines
+            units = [unit for b in self._builds(place, spread) if (unit := self._unit(place, b))]
+            if able := tuple(unit for unit in units if unit.knee_rps > 0):
+                return Tried(units=able)
+            if units:  # A pipeline over more machines answers no call sooner.
+                return Tried(refused=self._too_slow(place, units))
+        return Tried(refused=self._too_small(place))
 
     def _builds(self, place: Place, spread: Spread) -> Iterator[Build]:
         for precision in precisions(self._shape, place.accelerator, self._precision):
@@ -119,9 +130,7 @@ class Sizer:
                 )  # fmt: skip
 
     def _unit(self, place: Place, build: Build) -> Unit | None:
-        network = build.network.bytes_s if build.network else 0.0
-        key = (place.accelerator.name, build.precision, build.layout, network)
-        if key not in self._known:
+        if (key := key_of(build)) not in self._known:
             self._known[key] = self._weigh(build)
         room, engine, knee_rps = self._known[key]
         if not room.fits:
@@ -147,6 +156,7 @@ class Sizer:
         if not found:
             precision = self._precision or self._shape.native
             why = refusal(place.accelerator, precision, "bf16")
+            why = why or f"how fast {place.accelerator.name} is in {precision} is not known"
             return Refused(
                 name=place.name, objective="capability", wanted=precision, found=why,
                 nearest="another --precision",
@@ -163,12 +173,31 @@ class Sizer:
             name=place.name, objective="memory", wanted=f"{need / 1e9:,.0f} GB",
             found=f"{total / 1e9:,.0f} GB of {room.accelerators} x {place.accelerator.name}"
             f" in {build.precision}" + ("" if room.missing_bytes else f": {room.why}"),
-            over=need / total - 1,
+            over=need / total - 1, nearest=self._narrower(place, build.precision),
         )  # fmt: skip
+
+    def _narrower(self, place: Place, precision: str) -> str:
+        """Say in which narrower precision the model would fit there."""
+        for narrow in NARROW:
+            if BITS[narrow] >= BITS[precision] or refusal(place.accelerator, narrow, "bf16"):
+                continue
+            for layout in within(self._shape, place):
+                room = fit(
+                    self._shape, place.accelerator, layout, narrow, context=self.context,
+                    sequences=layout.dp,
+                )  # fmt: skip
+                if room.fits:
+                    return f"--precision {narrow}, if its answers are good enough"
+        return ""
+
+    def _alone(self, unit: Unit) -> Estimate:
+        """Give what calls get at the lowest rate at which a knee is looked for."""
+        least_rps = limit_rps(unit.engine, self._load) / 2**KNEE_HALVINGS
+        return estimate(unit.engine, self._load, least_rps)
 
     def _too_slow(self, place: Place, units: list[Unit]) -> Refused:
         """Say which objective not even one call alone keeps, in the fastest split."""
-        idle = [(estimate(unit.engine, self._load, IDLE_RPS), unit) for unit in units]
+        idle = [(self._alone(unit), unit) for unit in units]
         wanted = self._objectives
         if all(each.tpot_p95_s > wanted.tpot_p95_s for each, _ in idle):
             name, limit = "tpot_p95_s", wanted.tpot_p95_s
@@ -176,14 +205,26 @@ class Sizer:
         else:
             name, limit = "ttft_p95_s", wanted.ttft_p95_s
             value, unit = min((each.ttft_p95_s, n) for n, (each, _) in enumerate(idle))
-        tp = units[unit].build.layout.tp
-        nearest = f"--{name[:4]}-p95 {value:.2g} (one call alone, tp {tp})"
+        split = split_of(units[unit].build.layout)
+        nearest = f"--{name[:4]}-p95 {value * ROOM:.2g} (one call alone, {split})"
         return Refused(
             name=place.name, objective=name, wanted=f"{limit:.3g} s",
             found=f"{value:.3g} s" if value < inf else "no end",
             nearest=nearest if value < inf else "",
             over=value / limit - 1 if value < inf else None,
         )  # fmt: skip
+
+
+def split_of(layout: Layout) -> str:
+    """Give a split in words: `tp 2 pp 4`."""
+    parts = (("tp", layout.tp), ("pp", layout.pp), ("dp", layout.dp))
+    return " ".join(f"{what} {count}" for what, count in parts if count > 1) or "tp 1"
+
+
+def _context(load: Load, shape: Shape) -> int:
+    prompt = max(load.prompts, default=load.prompt * (1 + WIDE * load.prompt_cv))
+    answer = max(load.answers, default=load.answer * (1 + WIDE * load.answer_cv))
+    return min(int(prompt + answer), shape.context_max)
 
 
 def precisions(shape: Shape, accelerator: Accelerator, only: str | None) -> list[str]:
@@ -194,6 +235,7 @@ def precisions(shape: Shape, accelerator: Accelerator, only: str | None) -> list
     if not only and shape.native == "fp8":
         wanted.append("bf16")
     able = [each for each in wanted if not refusal(accelerator, each, "bf16")]
+    able = [each for each in able if arithmetic(accelerator, each) in accelerator.flops]
     return able[:1] if shape.native == "fp8" else able
 
 

@@ -116,7 +116,8 @@ def _enough(pairs: list[tuple[Option, Part]], demand: Demand, number: int, rps: 
                 both = chance * each
                 if both < RARE:
                     continue
-                after = min(round(before + up * option.replica_rps, 9), wanted)
+                after = before + up * option.replica_rps
+                after = wanted if after >= wanted else round(after, 9)
                 folded[after] = folded.get(after, 0.0) + both
         sums = folded
     return fsum(chance for found, chance in sums.items() if found >= wanted)
