@@ -17,6 +17,7 @@ MODELS = (
     "deepseek-v3", "Qwen/Qwen3-235B-A22B-FP8", "openai/gpt-oss-120b", "Qwen/Qwen3.5-397B-A17B",
 )  # fmt: skip
 """Dense and grouped heads; latent attention; experts; windows; linear layers."""
+DENSE = MODELS[:2]
 LAYOUTS = tuple(
     Layout(tp=tp, pp=pp, dp=dp, ep=ep)
     for tp, pp, dp, ep in (
@@ -58,9 +59,9 @@ def faster(made, what, times):
 
 
 @st.composite
-def cases(draw):
+def cases(draw, models=MODELS):
     """Draw a model and a build that can be: heads that can be split so, arithmetic that there is."""
-    shape = find(draw(st.sampled_from(MODELS)))
+    shape = find(draw(st.sampled_from(models)))
     gpu = CATALOGUE.accelerators[draw(st.sampled_from(sorted(CATALOGUE.accelerators)))]
     is_joined = bool(gpu.link_bytes_s or gpu.pcie_bytes_s)
     can = [one for one in LAYOUTS if not misfit(shape, one)]

@@ -98,8 +98,8 @@ def catalogue(text: str = CATALOGUE) -> Path:
     return path
 
 
-def load(rps=4.0, prompt=1200.0, answer=400.0, **more):
-    """Make the load of the first example, but for what a test cares about."""
+def load(rps=3.0, prompt=1200.0, answer=400.0, **more):
+    """Make about the load of the first example, but for what a test cares about."""
     return Load(rps=rps, prompt=prompt, answer=answer, **more)
 
 

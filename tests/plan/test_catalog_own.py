@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baseload.plan.catalog.checking import KINDS, CatalogueError
-from baseload.plan.catalog.reading import OWN, load, own_file, rows_of
+from baseload.plan.catalog.reading import OWN, load, overlay, own_file, rows_of
 from baseload.plan.catalog.writing import toml_of
 
 TODAY = date(2026, 11, 26)
@@ -222,3 +222,15 @@ def test_only_what_is_given_changes(tmp_path_factory, price, name):
     assert price == after["instance"][name].on_demand_usd_hour
     after["instance"][name] = before["instance"][name]
     assert before == after
+
+
+def test_a_price_of_ones_own_is_seen_where_it_stands():
+    """It has the day and the place of the user's file, not those of the price that it replaces."""
+    rows = rows_of(load(today=TODAY))
+    before = rows["instance"]["p5.48xlarge"]
+    overlay(rows, '[instance."p5.48xlarge"]\nspot_usd_hour = 20.0\n', "mine.toml", TODAY)
+    after = rows["instance"]["p5.48xlarge"]
+
+    assert before.spot_seen
+    assert ("", "", "mine.toml") == (after.spot_seen, after.spot_source, after.source)
+    assert before.reserved_seen == after.reserved_seen

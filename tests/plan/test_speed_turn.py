@@ -3,7 +3,7 @@
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from baseload.plan.models.known import find
@@ -11,7 +11,7 @@ from baseload.plan.speed.closed import Harness, Run, times_s
 from baseload.plan.speed.fitted import constants, fitted, harness, tags_of
 from baseload.plan.speed.turn import Constants, turn_s
 from baseload.plan.speed.work import Work, work_of
-from tests.plan.builds import build, cases, faster
+from tests.plan.builds import DENSE, build, cases, faster
 
 COUNTS = {"copies": 2.0, "missed": 0.5, "layers": 0.0, "steps": 0.0}
 """Two copies; each expert is missed by every second token."""
@@ -133,7 +133,7 @@ def test_arrays_are_as_good_as_numbers(case, engine, points):
     assert [turn_s(k, w, *point) for point in points] == pytest.approx(together.tolist())
 
 
-@given(cases(), ENGINES, st.tuples(st.integers(1, 16_000), st.integers(1, 4000)),
+@given(cases(DENSE), ENGINES, st.tuples(st.integers(1, 16_000), st.integers(1, 4000)),
        st.integers(1, 512), st.integers(1, 512))  # fmt: skip
 def test_more_calls_under_way_never_come_faster(case, engine, sizes, calls, more):
     """In a closed loop of a dense model, neither TPOT nor TTFT is shorter with more calls.
@@ -141,7 +141,6 @@ def test_more_calls_under_way_never_come_faster(case, engine, sizes, calls, more
     With experts it may be, by a little: a prompt adds less to a turn that has touched most of them.
     """
     shape, made = case
-    assume(shape.moe is None)
     k, w = fitted_of(shape, made, engine), work_of(shape, made)
     h = harness(frozenset({engine, "drawn"}))
 

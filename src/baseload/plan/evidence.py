@@ -48,10 +48,11 @@ def figures_of(unit: Unit, tenure: Tenure, today: date) -> tuple[Figure, ...]:
 
 
 def _as_seen(row: Instance, tenure: Tenure) -> Instance:
-    """Give a row as of the day on which the price of this way of paying was seen."""
-    other = {"spot": row.spot_seen, "reserved_1y": row.reserved_seen}
-    other["reserved_3y"] = row.reserved_seen
-    return msgspec.structs.replace(row, seen=other.get(tenure) or row.seen)
+    """Give a row as of where and when the price of this way of paying was seen."""
+    spot, reserved = (row.spot_seen, row.spot_source), (row.reserved_seen, row.reserved_source)
+    other = {"spot": spot, "reserved_1y": reserved, "reserved_3y": reserved}
+    seen, source = other.get(tenure, ("", ""))
+    return msgspec.structs.replace(row, seen=seen or row.seen, source=source or row.source)
 
 
 def figure(what: str, value: str, row: Row, today: date) -> Figure:

@@ -21,6 +21,7 @@ from baseload.errors import Mistake
 from baseload.plan.catalog.checking import (
     KINDS,
     CatalogueError,
+    Raw,
     Rows,
     cross,
     fit,
@@ -96,11 +97,21 @@ def overlay(rows: Rows, text: str, file: str, today: date) -> Rows:
     Raises CatalogueError.
     """
     defaults = {"source": Path(file).name, "seen": today.isoformat(), "verified": True}
-    own = fit(parse(text, file), file, text, known=rows, defaults=defaults)
+    own = fit(_dated(parse(text, file)), file, text, known=rows, defaults=defaults)
     for kind, named in own.items():
         rows[kind] = {**rows.get(kind, {}), **named}
     cross(own, rows, file, text)
     return own
+
+
+def _dated(raw: Raw) -> Raw:
+    """Have prices that a user gives seen when and where the user's row was, not when ours were."""
+    for row in raw.get("instance", {}).values():
+        for paid in ("spot", "reserved"):
+            if any(field.startswith(paid) and "usd" in field for field in row):
+                row.setdefault(f"{paid}_seen", "")
+                row.setdefault(f"{paid}_source", "")
+    return raw
 
 
 def own_file(fleet: Path | None = None) -> Path | None:

@@ -28,7 +28,10 @@ HEAD = (
     "Rows that override those of the catalogue, field by field. Written by\n"
     "`baseload catalog refresh`, which keeps what stands here, but not comments."
 )
-_TOLD = ("source", "seen", "verified", "note")
+_TOLD = (
+    "source", "seen", "verified", "note", "spot_source", "spot_seen", "reserved_source",
+    "reserved_seen",
+)  # fmt: skip
 """Fields that say where the others are from."""
 
 

@@ -94,8 +94,10 @@ class Instance(Row, frozen=True, kw_only=True):
     spot_range_usd_hour: tuple[float, float] | None = None
     """Lowest and highest zone."""
     spot_seen: str = ""
-    """The day on which spot prices were seen, where that was another one."""
+    spot_source: str = ""
+    """The day on which spot prices were seen, and where, if that was elsewhere than on demand."""
     reserved_seen: str = ""
+    reserved_source: str = ""
     """The same of reserved prices."""
 
 
