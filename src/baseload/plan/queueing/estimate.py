@@ -75,14 +75,20 @@ class _Sizes(msgspec.Struct, frozen=True, kw_only=True):
 
 def limit_rps(pace: Pace, load: Load) -> float:
     """Give the rate at which turns can no longer keep up, in calls a second; 0 if no call fits."""
-    sizes = _sizes(load)
+    return _limit_rps(pace, _sizes(load))
+
+
+def _limit_rps(pace: Pace, sizes: _Sizes) -> float:
     most = _calls_max(pace, sizes)
     return most / _turn_s(pace, sizes, most) if most > 0 else 0.0
 
 
 def estimate(pace: Pace, load: Load, rps: float) -> Estimate:
     """Give what callers roughly get at so many calls a second of one replica."""
-    sizes = _sizes(load)
+    return _estimate(pace, _sizes(load), rps)
+
+
+def _estimate(pace: Pace, sizes: _Sizes, rps: float) -> Estimate:
     most = _calls_max(pace, sizes)
     limit = most / _turn_s(pace, sizes, most) if most > 0 else 0.0
     if rps >= limit:
@@ -106,10 +112,11 @@ def estimate(pace: Pace, load: Load, rps: float) -> Estimate:
 
 def knee_estimate(pace: Pace, load: Load, objectives: Objectives) -> float:
     """Give the highest rate of one replica that roughly keeps objectives, in calls a second."""
-    low, high = 0.0, limit_rps(pace, load)
+    sizes = _sizes(load)
+    low, high = 0.0, _limit_rps(pace, sizes)
     for _ in range(KNEE_HALVINGS):
         middle = (low + high) / 2
-        at = estimate(pace, load, middle)
+        at = _estimate(pace, sizes, middle)
         if at.ttft_p95_s <= objectives.ttft_p95_s and at.tpot_p95_s <= objectives.tpot_p95_s:
             low = middle
         else:

@@ -20,14 +20,14 @@ from baseload.plan.queueing.replica import simulate
 from baseload.plan.speed.pace import Pace
 
 CALLS_MIN = 400
-CALLS_MAX = 2000
+CALLS_MAX = 1500
 BATCHES = 8
 """Calls followed, in batches at the estimated knee: so many times everybody is new."""
 NEARLY = 0.98
 """Part of the limit at which a batch is as good as full, and still finite."""
 STEPS_MAX = 10
 """Rates that are tried for a knee, at most."""
-NEAR = 0.02
+NEAR = 0.03
 """How near to the knee is near enough, as part of it."""
 FLOOD = 4.0
 """Times the estimated limit at which a queue never empties."""
@@ -82,7 +82,7 @@ def at_load(
 def knee(pace: Pace, load: Load, objectives: Objectives, rng: Random) -> float:
     """Give the highest rate of one replica at which objectives are kept, in calls a second.
 
-    It is within 2 % of the highest that these very calls allow, and 0 if none does.
+    It is within 3 % of the highest that these very calls allow, and 0 if none does.
     """
     return _search(pace, load, draw(load, calls_of(pace, load, objectives), rng), objectives)
 
