@@ -5,9 +5,9 @@ from datetime import date
 import msgspec
 from hypothesis import strategies as st
 
-from baseload.plan.capability import arithmetic
 from baseload.plan.catalog.reading import load
-from baseload.plan.memory import misfit
+from baseload.plan.hardware.capability import arithmetic
+from baseload.plan.hardware.memory import misfit
 from baseload.plan.models.known import find
 from baseload.plan.speed.layout import Build, Layout
 

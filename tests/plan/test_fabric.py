@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baseload.plan.catalog.rows import Link
-from baseload.plan.fabric import Hops, compare, sentence, token_bytes, traffic, turn_s
 from baseload.plan.models.known import find
 from baseload.plan.speed.layout import Layout
+from baseload.plan.transport.fabric import Hops, compare, sentence, token_bytes, traffic, turn_s
 
 
 def link(name, kind, gb_s, latency_us):

@@ -11,9 +11,9 @@ from typer.testing import CliRunner, Result
 from baseload.cli import app
 from baseload.errors import BaseloadError
 from baseload.plan.catalog.reading import load
-from baseload.plan.fitting import Wish, fitting, layouts, precisions_of, weigh
-from baseload.plan.hardware import every, hardware_of, size_of
-from baseload.plan.memory import fit
+from baseload.plan.hardware.fitting import Wish, fitting, layouts, precisions_of, weigh
+from baseload.plan.hardware.machines import every, hardware_of, size_of
+from baseload.plan.hardware.memory import fit
 from baseload.plan.models.known import find
 from baseload.plan.speed.layout import Layout
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baseload.plan.catalog.rows import Storage
-from baseload.plan.loading import (
+from baseload.plan.transport.loading import (
     CACHED_BYTES_S,
     CLAIMED_S,
     MACHINE_S,
@@ -17,7 +17,7 @@ from baseload.plan.loading import (
     needed_bytes_s,
     start,
 )
-from baseload.plan.transfer import transfer
+from baseload.plan.transport.transfer import transfer
 
 
 def storage(kind, read_bytes_s):

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baseload.plan.capability import arithmetic, refusal
 from baseload.plan.catalog.rows import Accelerator
-from baseload.plan.memory import (
+from baseload.plan.hardware.capability import arithmetic, refusal
+from baseload.plan.hardware.memory import (
     MIB,
     Machine,
     Room,

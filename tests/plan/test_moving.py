@@ -10,12 +10,12 @@ from typer.testing import CliRunner, Result
 from baseload.cli import app
 from baseload.cli.plan_move import size_of
 from baseload.plan.catalog.reading import load
-from baseload.plan.hardware import hardware_of
-from baseload.plan.memory import weights_bytes
+from baseload.plan.hardware.machines import hardware_of
+from baseload.plan.hardware.memory import weights_bytes
 from baseload.plan.models.known import find
-from baseload.plan.moving import Cargo, loaded, moving, own_network
-from baseload.plan.spanning import best_of, spanning
 from baseload.plan.speed.layout import Build, Layout
+from baseload.plan.transport.moving import Cargo, loaded, moving, own_network
+from baseload.plan.transport.spanning import best_of, spanning
 
 ROWS = load(today=date(2026, 11, 26))
 V3 = find("deepseek-v3")

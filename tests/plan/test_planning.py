@@ -11,7 +11,7 @@ from rich.console import Console
 
 from baseload.plan.catalog.reading import load as read_catalogue
 from baseload.plan.following import CALLS, SEED
-from baseload.plan.memory import fit
+from baseload.plan.hardware.memory import fit
 from baseload.plan.models.known import find
 from baseload.plan.planning import make
 from baseload.plan.queueing.arrivals import draw, split

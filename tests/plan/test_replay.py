@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from baseload.plan.memory import fit
+from baseload.plan.hardware.memory import fit
 from baseload.plan.models.known import find
 from baseload.plan.queueing.latency import measure
 from baseload.plan.queueing.replica import Arrivals, simulate

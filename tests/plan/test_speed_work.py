@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from baseload.plan.memory import misfit
+from baseload.plan.hardware.memory import misfit
 from baseload.plan.models.known import find
 from baseload.plan.speed.layout import Layout
 from baseload.plan.speed.work import work_of

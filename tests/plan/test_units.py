@@ -12,8 +12,8 @@ from baseload.plan.catalog.reading import load as read_catalogue
 from baseload.plan.choosing import Paid, cheapest
 from baseload.plan.cost.serverless import Need
 from baseload.plan.following import Follower, keeps
+from baseload.plan.hardware.memory import fit
 from baseload.plan.load import Load
-from baseload.plan.memory import fit
 from baseload.plan.models.known import find
 from baseload.plan.offers import api_ways, serverless_places
 from baseload.plan.places import places

@@ -3,7 +3,7 @@
 It exits with 0 if something fits, with 1 if nothing does, and with 2 if it was asked in a way that
 it cannot understand.
 
-Not here: what fits (`baseload.plan.fitting`), what it costs and how fast it is (`plan`).
+Not here: what fits (`baseload.plan.hardware.fitting`), what it costs and how fast it is (`plan`).
 """
 
 import sys
@@ -22,8 +22,8 @@ from baseload.cli.plan_wishes import model_of, wrong
 from baseload.errors import BaseloadError
 from baseload.plan.catalog.reading import Catalogue, load, own_file
 from baseload.plan.catalog.rows import BITS
-from baseload.plan.fitting import Fitting, Weighed, Wish, fitting, precisions_of
-from baseload.plan.hardware import Hardware, every, hardware_of
+from baseload.plan.hardware.fitting import Fitting, Weighed, Wish, fitting, precisions_of
+from baseload.plan.hardware.machines import Hardware, every, hardware_of
 from baseload.plan.models.known import find
 from baseload.plan.models.shape import Shape
 from baseload.plan.report import words

@@ -3,7 +3,7 @@
 It answers with times at full speed, each with what limits it; of bytes that are named, or of a
 model's weights. For a model whose replica spans machines it compares networks.
 
-Not here: the times (`baseload.plan.moving`, `baseload.plan.spanning`).
+Not here: the times (`baseload.plan.transport.moving`, `baseload.plan.transport.spanning`).
 """
 
 import re
@@ -27,16 +27,16 @@ from baseload.cli.plan_fit import (
 )
 from baseload.cli.plan_wishes import wrong
 from baseload.config.mistakes import nearest, shown
-from baseload.plan.capability import refusal
 from baseload.plan.catalog.reading import Catalogue
-from baseload.plan.hardware import Hardware
-from baseload.plan.loading import Start
-from baseload.plan.memory import Fit, even_layout, fit, misfit, weights_bytes
+from baseload.plan.hardware.capability import refusal
+from baseload.plan.hardware.machines import Hardware
+from baseload.plan.hardware.memory import Fit, even_layout, fit, misfit, weights_bytes
 from baseload.plan.models.shape import Shape
-from baseload.plan.moving import EGRESS_USD_GB, Cargo, Load, Moving, moving, own_network
 from baseload.plan.report import words
-from baseload.plan.spanning import ANSWERS, Over, Spanning, best_of, spanning
 from baseload.plan.speed.layout import Build, Layout
+from baseload.plan.transport.loading import Start
+from baseload.plan.transport.moving import EGRESS_USD_GB, Cargo, Load, Moving, moving, own_network
+from baseload.plan.transport.spanning import ANSWERS, Over, Spanning, best_of, spanning
 
 JOINED_MAX = 8
 """Machines up to which the least number is looked for that a model fits on."""

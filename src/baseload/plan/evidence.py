@@ -11,9 +11,9 @@ from baseload.plan.catalog.reading import is_stale
 from baseload.plan.catalog.rows import ApiPrice, Instance, Row, Serverless
 from baseload.plan.cost.terms import HOURS_MONTH
 from baseload.plan.load import Load
-from baseload.plan.loading import Start
 from baseload.plan.request import Request
 from baseload.plan.result import Figure, Formula, Tenure, Way
+from baseload.plan.transport.loading import Start
 from baseload.plan.units import Unit
 
 GB, TB = 1e9, 1e12

@@ -24,15 +24,15 @@ from baseload.plan.cost.serverless import Functions, cold_share, functions_of, s
 from baseload.plan.cost.terms import DAYS_MONTH, SECONDS_HOUR, Bill
 from baseload.plan.evidence import figures_of, formulas_of
 from baseload.plan.load import Load
-from baseload.plan.loading import SAFETENSORS_BYTES_S, Start
-from baseload.plan.loading import Way as Loaded
-from baseload.plan.loading import load as load_weights
-from baseload.plan.loading import start as start_of
 from baseload.plan.mix.reserve import availability, replica_availability
 from baseload.plan.queueing.latency import Latency
 from baseload.plan.request import Request
 from baseload.plan.result import Refused, Speed, Tenure, Way
 from baseload.plan.settings import with_settings
+from baseload.plan.transport.loading import SAFETENSORS_BYTES_S, Start
+from baseload.plan.transport.loading import Way as Loaded
+from baseload.plan.transport.loading import load as load_weights
+from baseload.plan.transport.loading import start as start_of
 from baseload.plan.units import Unit, split_of
 
 REPAIR_HOURS = 24.0

@@ -17,10 +17,10 @@ from math import ceil, inf
 
 import msgspec
 
-from baseload.plan.capability import arithmetic, refusal
 from baseload.plan.catalog.rows import BITS, Accelerator
+from baseload.plan.hardware.capability import arithmetic, refusal
+from baseload.plan.hardware.memory import Fit, fit
 from baseload.plan.load import Load, Objectives
-from baseload.plan.memory import Fit, fit
 from baseload.plan.models.shape import Shape
 from baseload.plan.places import Place
 from baseload.plan.queueing.estimate import (

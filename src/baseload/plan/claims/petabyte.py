@@ -11,7 +11,7 @@ from baseload.plan.catalog.rows import Instance, Link, Storage
 from baseload.plan.claims.claim import Claim, Given, read_in, step
 from baseload.plan.cost.terms import GB, SECONDS_HOUR
 from baseload.plan.result import Formula
-from baseload.plan.transfer import transfer
+from baseload.plan.transport.transfer import transfer
 
 
 class Petabyte(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,13 +9,13 @@ Not here: the bytes (`memory`), all other hardware (`fitting`).
 
 import msgspec
 
-from baseload.plan.capability import refusal
 from baseload.plan.catalog.rows import BITS, Accelerator, Instance
 from baseload.plan.claims.claim import Claim, Given, read_in, step
 from baseload.plan.cost.terms import GB
-from baseload.plan.fitting import Weighed, Wish, weigh
-from baseload.plan.hardware import Hardware
-from baseload.plan.memory import UTILISATION, bits_left, largest_params
+from baseload.plan.hardware.capability import refusal
+from baseload.plan.hardware.fitting import Weighed, Wish, weigh
+from baseload.plan.hardware.machines import Hardware
+from baseload.plan.hardware.memory import UTILISATION, bits_left, largest_params
 from baseload.plan.models.known import find
 from baseload.plan.result import Formula
 

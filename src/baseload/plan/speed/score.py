@@ -13,11 +13,11 @@ from pathlib import Path
 
 import msgspec
 
-from baseload.plan.capability import arithmetic
 from baseload.plan.catalog.checking import CatalogueError
 from baseload.plan.catalog.reading import Catalogue, accelerator_of_system, load
 from baseload.plan.catalog.rows import Accelerator
-from baseload.plan.memory import Room, fit, misfit
+from baseload.plan.hardware.capability import arithmetic
+from baseload.plan.hardware.memory import Room, fit, misfit
 from baseload.plan.models.huggingface import ModelError
 from baseload.plan.models.known import find
 from baseload.plan.models.shape import Shape

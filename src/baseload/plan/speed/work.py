@@ -13,12 +13,12 @@ Not here: whether it fits (`memory`), what is sent (`fabric`).
 
 import msgspec
 
-from baseload.plan.capability import arithmetic
 from baseload.plan.catalog.rows import Accelerator
-from baseload.plan.fabric import traffic
-from baseload.plan.memory import kv_bytes, weights_bytes
+from baseload.plan.hardware.capability import arithmetic
+from baseload.plan.hardware.memory import kv_bytes, weights_bytes
 from baseload.plan.models.shape import Shape
 from baseload.plan.speed.layout import Build
+from baseload.plan.transport.fabric import traffic
 
 LOOKED_BACK = 1024.0
 """Tokens for which attention's operations are counted, where they are not in proportion."""

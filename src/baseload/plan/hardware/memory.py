@@ -20,8 +20,8 @@ from math import ceil
 
 import msgspec
 
-from baseload.plan.capability import refusal
 from baseload.plan.catalog.rows import BITS, Accelerator
+from baseload.plan.hardware.capability import refusal
 from baseload.plan.models.shape import Shape
 from baseload.plan.speed.layout import Layout
 

@@ -17,8 +17,10 @@ import msgspec
 from baseload.plan.catalog.reading import Catalogue
 from baseload.plan.catalog.rows import Link, Storage
 from baseload.plan.cost.rented import Rental
-from baseload.plan.hardware import Hardware
-from baseload.plan.loading import (
+from baseload.plan.hardware.machines import Hardware
+from baseload.plan.places import CLOUD_NETWORK
+from baseload.plan.sizing import DISK, STORE
+from baseload.plan.transport.loading import (
     MACHINE_S,
     SAFETENSORS_BYTES_S,
     SERVERLESSLLM_BYTES_S,
@@ -27,9 +29,7 @@ from baseload.plan.loading import (
     load,
     start,
 )
-from baseload.plan.places import CLOUD_NETWORK
-from baseload.plan.sizing import DISK, STORE
-from baseload.plan.transfer import transfer
+from baseload.plan.transport.transfer import transfer
 
 DRIVES = (1, 8)
 """Drives of one kind that are read side by side."""

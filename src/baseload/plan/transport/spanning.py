@@ -17,10 +17,10 @@ from math import inf
 import msgspec
 
 from baseload.plan.catalog.rows import Link
-from baseload.plan.fabric import Hops, traffic, turn_s
 from baseload.plan.models.shape import Shape
 from baseload.plan.speed.engine import engine_of
 from baseload.plan.speed.layout import Build, Layout
+from baseload.plan.transport.fabric import Hops, traffic, turn_s
 
 ANSWERS = 64
 """Answers that one turn writes a token of."""

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from baseload.plan.capability import refusal
-from baseload.plan.hardware import Hardware, size_of
-from baseload.plan.memory import Fit, even_layout, fit, misfit
+from baseload.plan.hardware.capability import refusal
+from baseload.plan.hardware.machines import Hardware, size_of
+from baseload.plan.hardware.memory import Fit, even_layout, fit, misfit
 from baseload.plan.models.shape import Shape
 from baseload.plan.speed.layout import Layout
 

@@ -1,0 +1,1 @@
+"""How long bytes take, from storage and between machines."""
