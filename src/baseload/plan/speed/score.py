@@ -79,10 +79,11 @@ def score(path: Path) -> list[GroupScore]:
 
 
 def group_score(
-    key: tuple[str, str, str, str], rows: int, errors: list[tuple[float, float]]
+    key: tuple[str, str, str, str], rows: int, errors: list[tuple[float, float | None]]
 ) -> GroupScore:  # fmt: skip
     """Sum up (TPOT, TTFT) errors of one group."""
-    tpot, ttft = ([each[part] for each in errors] for part in (0, 1))
+    tpot = [each for each, _ in errors]
+    ttft = [each for _, each in errors if each is not None]
     system, backend, model, mode = key
     return GroupScore(
         system=system, backend=backend, model=model, mode=mode, n=rows, predicted=len(errors),
@@ -143,9 +144,12 @@ def run_of(row: Measured, shape: Shape, build: Build) -> Run:
     )  # fmt: skip
 
 
-def _errors(case: Case) -> tuple[float, float]:
+def _errors(case: Case) -> tuple[float, float | None]:
+    """Give those of TPOT and TTFT; None where prompts are read elsewhere, which is not modelled."""
     tpot_s, ttft_s = times_s(constants(case.tags), harness(case.tags), case.work, case.run)
-    return abs(tpot_s / case.row.tpot_s - 1), abs(ttft_s / case.row.ttft_s - 1)
+    is_split = case.row.mode == "disagg"
+    ttft = None if is_split else abs(ttft_s / case.row.ttft_s - 1)
+    return abs(tpot_s / case.row.tpot_s - 1), ttft
 
 
 def _part(values: list[float], part: float) -> float | None:
