@@ -16,6 +16,8 @@ import msgspec
 from baseload.plan.cost.terms import check
 from baseload.plan.result import Lever
 
+WHOLE = 1000.0
+"""From where on a value is shown without decimals; smaller ones with three digits."""
 S = TypeVar("S", bound=msgspec.Struct)
 
 
@@ -85,7 +87,8 @@ def _lever(base: S, usd_month: Callable[[S], float], span: Span) -> Lever:
 
 
 def _shown(value: float, unit: str) -> str:
-    return f"{value:,.6g} {unit}".rstrip()
+    number = f"{value:,.0f}" if abs(value) >= WHOLE else f"{value:.3g}"
+    return f"{number} {unit}".rstrip()
 
 
 def _swing(lever: Lever) -> float:
