@@ -9,14 +9,14 @@ import msgspec
 
 from baseload.plan.catalog.reading import is_stale
 from baseload.plan.catalog.rows import ApiPrice, Instance, Row, Serverless
-from baseload.plan.cost.terms import HOURS_MONTH
+from baseload.plan.cost.terms import DAYS_MONTH, GB, HOURS_MONTH
 from baseload.plan.load import Load
 from baseload.plan.request import Request
 from baseload.plan.result import Figure, Formula, Tenure, Way
 from baseload.plan.transport.loading import Start
 from baseload.plan.units import Unit
 
-GB, TB = 1e9, 1e12
+TB = 1e12
 FIELDS: dict[Tenure, str] = {
     "on_demand": "on_demand_usd_hour", "reserved_1y": "reserved_1y_usd_hour",
     "reserved_3y": "reserved_3y_usd_hour", "spot": "spot_usd_hour",
@@ -87,7 +87,7 @@ def formulas_of(
         _month(way, unit, units, request),
         Formula(
             what="a million tokens", formula="month / (requests * (prompt + answer)) * 1e6",
-            numbers=f"${way.usd_month:,.0f} / ({load.requests_day * HOURS_MONTH / 24:,.0f} * "
+            numbers=f"${way.usd_month:,.0f} / ({load.requests_day * DAYS_MONTH:,.0f} * "
             f"({load.prompt:,.0f} + {load.answer:,.0f})) * 1e6",
             result=f"${way.usd_mtok:,.3g}",
         ),
@@ -106,7 +106,7 @@ def _of_replica(way: Way, unit: Unit, load: Load) -> tuple[Formula, ...]:
     assert way.speed is not None
     room, build, k = unit.fit, unit.build, unit.engine.k
     turn_s = unit.engine.turn_s(
-        max(1, round(way.speed.batch)), load.prompt + load.answer / 2, 0, 0.0
+        max(1, round(way.speed.batch)), load.prompt + load.answer / 2, 0, 0.0, 0
     )
     return (
         Formula(
@@ -176,7 +176,7 @@ def api_formulas(way: Way, row: ApiPrice, load: Load) -> tuple[Formula, ...]:
             what="a month",
             formula="requests * (prompt * (1 - cached) * input + prompt * cached * cached price"
             " + answer * output) / 1e6 * (1 + peak hours * (factor - 1))",
-            numbers=f"{load.requests_day * HOURS_MONTH / 24:,.0f} * ({load.prompt:,.0f} * "
+            numbers=f"{load.requests_day * DAYS_MONTH:,.0f} * ({load.prompt:,.0f} * "
             f"{1 - load.cached:g} * ${row.input_usd_mtok:g} + {load.prompt:,.0f} * {load.cached:g}"
             f" * ${row.cached_usd_mtok:g} + {load.answer:,.0f} * ${row.output_usd_mtok:g}) / 1e6 * "
             f"{1 + row.peak_share * (row.peak_factor - 1):.3f}",

@@ -11,6 +11,7 @@ import unicodedata
 from math import ceil, floor, isfinite, log10
 
 from baseload.plan.result import Refused, Way
+from baseload.plan.speed.layout import Layout
 
 NONE = "-"
 TIMES = "\u00d7"
@@ -148,7 +149,12 @@ def layout(way: Way) -> str:
     """Give how a replica is spread, as engines name it: `tp8`, `tp8 pp2`; a dash for an API."""
     if way.layout is None:
         return NONE
-    parts = [(name, getattr(way.layout, name)) for name in ("tp", "pp", "dp", "ep")]
+    return split(way.layout)
+
+
+def split(spread: Layout) -> str:
+    """Give the same of any layout."""
+    parts = [(name, getattr(spread, name)) for name in ("tp", "pp", "dp", "ep")]
     return " ".join(f"{name}{size}" for name, size in parts if size > 1) or "tp1"
 
 
