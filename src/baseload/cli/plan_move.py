@@ -259,12 +259,8 @@ def _draw_start(out: Any, it: Moving, start: Start) -> None:
 
 def _draw_networks(out: Any, found: Spanning) -> None:
     layout = found.layout
-    split = ", ".join(
-        f"{name} {size}" for name in ("tp", "pp", "dp", "ep")
-        if (size := getattr(layout, name)) > 1
-    )  # fmt: skip
     out.print(Text(
-        f"\nBetween {found.machines} machines of {layout.per_machine} ({split}),"
+        f"\nBetween {found.machines} machines of {layout.per_machine} ({words.split(layout)}),"
         f" {words.three(found.between_bytes_token / 1e3)} kB a token out of each", "bold",
     ))  # fmt: skip
     heads = ("network", "ports", f"{found.answers:,} answers\nnetwork", "turn", "share",

@@ -180,6 +180,23 @@ def _notes(answer: Answer, options: tuple[Option, ...], demand: Demand) -> list[
 
 def _refusals(options: tuple[Option, ...], demand: Demand) -> list[Refused]:
     found = nearest(options, demand, LIMIT_S)
+    if found.together:
+        return [
+            Refused(
+                name="mix", objective=found.together[0], wanted=", ".join(found.together),
+                found="nothing does", nearest=f"without {' and '.join(found.together)}",
+            )
+        ]  # fmt: skip
+    if not found.alone:
+        peak = max(period.rps for period in demand.periods)
+        kept = peak * found.load_kept
+        return [
+            Refused(
+                name="mix", objective="load", wanted=f"{peak:,g} requests/s",
+                found=f"{kept:,.3g} requests/s, with nothing else asked",
+                over=peak / kept - 1 if kept else None,
+            )
+        ]  # fmt: skip
     return [
         Refused(
             name="mix", objective=each.demand, wanted=each.wanted, found="nothing does",

@@ -129,7 +129,7 @@ def _place(row: Serverless, catalogue: Catalogue, usd_second: float) -> Place:
     return Place(
         name=row.name, site=f"{row.cloud} {row.region}", cloud=row.cloud,
         accelerator=catalogue.accelerators[row.accelerator], per_machine=1, network=None,
-        has_disk=False, machines_max=None, usd_hour={"serverless": usd_second * 3600}, row=row,
+        machines_max=None, usd_hour={"serverless": usd_second * 3600}, row=row,
     )  # fmt: skip
 
 

@@ -40,6 +40,8 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
         self, writing: int, context: float, reading: int, read_before: float, longest: int
     ) -> float:
         """Give how long one turn takes, in seconds."""
+        if not reading or self.w.copies == 1:  # Most turns: nothing is to be divided.
+            return uneven_s(self.k, self.w, writing, context, reading, reading, read_before)
         part = 1 / self.stages
         alone = longest * part + min(longest, TURN_TOKENS) * (1 - part)
         each, every = max(reading / self.w.copies, alone), max(reading, alone * self.stages)
