@@ -10,6 +10,7 @@ import re
 import unicodedata
 from math import ceil, floor, isfinite, log10
 
+from baseload.plan.cost.terms import SECONDS_YEAR
 from baseload.plan.result import Refused, Way
 from baseload.plan.speed.layout import Layout
 
@@ -134,8 +135,8 @@ def availability(part: float) -> str:
 
 
 def down_year(part: float) -> str:
-    """Give how long something of this availability is down in a year of 8,766 hours."""
-    return seconds(max(0.0, 1.0 - part) * 8766 * 3600)
+    """Give how long something of this availability is down in a year of 8,760 hours."""
+    return seconds(max(0.0, 1.0 - part) * SECONDS_YEAR)
 
 
 def count(value: float) -> str:
