@@ -30,7 +30,7 @@ LOADS = st.builds(
 PACES = st.builds(
     PlainPace, turn=st.floats(1e-3, 0.05), answer=st.floats(0, 1e-3), token=st.floats(0, 1e-4),
     look=st.floats(0, 1e-8), slots=st.integers(1, 256), kv_tokens=st.integers(2000, 10**6),
-    turn_tokens=st.integers(300, 8192),
+    turn_tokens=st.integers(300, 8192), lone=st.floats(0, 1e-4),
 )  # fmt: skip
 ESTIMATED = ("ttft_p50_s", "ttft_p95_s", "tpot_p50_s", "tpot_p95_s", "batch")
 
@@ -148,7 +148,7 @@ def mean_s(pace, of):
 
 
 def turn_max_s(pace):
-    return pace.turn_s(pace.slots, 0.0, pace.turn_tokens, 0.0, 0)
+    return pace.turn_s(pace.slots, 0.0, pace.turn_tokens, 0.0, pace.turn_tokens)
 
 
 # -- the knee -------------------------------------------------------------------------------
