@@ -27,10 +27,11 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from baseload.plan.catalog.reading import load
+from baseload.plan.hardware.memory import TURN_TOKENS
 from baseload.plan.models.known import find
 from baseload.plan.speed import fitted as files
 from baseload.plan.speed.closed import Run, times_s
-from baseload.plan.speed.engine import CALL_S, TURN_TOKENS
+from baseload.plan.speed.engine import CALL_S
 from baseload.plan.speed.layout import Build, Layout
 from baseload.plan.speed.measured import read
 from baseload.plan.speed.score import Case, case_of

@@ -44,10 +44,10 @@ def errors(case, catalogue):
         if (point["model"], point["precision"], point["tp"]) != case:
             continue
         context = point["prompt"] + point["answer"] / 2
-        tpot_s = engine.turn_s(point["calls"], context, 0, 0.0)
+        tpot_s = engine.turn_s(point["calls"], context, 0, 0.0, 0)
         tokens = point["calls"] * point["prompt"]
         turns = -(-tokens // TURN_TOKENS)
-        read_s = CALL_S + turns * engine.turn_s(0, 0.0, tokens / turns, point["prompt"] / 2)
+        read_s = CALL_S + turns * engine.turn_s(0, 0.0, tokens / turns, point["prompt"] / 2, 0)
         found.append((tpot_s * 1e3 / point["tpot_ms"] - 1, read_s / point["prefill_s"] - 1))
     return found
 

@@ -12,7 +12,6 @@ from baseload.plan.cost.breakeven import (
     all_crossings,
     breakeven_requests_day,
     breakeven_use,
-    cheapest,
     crossings,
     drawn,
 )
@@ -148,15 +147,6 @@ def test_all_pairs_are_looked_at_and_ordered_by_load():
     assert {("api", "rented"), ("rented", "api"), ("api", "owned"), ("rented", "owned")} == {
         (crossing.cheaper_below, crossing.cheaper_above) for crossing in found
     }
-
-
-def test_the_cheapest_is_chosen():
-    """Below the break-even the API, above it the machine; of equals the first."""
-    assert "api" == cheapest([API, RENTED], 50_000.0).name
-    assert "rented" == cheapest([API, RENTED], 120_000.0).name
-    assert "api" == cheapest([API, _named(API, "copy")], 1.0).name
-    with pytest.raises(ValueError, match="no way to choose from"):
-        cheapest([], 1.0)
 
 
 def test_a_drawn_step_is_upright():

@@ -10,14 +10,13 @@ from baseload.plan.queueing.arrivals import draw, split
 from baseload.plan.queueing.estimate import estimate, knee_estimate, limit_rps
 from baseload.plan.queueing.knee import (
     NEAR,
-    PastKnee,
-    at_load,
     calls_of,
     capacity_rps,
     follow,
+    keeps,
     knee,
 )
-from baseload.plan.queueing.latency import Latency, measure
+from baseload.plan.queueing.latency import measure
 from baseload.plan.queueing.replica import simulate
 from tests.plan.turns import H200Pace, PlainPace
 
@@ -31,7 +30,7 @@ LOADS = st.builds(
 PACES = st.builds(
     PlainPace, turn=st.floats(1e-3, 0.05), answer=st.floats(0, 1e-3), token=st.floats(0, 1e-4),
     look=st.floats(0, 1e-8), slots=st.integers(1, 256), kv_tokens=st.integers(2000, 10**6),
-    turn_tokens=st.integers(300, 8192),
+    turn_tokens=st.integers(300, 8192), lone=st.floats(0, 1e-4),
 )  # fmt: skip
 ESTIMATED = ("ttft_p50_s", "ttft_p95_s", "tpot_p50_s", "tpot_p95_s", "batch")
 
@@ -149,7 +148,7 @@ def mean_s(pace, of):
 
 
 def turn_max_s(pace):
-    return pace.turn_s(pace.slots, 0.0, pace.turn_tokens, 0.0)
+    return pace.turn_s(pace.slots, 0.0, pace.turn_tokens, 0.0, pace.turn_tokens)
 
 
 # -- the knee -------------------------------------------------------------------------------
@@ -162,47 +161,21 @@ def test_at_the_knee_objectives_are_kept_and_past_it_not(objectives):
 
     found = knee(pace, CHAT, objectives, Random(7))
 
-    assert isinstance(at_load(pace, CHAT, found, Random(7), objectives), Latency)
-    assert isinstance(at_load(pace, CHAT, found * (1 + 2 * NEAR), Random(7), objectives), PastKnee)
+    calls = draw(CHAT, calls_of(pace, CHAT, objectives), Random(7))
+    assert keeps(follow(pace, calls, found), objectives)
+    above = found * (1 + 2 * NEAR)
+    past = follow(pace, calls, above)
+    is_too_much = above > capacity_rps(pace, CHAT, calls)
+    assert is_too_much or past.is_growing or not keeps(past, objectives)
 
 
-def test_a_load_past_the_knee_says_by_how_much():
-    """What is refused comes with the knee, what failed, and how many replicas would do."""
-    pace = H200Pace()
-    rps, top = 60.0, knee(pace, CHAT, STRICT, Random(7))
-
-    found = at_load(pace, CHAT, rps, Random(7), STRICT)
-
-    assert isinstance(found, PastKnee)
-    assert ("ttft_p95_s", 0.5) == (found.objective, found.wanted)
-    assert (top, rps / top - 1) == (found.knee_rps, found.over)
-    assert top < rps / found.replicas <= top or rps / found.replicas <= 0.85 * top
-    assert rps / (found.replicas - 1) > 0.85 * top
-
-
-def test_objectives_that_no_call_keeps_have_no_knee():
-    """Where one call alone takes too long, the knee is at 0 and no number of replicas helps."""
-    found = at_load(H200Pace(), CHAT, 1.0, Random(7), Objectives(ttft_p95_s=0.001))
-
-    assert isinstance(found, PastKnee)
-    assert (0.0, inf, 0) == (found.knee_rps, found.over, found.replicas)
-
-
-def test_calls_too_long_for_the_cache_are_past_every_knee():
-    """A cache that holds none of the calls is said to be what fails."""
-    found = at_load(PlainPace(kv_tokens=100), CHAT, 1.0, Random(7), Objectives())
-
-    assert isinstance(found, PastKnee)
-    assert ("kv_tokens", 0.0) == (found.objective, found.knee_rps)
-
-
-def test_without_objectives_the_knee_is_where_the_queue_grows():
-    """Far past what turns can do, a load is refused for want of stability."""
-    found = at_load(H200Pace(), CHAT, 100.0, Random(7))
-
-    assert isinstance(found, PastKnee)
-    assert "stability" == found.objective
-    assert pytest.approx(limit_rps(H200Pace(), CHAT), rel=0.1) == found.knee_rps
+@pytest.mark.parametrize(
+    ("pace", "objectives"),
+    [(H200Pace(), Objectives(ttft_p95_s=0.001)), (PlainPace(kv_tokens=100), Objectives())],
+)
+def test_what_no_call_keeps_has_no_knee(pace, objectives):
+    """Where one call alone takes too long, or the cache holds none, the knee is at 0."""
+    assert 0.0 == knee(pace, CHAT, objectives, Random(7))
 
 
 def test_bursts_bring_the_knee_nearer():
@@ -288,6 +261,7 @@ def test_splitting_a_load_takes_bursts_away():
 
 def test_more_calls_are_followed_where_more_fit():
     """A replica with many slots needs more calls until its steady state shows."""
-    assert calls_of(PlainPace(slots=4), CHAT) < calls_of(
-        PlainPace(slots=200, kv_tokens=10**6), CHAT
-    )
+    few, many = PlainPace(slots=4), PlainPace(slots=200, kv_tokens=10**6)
+    patient = Objectives(ttft_p95_s=100.0, tpot_p95_s=10.0)
+
+    assert calls_of(few, CHAT, patient) < calls_of(many, CHAT, patient)

@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 
 from baseload.plan.catalog.rows import Accelerator
 from baseload.plan.hardware.capability import arithmetic, refusal
+from baseload.plan.hardware.fitting import Wish, fitting
+from baseload.plan.hardware.machines import Hardware
 from baseload.plan.hardware.memory import (
     MIB,
-    Machine,
     Room,
     bits_left,
     even_layout,
     fit,
     kv_bytes,
     largest_params,
-    smallest,
     weights_bytes,
 )
 from baseload.plan.models.huggingface import shape_from_config
@@ -323,33 +323,34 @@ def test_windows_and_states_count_for_each_sequence():
     assert found.kv_free_bytes // (token + fixed) == found.sequences_max
 
 
-# -- the smallest, the largest ----------------------------------------------------------------
+# -- splits, and the largest ------------------------------------------------------------------
 
 
-SERVERS = [
-    Machine(name=f"{each.name} x {count}", accelerator=each, count=count)
-    for each, count in [(A100_40, 1), (A100_40, 8), (A100, 1), (A100, 8), (H200, 8)]
-]
+SERVERS = [(A100_40, 1), (A100_40, 8), (A100, 1), (A100, 8), (H200, 8)]
 
 
 @pytest.mark.parametrize(
     ("name", "precision", "machines_max", "expected"),
     [
-        ("deepseek-r1-distill-qwen-7b", "bf16", 1, ("a100-40 x 1", 1, Layout(per_machine=1))),
-        ("deepseek-r1-distill-qwen-32b", "bf16", 1, ("a100-80 x 1", 1, Layout(per_machine=1))),
-        ("deepseek-r1-distill-qwen-32b", "bf16", 2, ("a100-80 x 1", 1, Layout(per_machine=1))),
-        ("deepseek-r1-distill-llama-70b", "bf16", 1, ("a100-40 x 8", 1, Layout(tp=8))),
-        ("deepseek-v3", "fp8", 4, ("h200 x 8", 1, Layout(tp=8))),
-        ("deepseek-v3", "int8", 4, ("a100-40 x 8", 3, Layout(tp=8, pp=3))),
-        ("deepseek-v3", "bf16", 4, ("a100-80 x 8", 3, Layout(tp=8, pp=3))),
+        ("deepseek-r1-distill-qwen-7b", "bf16", 1, "1xa100-40"),
+        ("deepseek-r1-distill-qwen-32b", "bf16", 2, "1xa100-80"),
+        ("deepseek-r1-distill-llama-70b", "bf16", 1, "8xa100-40"),
+        ("deepseek-v3", "fp8", 4, "8xh200"),
+        ("deepseek-v3", "int8", 4, "3x8xa100-40"),
+        ("deepseek-v3", "bf16", 4, "3x8xa100-80"),
     ],
 )
 def test_the_smallest_hardware_is_found(name, precision, machines_max, expected):
     """The least memory that does, among single cards and machines of eight."""
-    found = smallest(find(name), SERVERS, precision, context=8192, machines_max=machines_max)
+    tried = [
+        Hardware(accelerator=row, per_machine=count, machines=machines)
+        for row, count in SERVERS
+        for machines in range(1, machines_max + 1)
+    ]
 
-    assert expected == (found.machine.name, found.machines, found.layout)
-    assert found.fit.fits
+    found = fitting(find(name), tried, [precision], Wish(context=8192, calls=1))
+
+    assert [expected] == [each.hardware for each in found.smallest]
 
 
 @pytest.mark.parametrize(
@@ -367,18 +368,11 @@ def test_heads_are_split_evenly_and_layers_take_the_rest(heads, count, expected)
     assert expected == even_layout(shape, count, 1)
 
 
-def test_nothing_does_where_nothing_can():
-    """FP8 on hardware without it."""
-    machines = [Machine(name="v100", accelerator=V100, count=8)]
-
-    assert smallest(find("qwen3-8b"), machines, "fp8", context=4096) is None
-
-
 @pytest.mark.parametrize(
     ("memory_gb", "claimed_b", "int4_b", "fp8_b", "bits"),
     [(320, 1200, 576, 288, 2.13), (320, 800, 576, 288, 3.2), (256, 600, 460.8, 230.4, 3.41)],
 )
-def test_the_articles_largest_models_do_not_fit(memory_gb, claimed_b, int4_b, fp8_b, bits):
+def test_models_as_large_as_is_claimed_do_not_fit(memory_gb, claimed_b, int4_b, fp8_b, bits):
     """p4d with 1.2 T, NDv4 with 800 B and GN10Xp with 600 B leave 2 to 3.4 bits a parameter."""
     memory = memory_gb * 1e9
 

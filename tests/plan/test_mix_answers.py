@@ -8,7 +8,7 @@ import pytest
 
 from baseload.errors import BaseloadError
 from baseload.plan.mix.answer import Part
-from baseload.plan.mix.mixing import Toll, find_mix, not_outdone, tolls
+from baseload.plan.mix.mixing import find_mix, not_outdone, toll_usd_month
 from baseload.plan.mix.nearest import nearest
 from baseload.plan.mix.option import MONTH_S, Bound, Demand, Option, Period
 from baseload.plan.mix.proof import Broken, check
@@ -181,10 +181,10 @@ def test_each_demand_has_its_toll():
     asked = demand(kinds_max=1)
     answer = find_mix((RENTED,), asked)
 
-    assert (
-        Toll(demand="survive", usd_month=150.0, is_exact=True),
-        Toll(demand="kinds_max", usd_month=0.0, is_exact=True),
-    ) == tolls((RENTED,), asked, answer)
+    assert 150.0 == toll_usd_month((RENTED,), asked, answer, "survive")
+    assert 0.0 == toll_usd_month((RENTED,), asked, answer, "kinds_max")
+    unproved = msgspec.structs.replace(answer, is_optimal=False)
+    assert 0.0 == toll_usd_month((RENTED,), asked, unproved, "survive")
 
 
 def test_what_is_outdone_is_left_out_and_nothing_else():
@@ -341,4 +341,4 @@ def test_calls_cost_what_a_month_of_them_costs():
     answer = find_mix((API,), demand(survive=0))
 
     assert 1.75 * MONTH_S * 1e-3 == pytest.approx(answer.usd_month)
-    assert 1.75 * 730 * 3600 == demand().requests_month
+    assert 730 * 3600 == MONTH_S

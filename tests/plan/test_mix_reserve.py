@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from baseload.plan.load import Load
 from baseload.plan.mix.answer import Part
 from baseload.plan.mix.option import Demand, Option, Period
-from baseload.plan.mix.periods import periods_of, periods_of_hours
+from baseload.plan.mix.periods import periods_of
 from baseload.plan.mix.reserve import (
     ACCELERATOR_HOURS_A_STOP,
     availability,
@@ -90,9 +90,3 @@ def test_levels_keep_the_busiest_hour_and_the_mean(rps, factor):
     assert sorted(loads, reverse=True) == loads
     assert 1.0 == pytest.approx(sum(period.hours_share for period in found))
     assert rps * factor == pytest.approx(sum(p.rps * p.hours_share for p in found))
-
-
-def test_hours_of_a_trace_become_levels_that_hold_in_each_hour():
-    """Hours are gathered by load, and a level has that of its busiest hour."""
-    assert (Period(9.0, 0.5), Period(3.0, 0.5)) == periods_of_hours((1.0, 9.0, 3.0, 7.0), levels=2)
-    assert (Period(5.0, 1.0),) == periods_of_hours((5.0,))

@@ -212,7 +212,7 @@ def test_a_model_is_spread_over_as_few_machines_as_it_takes():
 
     assert 0 == result.exit_code
     assert "into each of 2 machines" in _said(result)
-    assert "Between 2 machines of 8 (tp 8, pp 2)" in _said(result)
+    assert "Between 2 machines of 8 (tp8 pp2)" in _said(result)
     assert "infiniband-xdr instead of ethernet-100: turns that write are" in _said(result)
 
 

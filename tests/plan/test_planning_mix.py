@@ -105,6 +105,27 @@ def test_few_machines_of_ones_own_are_a_part_of_the_mix():
     assert 0.1 < own.share < 0.9
 
 
+def test_a_load_that_no_mix_takes_is_told_with_what_it_would_take():
+    """One machine that may fail, and far too much load: nothing alone helps, so that is said."""
+    machines = (Machine(accelerator="big", per_machine=8, machines_max=1),)
+    plan = make(plans.asked(tenures=("owned",), hardware=machines, of=plans.load(1000.0)))
+    (mix,) = [each for each in plan.refused if each.name == "mix"]
+
+    assert ("load", "1,000 requests/s") == (mix.objective, mix.wanted)
+    taken_rps = float(mix.found.split()[0])
+    assert 1000.0 / taken_rps - 1 == pytest.approx(mix.over, rel=0.01)
+
+
+def test_a_token_s_emissions_are_explained():
+    """Each way that says its joules a token says its CO2 as well, in milligrams."""
+    machines = (Machine(accelerator="big", per_machine=8),)
+    way = make(plans.asked(tenures=("owned",), hardware=machines)).ways[0]
+    (formula,) = [each for each in way.formulas if each.what == "CO2 of an answer token"]
+
+    expected_mg = way.speed.joules_token / 3.6e6 * 366.0 * 1e3
+    assert expected_mg == pytest.approx(float(formula.result.removesuffix(" mg")), rel=0.01)
+
+
 def test_all_of_it_may_be_spot_if_nothing_else_is_wanted():
     """A floor without spot is asked for only where something else may be used."""
     spot, both = plans.asked(tenures=("spot",)), plans.asked()

@@ -16,6 +16,7 @@ PACES = st.builds(
     PlainPace, turn=st.floats(1e-3, 0.05), answer=st.floats(0, 1e-3), token=st.floats(0, 1e-4),
     look=st.floats(0, 1e-7), call=st.floats(0, 0.01), slots=st.integers(1, 8),
     kv_tokens=st.integers(960, 4000), turn_tokens=st.integers(16, 512),
+    lone=st.floats(0, 1e-4),
 )  # fmt: skip
 
 

@@ -30,8 +30,8 @@ def test_our_own_curve_is_within_a_tenth(calls):
     engine, tokens = own(), calls * PROMPT
     turns = -(-tokens // TURN_TOKENS)
 
-    tpot_ms = 1e3 * engine.turn_s(calls, PROMPT + ANSWER / 2, 0, 0.0)
-    turn_s = engine.turn_s(0, 0.0, tokens // turns, PROMPT / 2)
+    tpot_ms = 1e3 * engine.turn_s(calls, PROMPT + ANSWER / 2, 0, 0.0, 0)
+    turn_s = engine.turn_s(0, 0.0, tokens // turns, PROMPT / 2, PROMPT)
     read_s = engine.call_s(PROMPT) + turns * turn_s
 
     assert pytest.approx(CURVE[calls], rel=0.10) == (read_s, tpot_ms)
@@ -68,8 +68,45 @@ def test_any_model_on_any_row_has_a_pace(case, engine):
     shape, made = case
     replica = engine_of(shape, made, 100_000, engine)
 
-    assert 1e-4 < replica.turn_s(1, 1000.0, 0, 0.0) < 600
+    assert 1e-4 < replica.turn_s(1, 1000.0, 0, 0.0, 0) < 600
     assert CALL_S == replica.call_s(1000)
+
+
+LLAMA, V3 = "deepseek-r1-distill-llama-70b", "deepseek-v3"
+
+
+def read_s(model, layout, tokens, longest, precision="bf16"):
+    """Give how long a replica with nothing else to do reads so many, that look back on 1,000."""
+    engine = engine_of(find(model), build("h200", layout, precision), 10**6)
+    return engine.turn_s(0, 0.0, tokens, 1000.0, longest)
+
+
+def test_a_prompt_passes_all_stages_of_a_pipeline():
+    """Alone it is read no sooner than without a pipeline; two of half its size are."""
+    one, two = Layout(tp=4), Layout(tp=4, pp=2)
+
+    assert read_s(LLAMA, one, 4000, 4000) <= read_s(LLAMA, two, 4000, 4000)
+    assert read_s(LLAMA, two, 4000, 2000) < 0.6 * read_s(LLAMA, two, 4000, 4000)
+
+
+def test_pieces_of_a_long_prompt_follow_each_other_through_a_pipeline():
+    """Of 65,536 tokens in two stages, all but one piece of 8,192 is read twice as fast."""
+    layout = Layout(tp=4, pp=2)
+
+    alone_s = read_s(LLAMA, layout, 65_536, 65_536)
+
+    assert read_s(LLAMA, layout, 65_536 + 8192, 0) == pytest.approx(alone_s, rel=0.15)
+
+
+def test_a_prompt_is_read_by_one_copy_of_attention():
+    """Of eight copies the others wait, so eight prompts take far less than eight times as long."""
+    layout = Layout(dp=8, ep=8)
+
+    one_s, eight_s = (read_s(V3, layout, tokens, 2000, "fp8") for tokens in (2000, 16_000))
+    split_s = read_s(V3, layout, 2000, 0, "fp8")
+
+    assert split_s < 0.5 * one_s
+    assert one_s < eight_s < 4 * one_s
 
 
 # -- constants ------------------------------------------------------------------------------------

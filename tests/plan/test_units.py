@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from baseload.plan.catalog.reading import load as read_catalogue
 from baseload.plan.choosing import Paid, cheapest
 from baseload.plan.cost.serverless import Need
-from baseload.plan.following import Follower, keeps
+from baseload.plan.following import Follower
 from baseload.plan.hardware.memory import fit
 from baseload.plan.load import Load
 from baseload.plan.models.known import find
 from baseload.plan.offers import api_ways, serverless_places
 from baseload.plan.places import places
+from baseload.plan.queueing.knee import keeps
 from baseload.plan.request import TENURES, Machine
 from baseload.plan.units import Sizer, across, key_of, precisions, within
 from tests.plan import plans

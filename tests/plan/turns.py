@@ -4,18 +4,23 @@ from baseload.plan.queueing.replica import AHEAD, Arrivals
 
 
 class PlainPace:
-    """A double: a turn takes a fixed time, and some for each answer, token read and looked back on."""
+    """A double: a turn takes a fixed time, and some for each answer, token read and looked back on.
+
+    Tokens of the longest piece of a prompt take `lone` more.
+    """
 
     def __init__(  # noqa: PLR0917 - each is a number of its own
         self, turn=0.01, answer=1e-4, token=2e-5, look=1e-9, call=0.0, slots=8,
-        kv_tokens=100_000, turn_tokens=512,
+        kv_tokens=100_000, turn_tokens=512, lone=0.0,
     ):  # fmt: skip
         self.turn, self.answer, self.token, self.look, self.call = turn, answer, token, look, call
         self.slots, self.kv_tokens, self.turn_tokens = slots, kv_tokens, turn_tokens
+        self.lone = lone
 
-    def turn_s(self, writing, context, reading, read_before):
+    def turn_s(self, writing, context, reading, read_before, longest):
         seen = writing * context + reading * read_before
-        return self.turn + self.answer * writing + self.token * reading + self.look * seen
+        once = self.turn + self.lone * longest
+        return once + self.answer * writing + self.token * reading + self.look * seen
 
     def call_s(self, prompt):
         return self.call
@@ -44,7 +49,7 @@ class H200Pace:
     kv_tokens = 1_900_000
     turn_tokens = 8192
 
-    def turn_s(self, writing, context, reading, read_before):
+    def turn_s(self, writing, context, reading, read_before, longest):
         read_s = 2 * (self.LAYER_PARAMS + self.HEAD_PARAMS) / (self.BYTES_S * self.WEIGHTS_PART)
         tokens = self.LAYER_PARAMS * (writing + reading) + self.HEAD_PARAMS * (
             writing + (reading > 0)
@@ -85,17 +90,20 @@ class PlainReplica:
         may_enter = self._make_room()
         writers = self._writers()
         budget, seen = self.pace.turn_tokens - len(writers), 0.0
-        whole = budget
+        whole, parts = budget, [0]
         for n in [n for n in self.running if n not in writers]:
             part = min(self.need[n] - self.read[n], budget)
             seen, budget = seen + part * (self.read[n] + part / 2), budget - part
             self.read[n] += part
+            parts.append(part)
         while may_enter and budget > 0 and self._has_room(len(writers)):
             self.running.append(n := self.waiting.pop(0))
             self.read[n] = min(self.need[n], budget)
             seen, budget = seen + self.read[n] ** 2 / 2, budget - self.read[n]
+            parts.append(self.read[n])
         reading, context = whole - budget, sum(self.need[n] for n in writers) / max(len(writers), 1)
-        turn_s = self.pace.turn_s(len(writers), context, reading, seen / max(reading, 1))
+        before = seen / max(reading, 1)
+        turn_s = self.pace.turn_s(len(writers), context, reading, before, max(parts))
         self.planned = self.now if AHEAD else self.now + turn_s
         self.now += turn_s
         for n in list(self.running):

@@ -3,6 +3,9 @@
 Without a verb it lists. A user's own file, `baseload-catalog.toml` beside the fleet file, overrides
 what comes along; `refresh` writes it from newer price files. Nothing is fetched but by `refresh`
 from a URL that it was given.
+
+Not here: reading and checking files (`baseload.plan.catalog`), drawing (`catalogtable`), fetching
+and writing (`catalogfiles`).
 """
 
 from datetime import UTC, date, datetime

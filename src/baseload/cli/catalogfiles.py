@@ -2,6 +2,8 @@
 
 A fetch has a bound on its time and on its bytes, and speaks HTTP only. A file is written beside
 itself and then moved, so that a reader sees the old one or the new one.
+
+Not here: what a file says (`baseload.plan.catalog.refreshing`).
 """
 
 import os

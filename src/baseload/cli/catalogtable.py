@@ -1,4 +1,7 @@
-"""How the catalogue is drawn on a terminal: rows of a kind in a table, or one with all it says."""
+"""How the catalogue is drawn on a terminal: rows of a kind in a table, or one with all it says.
+
+Not here: which rows are shown (`catalog`), where they come from (`baseload.plan.catalog`).
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date

@@ -8,7 +8,6 @@ Not here: predicting (`baseload.plan.speed`), the claims (`baseload.plan.claims`
 """
 # ruff: noqa: PLC0415 - each verb imports what the others do not need
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,11 +18,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from baseload.cli.plan_fit import Own, catalogue_of
+from baseload.cli.plan_fit import Own, catalogue_of, console
 from baseload.cli.plan_wishes import wrong
 from baseload.errors import BaseloadError
 from baseload.plan.report import words
-from baseload.plan.report.terminal import WIDTH
 
 INDENT = (0, 0, 0, 2)
 GROUP = ("system", "backend", "model", "mode")
@@ -71,7 +69,7 @@ def score(file: Measured, as_json: Json = False) -> None:
             *(f"{getattr(group, name):,}" for name in COUNTS),
             *(words.percent(getattr(group, name)) for name in ERRORS),
         )
-    _console().print(table)
+    console().print(table)
 
 
 def claims(catalog: Own = None, as_json: Json = False) -> None:
@@ -87,21 +85,21 @@ def claims(catalog: Own = None, as_json: Json = False) -> None:
     if as_json:
         typer.echo(msgspec.json.encode(found))
         return
-    console = _console()
+    out = console()
     for number, claim in enumerate(found):
         if number:
-            console.print()
-        _draw(console, claim)
+            out.print()
+        _draw(out, claim)
 
 
-def _draw(console: Console, claim: Any) -> None:
-    console.print(Text(words.plain(claim.name), "bold"))
-    console.print(Text(f"“{words.plain(claim.says)}”"))
+def _draw(out: Console, claim: Any) -> None:
+    out.print(Text(words.plain(claim.name), "bold"))
+    out.print(Text(f"“{words.plain(claim.says)}”"))
     verdict = Text(words.plain(claim.verdict).capitalize(), "bold")
-    console.print(verdict.append(f": {words.plain(claim.because)}", "not bold"))
-    console.print(Padding(_rows(claim.given, ("what", "value", "source")), INDENT, expand=False))
+    out.print(verdict.append(f": {words.plain(claim.because)}", "not bold"))
+    out.print(Padding(_rows(claim.given, ("what", "value", "source")), INDENT, expand=False))
     steps = _rows(claim.steps, ("what", "formula", "numbers", "result"))
-    console.print(Padding(steps, INDENT, expand=False))
+    out.print(Padding(steps, INDENT, expand=False))
 
 
 def _rows(rows: Any, names: tuple[str, ...]) -> Table:
@@ -112,7 +110,3 @@ def _rows(rows: Any, names: tuple[str, ...]) -> Table:
     for row in rows:
         table.add_row(*(Text(words.plain(getattr(row, name))) for name in names))
     return table
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)

@@ -202,14 +202,8 @@ def _marked(each: Weighed) -> str:
     return each.hardware + ("" if each.is_verified else " ?")
 
 
-def split_of(each: Weighed) -> str:
-    """Give a layout as engines name it."""
-    parts = ((name, getattr(each.layout, name)) for name in ("tp", "pp", "dp", "ep"))
-    return " ".join(f"{name}{size}" for name, size in parts if size > 1) or "tp1"
-
-
 def _head(each: Weighed) -> tuple[str, str, str]:
-    return _marked(each), each.precision, split_of(each)
+    return _marked(each), each.precision, words.split(each.layout)
 
 
 def _does(each: Weighed) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import typer
 from rich.text import Text
 
 from baseload.cli.plan_fit import (
+    CONTEXT,
     Json,
     Model,
     Own,
@@ -40,8 +41,6 @@ from baseload.plan.transport.spanning import ANSWERS, Over, Spanning, best_of, s
 
 JOINED_MAX = 8
 """Machines up to which the least number is looked for that a model fits on."""
-FITTED = 8192
-"""Tokens of the one call that has to fit there."""
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15, "e": 10**18,
          "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40, "pi": 2**50}  # fmt: skip
 SHOWN = ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
@@ -185,7 +184,7 @@ def _weights(
 
 def _fit(shape: Shape, build: Build) -> Fit:
     """Weigh a replica with one call."""
-    context = min(FITTED, shape.context_max)
+    context = min(CONTEXT, shape.context_max)
     return fit(shape, build.accelerator, build.layout, build.precision, context=context)
 
 
@@ -260,12 +259,8 @@ def _draw_start(out: Any, it: Moving, start: Start) -> None:
 
 def _draw_networks(out: Any, found: Spanning) -> None:
     layout = found.layout
-    split = ", ".join(
-        f"{name} {size}" for name in ("tp", "pp", "dp", "ep")
-        if (size := getattr(layout, name)) > 1
-    )  # fmt: skip
     out.print(Text(
-        f"\nBetween {found.machines} machines of {layout.per_machine} ({split}),"
+        f"\nBetween {found.machines} machines of {layout.per_machine} ({words.split(layout)}),"
         f" {words.three(found.between_bytes_token / 1e3)} kB a token out of each", "bold",
     ))  # fmt: skip
     heads = ("network", "ports", f"{found.answers:,} answers\nnetwork", "turn", "share",

@@ -16,14 +16,13 @@ import msgspec
 import typer
 
 from baseload.errors import BaseloadError
+from baseload.plan.hardware.machines import counts_of
 from baseload.plan.load import Load, Objectives
 from baseload.plan.request import TENURES, Machine
 from baseload.plan.result import Tenure
 
 PROMPT = 1000.0
 ANSWER = 300.0
-MACHINES_MAX = 100_000
-_MACHINE = re.compile(r"(?:(\d{1,9})x)?(?:(\d{1,9})x)?([a-z][a-z0-9_.-]*)", re.IGNORECASE)
 _SETTING = re.compile(r"([a-z][\w-]*(?:\.[\w-]+)+)\s*=\s*(\S+)", re.IGNORECASE)
 
 
@@ -140,15 +139,12 @@ def machines_of(texts: Iterable[str]) -> tuple[Machine, ...]:
 
 
 def _machine(text: str) -> Machine:
-    match = _MACHINE.fullmatch(text.strip())
-    if match is None:
-        wrong("--hardware", f"`{text}`: write 8xh100 for machines of eight, 2x8xh100 for two")
-    first, second, name = match.groups()
-    each = int(second or first or 1)
-    most = int(first) if second else None
-    if not 1 <= each <= MACHINES_MAX or (most is not None and not 1 <= most <= MACHINES_MAX):
-        wrong("--hardware", f"`{text}`: counts go from 1 to {MACHINES_MAX:,}")
-    return Machine(accelerator=name.lower(), per_machine=each, machines_max=most)
+    try:
+        counts, name = counts_of(text, "8xh100 for machines of eight, 2x8xh100 for two")
+    except BaseloadError as error:
+        wrong("--hardware", str(error))
+    each, most = counts[-1] if counts else 1, counts[0] if len(counts) > 1 else None
+    return Machine(accelerator=name, per_machine=each, machines_max=most)
 
 
 def settings_of(texts: Iterable[str]) -> dict[str, float]:

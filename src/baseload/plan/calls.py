@@ -180,9 +180,9 @@ def _call(where: str, row: Mapping[str, Any], columns: _Columns) -> Call:
 
 def _seconds(where: str, row: Mapping[str, Any], column: str) -> float:
     """Read a number of seconds, or milliseconds since 1970, or a date (UTC if it says no zone)."""
-    value = row.get(column)
+    value: Any = row.get(column)
     try:
-        number = float(value)  # type: ignore[arg-type]
+        number = float(value)
     except (TypeError, ValueError):
         return _date(where, value, column)
     if not isfinite(number):
@@ -201,9 +201,9 @@ def _date(where: str, value: object, column: str) -> float:
 
 
 def _tokens(where: str, row: Mapping[str, Any], column: str) -> int:
-    value = row.get(column)
+    value: Any = row.get(column)
     try:
-        number = float(value)  # type: ignore[arg-type]
+        number = float(value)
     except (TypeError, ValueError):
         number = -1.0
     if not 0 <= number <= TOKENS_MAX or number != int(number):

@@ -8,11 +8,10 @@ Not here: drawing (`report`), the stairs themselves (`cost.breakeven`).
 """
 
 from collections.abc import Callable, Iterable
-from itertools import combinations
 
 import msgspec
 
-from baseload.plan.cost.breakeven import CostCurve, crossings, drawn
+from baseload.plan.cost.breakeven import CostCurve, all_crossings, drawn
 from baseload.plan.cost.owned import Ownership, owned
 from baseload.plan.cost.sensitivity import Span, levers
 from baseload.plan.cost.terms import DAYS_MONTH, SECONDS_DAY
@@ -75,11 +74,8 @@ def cost_curves(
     """Give lines and crossings, up to a multiple of the load that has few enough steps."""
     most = request.load.requests_day * SPAN
     most = min([most, *(curve.requests_day_replica * UNITS_MAX for curve in curves)])
-    found = [
-        each for first, second in combinations(curves, 2) for each in crossings(first, second, most)
-    ]
-    found.sort(key=lambda each: each.requests_day)
-    return tuple(drawn(curve, most, POINTS) for curve in curves), tuple(found[:CROSSINGS_MAX])
+    found = all_crossings(curves, most)
+    return tuple(drawn(curve, most, POINTS) for curve in curves), found[:CROSSINGS_MAX]
 
 
 def latency_curves(

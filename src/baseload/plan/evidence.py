@@ -9,18 +9,16 @@ import msgspec
 
 from baseload.plan.catalog.reading import is_stale
 from baseload.plan.catalog.rows import ApiPrice, Instance, Row, Serverless
-from baseload.plan.cost.terms import HOURS_MONTH
+from baseload.plan.cost.power import CO2_G_KWH, co2_g_token
+from baseload.plan.cost.rented import RATES
+from baseload.plan.cost.terms import DAYS_MONTH, GB, HOURS_MONTH
 from baseload.plan.load import Load
 from baseload.plan.request import Request
 from baseload.plan.result import Figure, Formula, Tenure, Way
 from baseload.plan.transport.loading import Start
 from baseload.plan.units import Unit
 
-GB, TB = 1e9, 1e12
-FIELDS: dict[Tenure, str] = {
-    "on_demand": "on_demand_usd_hour", "reserved_1y": "reserved_1y_usd_hour",
-    "reserved_3y": "reserved_3y_usd_hour", "spot": "spot_usd_hour",
-}  # fmt: skip
+TB = 1e12
 
 
 def figures_of(unit: Unit, tenure: Tenure, today: date) -> tuple[Figure, ...]:
@@ -40,7 +38,7 @@ def figures_of(unit: Unit, tenure: Tenure, today: date) -> tuple[Figure, ...]:
         if row.usd is not None:
             found.insert(0, figure(f"{row.name} to buy", f"${row.usd:,.0f}", row, today))
         return tuple(found)
-    if (field := FIELDS.get(tenure)) and (instance := unit.place.instance):
+    if (field := RATES.get(tenure)) and (instance := unit.place.instance):
         price = f"${getattr(instance, field):,.4g}/h"
         what = f"{instance.name} {tenure.replace('_', ' ')}, {instance.region}"
         found.insert(0, figure(what, price, _as_seen(instance, tenure), today))
@@ -84,10 +82,11 @@ def formulas_of(
             numbers=f"{load.rps:g} / ({each}) + {objectives.survive}",
             result=f"{units} + {objectives.survive}",
         ),
+        *_energy(way),
         _month(way, unit, units, request),
         Formula(
             what="a million tokens", formula="month / (requests * (prompt + answer)) * 1e6",
-            numbers=f"${way.usd_month:,.0f} / ({load.requests_day * HOURS_MONTH / 24:,.0f} * "
+            numbers=f"${way.usd_month:,.0f} / ({load.requests_day * DAYS_MONTH:,.0f} * "
             f"({load.prompt:,.0f} + {load.answer:,.0f})) * 1e6",
             result=f"${way.usd_mtok:,.3g}",
         ),
@@ -106,7 +105,7 @@ def _of_replica(way: Way, unit: Unit, load: Load) -> tuple[Formula, ...]:
     assert way.speed is not None
     room, build, k = unit.fit, unit.build, unit.engine.k
     turn_s = unit.engine.turn_s(
-        max(1, round(way.speed.batch)), load.prompt + load.answer / 2, 0, 0.0
+        max(1, round(way.speed.batch)), load.prompt + load.answer / 2, 0, 0.0, 0
     )
     return (
         Formula(
@@ -131,6 +130,19 @@ def _of_replica(way: Way, unit: Unit, load: Load) -> tuple[Formula, ...]:
             f"{k.turn_s * 1e3:.2f} ms + weights at {k.weights_part:.0%} of bandwidth, cache at "
             f"{k.cache_part:.0%}, multiplying at {k.write_part:.0%}",
             result=f"{turn_s * 1e3:.2f} ms",
+        ),
+    )
+
+
+def _energy(way: Way) -> tuple[Formula, ...]:
+    if way.speed is None or (joules := way.speed.joules_token) is None:
+        return ()
+    return (
+        Formula(
+            what="CO2 of an answer token",
+            formula="joules at the meter / 3.6e6 * grams a kWh of the USA's mean power in 2023",
+            numbers=f"{joules:.3g} / 3.6e6 * {CO2_G_KWH:g}",
+            result=f"{co2_g_token(joules) * 1e3:.3g} mg",
         ),
     )
 
@@ -176,7 +188,7 @@ def api_formulas(way: Way, row: ApiPrice, load: Load) -> tuple[Formula, ...]:
             what="a month",
             formula="requests * (prompt * (1 - cached) * input + prompt * cached * cached price"
             " + answer * output) / 1e6 * (1 + peak hours * (factor - 1))",
-            numbers=f"{load.requests_day * HOURS_MONTH / 24:,.0f} * ({load.prompt:,.0f} * "
+            numbers=f"{load.requests_day * DAYS_MONTH:,.0f} * ({load.prompt:,.0f} * "
             f"{1 - load.cached:g} * ${row.input_usd_mtok:g} + {load.prompt:,.0f} * {load.cached:g}"
             f" * ${row.cached_usd_mtok:g} + {load.answer:,.0f} * ${row.output_usd_mtok:g}) / 1e6 * "
             f"{1 + row.peak_share * (row.peak_factor - 1):.3f}",

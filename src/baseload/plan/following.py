@@ -12,7 +12,7 @@ import msgspec
 
 from baseload.plan.load import Load, Objectives
 from baseload.plan.queueing.arrivals import Draw, draw, split
-from baseload.plan.queueing.knee import follow, knee
+from baseload.plan.queueing.knee import follow, keeps, knee
 from baseload.plan.queueing.latency import Latency
 from baseload.plan.units import Key, Unit, key_of
 
@@ -22,20 +22,9 @@ CALLS = 500
 IDLE_RPS = 1e-3
 SPLIT_MAX = 64
 """Replicas among which a load is divided at most; more are like these."""
-REFUSED_MAX = 0.01
-"""Part of the calls that may be too long for the KV cache."""
 TRIES_MAX = 12
 LOWER = 0.92
 """Part of a knee that is tried next where calls of the planned load found it too high."""
-
-
-def keeps(latency: Latency, objectives: Objectives) -> bool:
-    """Say whether callers get what was asked for."""
-    return (
-        latency.ttft_p95_s <= objectives.ttft_p95_s
-        and latency.tpot_p95_s <= objectives.tpot_p95_s
-        and latency.refused <= REFUSED_MAX
-    )
 
 
 class Follower:

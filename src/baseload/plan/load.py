@@ -5,6 +5,8 @@ Not here: reading traces (`traces`), what a load does to a replica (`queueing`).
 
 import msgspec
 
+from baseload.plan.cost.terms import SECONDS_DAY
+
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
     """Traffic in its busiest hour, and how much of that there is over a day."""
@@ -33,7 +35,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def requests_day(self) -> float:
         """Requests of a day."""
-        return self.rps * self.day_factor * 86_400
+        return self.rps * self.day_factor * SECONDS_DAY
 
 
 class Objectives(msgspec.Struct, frozen=True, kw_only=True):

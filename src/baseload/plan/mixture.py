@@ -18,7 +18,7 @@ from baseload.plan.catalog.rows import ApiPrice
 from baseload.plan.cost.rented import Rental
 from baseload.plan.cost.terms import DAYS_MONTH, HOURS_MONTH
 from baseload.plan.mix.answer import Answer
-from baseload.plan.mix.mixing import find_mix, without
+from baseload.plan.mix.mixing import find_mix, toll_usd_month
 from baseload.plan.mix.nearest import nearest
 from baseload.plan.mix.option import Demand, Option, require_sound
 from baseload.plan.mix.periods import periods_of
@@ -167,10 +167,10 @@ def _notes(answer: Answer, options: tuple[Option, ...], demand: Demand) -> list[
     ]
     count = demand.survive
     what = "any one machine or API" if count == 1 else f"any {count} machines or APIs"
-    if count and (usd := _toll(answer, options, demand, "survive")) >= 1.0:
+    if count and (usd := toll_usd_month(options, demand, answer, "survive", LIMIT_S)) >= 1.0:
         notes.append(f"Surviving the loss of {what} adds ${usd:,.0f} a month to the mix.")
     has_both = any(each.is_spot for each in options) and demand.spot_floor > 0
-    if has_both and (usd := _toll(answer, options, demand, "spot_floor")) >= 1.0:
+    if has_both and (usd := toll_usd_month(options, demand, answer, "spot_floor", LIMIT_S)) >= 1.0:
         notes.append(
             f"That {demand.spot_floor:.0%} of the load can be taken without spot adds ${usd:,.0f} a"
             " month; --set mix.spot_floor=0 leaves all to spot."
@@ -178,16 +178,25 @@ def _notes(answer: Answer, options: tuple[Option, ...], demand: Demand) -> list[
     return notes
 
 
-def _toll(answer: Answer, options: tuple[Option, ...], demand: Demand, name: str) -> float:
-    """Give what one thing that is asked adds to the month; 0 where that was not proved."""
-    if not answer.is_optimal:
-        return 0.0
-    bare = find_mix(options, without(demand, name), LIMIT_S)
-    return answer.usd_month - bare.usd_month if bare and bare.is_optimal else 0.0
-
-
 def _refusals(options: tuple[Option, ...], demand: Demand) -> list[Refused]:
     found = nearest(options, demand, LIMIT_S)
+    if found.together:
+        return [
+            Refused(
+                name="mix", objective=found.together[0], wanted=", ".join(found.together),
+                found="nothing does", nearest=f"without {' and '.join(found.together)}",
+            )
+        ]  # fmt: skip
+    if not found.alone:
+        peak = max(period.rps for period in demand.periods)
+        kept = peak * found.load_kept
+        return [
+            Refused(
+                name="mix", objective="load", wanted=f"{peak:,g} requests/s",
+                found=f"{kept:,.3g} requests/s, with nothing else asked",
+                over=peak / kept - 1 if kept else None,
+            )
+        ]  # fmt: skip
     return [
         Refused(
             name="mix", objective=each.demand, wanted=each.wanted, found="nothing does",

@@ -28,7 +28,7 @@ DEEPSEEK = "api.deepseek.com"
 CURRENT = ("deepseek-flash", "deepseek-v4-pro")
 """DeepSeek's own names of what it serves now; its other names are the same at the same price."""
 API_AVAILABILITY = 0.995
-"""Of a provider's API. Assumption, and the source article's figure for one site: no published
+"""Of a provider's API. Assumption, as is often said of one site: no published
 measurement of an LLM API's availability was found."""
 
 API_NOTE = (
@@ -129,7 +129,7 @@ def _place(row: Serverless, catalogue: Catalogue, usd_second: float) -> Place:
     return Place(
         name=row.name, site=f"{row.cloud} {row.region}", cloud=row.cloud,
         accelerator=catalogue.accelerators[row.accelerator], per_machine=1, network=None,
-        has_disk=False, machines_max=None, usd_hour={"serverless": usd_second * 3600}, row=row,
+        machines_max=None, usd_hour={"serverless": usd_second * 3600}, row=row,
     )  # fmt: skip
 
 

@@ -35,7 +35,6 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     per_machine: int
     network: Link | None
     """Between machines, of each accelerator; None: machines cannot be joined."""
-    has_disk: bool
     machines_max: int | None
     usd_hour: dict[Tenure, float]
     """Of one machine, by way of paying; what is owned has no rate."""
@@ -84,7 +83,7 @@ def _own(machine: Machine, catalogue: Catalogue) -> Place:
     row = catalogue.accelerators[machine.accelerator]
     return Place(
         name=f"own {machine.per_machine}x{row.name}", site="own room", cloud="", accelerator=row,
-        per_machine=machine.per_machine, network=catalogue.links[FABRIC], has_disk=True,
+        per_machine=machine.per_machine, network=catalogue.links[FABRIC],
         machines_max=machine.machines_max, usd_hour={}, row=row,
     )  # fmt: skip
 
@@ -106,7 +105,7 @@ def _rented(row: Instance, request: Request, catalogue: Catalogue) -> Place:
     return Place(
         name=row.name, site=f"{row.cloud} {row.region}", cloud=row.cloud,
         accelerator=catalogue.accelerators[row.accelerator], per_machine=row.count,
-        network=network if each else None, has_disk=bool(row.disk_bytes), machines_max=None,
+        network=network if each else None, machines_max=None,
         usd_hour=rates, row=row, instance=row,
     )  # fmt: skip
 

@@ -105,12 +105,15 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     """By how much it misses, as a part of what was wanted; None where that is no number."""
 
 
+Role = Literal["base", "hot", "cold", "floor", "peak"]
+"""Always on; on and idle until one fails; off until then; on demand below spot; at the peak."""
+
+
 class Share(msgspec.Struct, frozen=True, kw_only=True):
     """One part of the mix."""
 
     way: str
-    role: Literal["base", "hot", "cold", "floor", "peak"]
-    """Always on; on and idle until one fails; off until then; on demand below spot; at the peak."""
+    role: Role
     replicas: int
     share: float
     """Part of all calls."""

@@ -21,6 +21,7 @@ from statistics import fmean, median, pstdev
 import msgspec
 
 from baseload.plan.calls import Call, TraceError, calls
+from baseload.plan.cost.terms import SECONDS_DAY, SECONDS_HOUR
 from baseload.plan.load import Load
 
 KEPT_MAX = 10_000
@@ -30,8 +31,6 @@ BLOCK = 512
 BLOCKS_MAX = 10_000
 """Blocks that the prefix cache is taken to hold, those used last. These 5 million tokens are about
 what DeepSeek-V3 in FP8 leaves free on eight H200 (0.66 million on each)."""
-HOUR_S = 3_600.0
-DAY_S = 86_400.0
 
 
 class Trace(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,13 +69,13 @@ def _summed(served: list[Call], failed: int) -> Trace:
     low, high = _busiest(times)
     hour, gaps = served[low:high], [late - early for early, late in pairwise(times[low:high])]
     prompts, answers = [call.prompt for call in hour], [call.answer for call in hour]
-    rps = len(hour) / HOUR_S if span_s > HOUR_S else len(served) / span_s
+    rps = len(hour) / SECONDS_HOUR if span_s > SECONDS_HOUR else len(served) / span_s
     load = Load(
         rps=rps, prompt=fmean(prompts), answer=fmean(answers), prompt_cv=_cv(prompts),
         answer_cv=_cv(answers), arrival_cv=_cv(gaps) if gaps else 1.0,
         prompts=tuple(prompts[:KEPT_MAX]), answers=tuple(answers[:KEPT_MAX]),
         gaps=_kept_gaps(gaps), cached=_cached(served),
-        day_factor=min(len(served) / span_s / rps, 1.0) if span_s > DAY_S else 1.0,
+        day_factor=min(len(served) / span_s / rps, 1.0) if span_s > SECONDS_DAY else 1.0,
     )  # fmt: skip
     notes = tuple(_notes(len(served), failed, span_s, len(hour), is_coarse))
     return Trace(load=load, calls=len(served), span_s=span_s, notes=notes)
@@ -84,7 +83,7 @@ def _summed(served: list[Call], failed: int) -> Trace:
 
 def _notes(count: int, failed: int, span_s: float, hour: int, is_coarse: bool) -> Iterator[str]:
     yield f"{count:,} calls in {_span(span_s)}; the busiest hour of them is the load"
-    if span_s <= DAY_S:
+    if span_s <= SECONDS_DAY:
         yield "not longer than a day, so every hour is taken to be as busy as this one"
     if hour > KEPT_MAX:
         yield f"sizes and gaps are those of the hour's first {KEPT_MAX:,} calls"
@@ -116,7 +115,7 @@ def _busiest(times: list[float]) -> tuple[int, int]:
     """Give the first call of the busiest hour, and the first one after it."""
     best = (0, 0)
     for low, start in enumerate(times):
-        high = bisect_left(times, start + HOUR_S, lo=max(low, best[1] - 1))
+        high = bisect_left(times, start + SECONDS_HOUR, lo=max(low, best[1] - 1))
         if high - low > best[1] - best[0]:
             best = (low, high)
         if high == len(times):
@@ -166,7 +165,7 @@ def _cv(values: list[int] | list[float]) -> float:
 
 
 def _span(span_s: float) -> str:
-    for unit_s, name in ((DAY_S, "days"), (HOUR_S, "hours"), (60.0, "minutes")):
+    for unit_s, name in ((SECONDS_DAY, "days"), (SECONDS_HOUR, "hours"), (60.0, "minutes")):
         if span_s >= unit_s:
             return f"{span_s / unit_s:.1f} {name}"
     return f"{span_s:.1f} seconds"

@@ -10,7 +10,7 @@ Not here: availability of replicas (`mix.reserve`), failing over in the gateway.
 import msgspec
 
 from baseload.plan.claims.claim import Claim, Given, step
-from baseload.plan.cost.terms import HOURS_MONTH, MONTHS_YEAR, SECONDS_HOUR
+from baseload.plan.cost.terms import SECONDS_HOUR, SECONDS_YEAR
 from baseload.plan.mix.reserve import sites_availability
 from baseload.plan.result import Formula
 
@@ -18,7 +18,6 @@ ROUTE_53 = (
     "aws.amazon.com/blogs/aws/route-53-health-check-improvements-faster-interval-and-"
     "configurable-failover, read 2026-11-26"
 )
-YEAR_S = MONTHS_YEAR * HOURS_MONTH * SECONDS_HOUR
 
 
 class Failover(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +44,7 @@ def failover_claim(inputs: Failover | None = None) -> Claim:
     it = inputs or Failover()
     fast, slow = _both(it)
     both = sites_availability((it.site, it.site))
-    got = both - _outages(it) * fast / YEAR_S
+    got = both - _outages(it) * fast / SECONDS_YEAR
     return Claim(
         name="DNS that fails over in 50 ms",
         says="DNS routing fails over in 50 ms and lifts availability from 99.5 % to 99.99 %.",
@@ -79,15 +78,15 @@ def _both(it: Failover) -> tuple[float, float]:
 
 def _outages(it: Failover) -> float:
     """Outages of one site in a year."""
-    return (1 - it.site) * YEAR_S / it.outage_s
+    return (1 - it.site) * SECONDS_YEAR / it.outage_s
 
 
 def _steps(
     it: Failover, fast: float, slow: float, both: float, got: float
 ) -> tuple[Formula, ...]:  # fmt: skip
-    allowed_s = (1 - it.goal) * YEAR_S
+    allowed_s = (1 - it.goal) * SECONDS_YEAR
     outages = _outages(it)
-    left_s = (both - it.goal) * YEAR_S
+    left_s = (both - it.goal) * SECONDS_YEAR
     found = [
         step(f"failover, checks every {interval:g} s", "interval * misses + TTL",
              f"{interval:g} * {it.misses} + {it.ttl_s:g}", f"{taken:g} s")
@@ -104,13 +103,13 @@ def _steps(
         step("outages of the one in use, a year", "(1 - site) * year / outage",
              f"{1 - it.site:.1%} of 8,760 h / {it.outage_s / SECONDS_HOUR:g} h", f"{outages:.1f}"),
         step("two sites, moved by the faster check", "two sites - outages * failover / year",
-             f"{_nines(both)} - {outages:.1f} * {fast:g} / {YEAR_S:,.0f}", _nines(got)),
+             f"{_nines(both)} - {outages:.1f} * {fast:g} / {SECONDS_YEAR:,.0f}", _nines(got)),
     ]  # fmt: skip
     if left_s > 0:
-        least_s = (1 - it.site) * YEAR_S / (left_s / fast)
+        least_s = (1 - it.site) * SECONDS_YEAR / (left_s / fast)
         found.append(step("outage that is long enough for the goal",
             "(1 - site) * year / ((two sites - goal) * year / failover)",
-            f"{(1 - it.site) * YEAR_S:,.0f} / ({left_s:,.0f} / {fast:g})",
+            f"{(1 - it.site) * SECONDS_YEAR:,.0f} / ({left_s:,.0f} / {fast:g})",
             f"{least_s / SECONDS_HOUR:.1f} h or more"))  # fmt: skip
     return tuple(found)
 

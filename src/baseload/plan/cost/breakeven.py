@@ -11,7 +11,7 @@ Not here: what a replica carries (`queueing`), which mix is best (`mix`).
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
 from math import ceil, inf
 
 import msgspec
@@ -22,7 +22,7 @@ from baseload.plan.result import Crossing, Curve
 STEPS_MAX = 20_000
 """Of one curve, within the range that is looked at; more would take long and say little."""
 SLACK = 1e-9
-"""By which a load may pass a replica's capacity, as a part of it: rounding."""
+"""By which a load may pass a replica's capacity, and costs may differ, as a part: rounding."""
 
 
 class CostCurve(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,33 +96,28 @@ def _signs(
 ) -> Iterator[tuple[float, int]]:
     """Give, between two steps, from where on the first way is dearer (1), cheaper (-1) or equal."""
     middle = (low + high) / 2.0
+    noise = SLACK * max(1.0, first.usd_month(middle))
     slope = (first.usd_request - second.usd_request) * DAYS_MONTH
     gap = first.usd_month(middle) - second.usd_month(middle)
     at_low, at_high = gap - slope * (middle - low), gap - slope * (middle - high)
-    yield low, _sign(at_low) or _sign(at_high)
-    if at_low * at_high < 0.0:
-        yield middle - gap / slope, _sign(at_high)
+    before, after = _sign(at_low, noise), _sign(at_high, noise)
+    yield low, before or after
+    if before * after < 0:
+        yield middle - gap / slope, after
 
 
-def _sign(value: float) -> int:
-    return (value > 0.0) - (value < 0.0)
+def _sign(value: float, noise: float) -> int:
+    return (value > noise) - (value < -noise)
 
 
 def all_crossings(curves: Sequence[CostCurve], requests_day_max: float) -> tuple[Crossing, ...]:
     """Give the crossings of each pair, by load."""
     found = [
         crossing
-        for place, first in enumerate(curves)
-        for second in curves[place + 1 :]
+        for first, second in combinations(curves, 2)
         for crossing in crossings(first, second, requests_day_max)
     ]
     return tuple(sorted(found, key=lambda crossing: crossing.requests_day))
-
-
-def cheapest(curves: Sequence[CostCurve], requests_day: float) -> CostCurve:
-    """Give the way that costs least at a load; of equals the first."""
-    check(bool(curves), "there is no way to choose from")
-    return min(curves, key=lambda curve: curve.usd_month(requests_day))
 
 
 def drawn(curve: CostCurve, requests_day_max: float, points: int = 100) -> Curve:

@@ -14,7 +14,7 @@ Defaults say where they come from; *assumption* marks those that no source was f
 prices of the USA, for a server of eight accelerators of the H100's kind. Money of later months is
 not discounted, taxes are not in it, and spares cost capital alone.
 
-Not here: how many servers are needed (`mix`), what a token costs (`terms.Bill.usd_mtok`).
+Not here: how many servers are needed (`sizing`), what a token costs (`terms.Bill.usd_mtok`).
 """
 
 from math import ceil, expm1, log1p

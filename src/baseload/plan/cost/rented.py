@@ -9,7 +9,7 @@
   come together. In a part of the time no spot machine is to be had and on-demand ones take over.
 - Egress: bytes to the internet beyond the free ones.
 
-Not here: starting times (`start_s` comes from storage and engine), prices (`catalog`).
+Not here: starting times (`loading`), prices (`catalog`).
 """
 
 from math import ceil
@@ -22,6 +22,13 @@ from baseload.plan.result import Tenure
 
 TERM_MONTHS: dict[str, int] = {"on_demand": 0, "reserved_1y": 12, "reserved_3y": 36, "spot": 0}
 """Months that are committed to at once."""
+
+
+RATES: dict[Tenure, str] = {
+    "on_demand": "on_demand_usd_hour", "reserved_1y": "reserved_1y_usd_hour",
+    "reserved_3y": "reserved_3y_usd_hour", "spot": "spot_usd_hour",
+}  # fmt: skip
+"""Which field of an instance's row has the rate."""
 
 
 class Rental(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,13 +64,8 @@ def rental_of(
     row: Instance, tenure: Tenure, machines: float = 1.0, months: float = 36.0
 ) -> Rental | None:
     """Give a rental at the catalogue's rate, round the clock; None if it has no such rate."""
-    rates = {
-        "on_demand": row.on_demand_usd_hour,
-        "reserved_1y": row.reserved_1y_usd_hour,
-        "reserved_3y": row.reserved_3y_usd_hour,
-        "spot": row.spot_usd_hour,
-    }
-    if (rate := rates.get(tenure)) is None:
+    rate: float | None = getattr(row, RATES[tenure]) if tenure in RATES else None
+    if rate is None:
         return None
     return Rental(
         usd_hour=rate,

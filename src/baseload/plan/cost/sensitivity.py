@@ -43,17 +43,6 @@ def levers(base: S, usd_month: Callable[[S], float], spans: Iterable[Span]) -> t
     return tuple(sorted(found, key=_swing, reverse=True))
 
 
-def around(base: msgspec.Struct, fields: Iterable[str], share: float = 0.2) -> tuple[Span, ...]:
-    """Give spans of a part below and above what the inputs are now; those that are 0 have none."""
-    spans = []
-    for field in fields:
-        value = float(valued(base, field))
-        if value:
-            low, high = sorted((value * (1.0 - share), value * (1.0 + share)))
-            spans.append(Span(field=field, low=low, high=high))
-    return tuple(spans)
-
-
 def valued(base: msgspec.Struct, field: str) -> Any:
     """Give an input by its name."""
     value: Any = base

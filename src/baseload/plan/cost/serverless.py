@@ -18,7 +18,7 @@ chance to find an M/G/infinity queue empty. A service that gives each call an in
 What is billed differs: `call` is each call's own seconds (Lambda), `instance` every second in which
 one is up, idle ones too (services with GPUs). A provisioned instance is always up: nobody waits.
 
-Not here: what a start consists of (`storage`), instances beyond one (`mix`).
+Not here: what a start consists of (`loading`), instances beyond one (`sizing`).
 """
 
 from math import exp

@@ -5,7 +5,7 @@ inside a machine, then layers; for latent attention with experts (DeepSeek) also
 on each accelerator of one machine, with experts spread, which keeps each call's cache only once. Of
 these the one with room for most calls is given; where none fits, the one that misses least.
 
-Not here: the bytes (`memory`), which machines there are (`hardware`), whether it is fast enough
+Not here: the bytes (`memory`), which machines there are (`machines`), whether it is fast enough
 (`units`), showing it (`cli`).
 """
 

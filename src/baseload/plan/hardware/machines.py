@@ -56,21 +56,27 @@ class Hardware(msgspec.Struct, frozen=True, kw_only=True):
         return f"{joined}{self.per_machine}x{self.accelerator.name}"
 
 
+def counts_of(text: str, usual: str) -> tuple[tuple[int, ...], str]:
+    """Read `2x8xh100` as (2, 8) and `h100`; raises BaseloadError with how it is usually written."""
+    match = _WRITTEN.fullmatch(text.strip())
+    if match is None:
+        raise BaseloadError(f"`{shown(text)}`: write {usual}")
+    counts = tuple(int(count) for count in match.groups()[:2] if count)
+    if not all(1 <= count <= COUNT_MAX for count in counts):
+        raise BaseloadError(f"`{shown(text)}`: counts go from 1 to {COUNT_MAX:,}")
+    return counts, match[3].lower()
+
+
 def hardware_of(text: str, catalogue: Catalogue) -> Hardware:
     """Read `8xh100`, `2x8xh100` (two machines of eight), `p5.48xlarge` or `2xp5.48xlarge`.
 
     Raises BaseloadError for what is written otherwise or not in the catalogue.
     """
-    match = _WRITTEN.fullmatch(text.strip())
-    if match is None:
-        raise BaseloadError(f"`{shown(text)}`: write 8xh100, 2x8xh100 or p5.48xlarge")
-    first, second = (int(count) if count else 1 for count in match.groups()[:2])
-    if not (1 <= first <= COUNT_MAX and 1 <= second <= COUNT_MAX):
-        raise BaseloadError(f"`{shown(text)}`: counts go from 1 to {COUNT_MAX:,}")
-    name = match[3].lower()
+    counts, name = counts_of(text, "8xh100, 2x8xh100 or p5.48xlarge")
+    first, second = (*counts, 1, 1)[:2]
     instance = {row.name.lower(): row for row in catalogue.instances.values()}.get(name)
     if instance is not None:
-        if match[2]:
+        if len(counts) > 1:
             what = f"{instance.name} has {instance.count} x {instance.accelerator} in each machine"
             raise BaseloadError(f"`{shown(text)}`: {what}; write {first}x{instance.name}")
         written = f"{first}x{instance.name}" if first > 1 else instance.name
@@ -79,7 +85,7 @@ def hardware_of(text: str, catalogue: Catalogue) -> Hardware:
     if row is None:
         hint = nearest(name, [*catalogue.accelerators, *catalogue.instances])
         raise BaseloadError(f"`{shown(text)}`: no accelerator or instance has this name; {hint}")
-    each, machines = (second, first) if match[2] else (first, 1)
+    each, machines = (second, first) if len(counts) > 1 else (first, 1)
     return Hardware(accelerator=row, per_machine=each, machines=machines)
 
 

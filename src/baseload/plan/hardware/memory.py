@@ -1,4 +1,4 @@
-"""Does a model fit, with how much room for its KV cache, and what is the smallest that it fits on?
+"""Does a model fit, and with how much room for its KV cache?
 
 All figures are for one accelerator, the fullest of a replica. What is needed: its part of the
 weights, the activations of one turn, a reserve for CUDA, NCCL and graphs, and the KV cache of the
@@ -13,7 +13,8 @@ Reserve: 3.5 GiB and 392 MiB for NCCL, as NVIDIA's AIConfigurator takes (`system
 github.com/ai-dynamo/aiconfigurator, read in September 2026). Activations: vLLM holds back what a
 turn of `max_num_batched_tokens` takes; here from the widest part of a layer, in 16 bits.
 
-Not here: precision that hardware has (`capability`), which layouts are worth it (`ways`).
+Not here: precision that hardware has (`capability`), which hardware is the smallest (`fitting`),
+which splits are worth trying for speed (`units`).
 """
 
 from math import ceil
@@ -34,9 +35,11 @@ NCCL_BYTES = 392.0 * MIB
 UTILISATION = 0.9
 """Part of the memory that an engine takes: vLLM's `gpu_memory_utilization`."""
 TURN_TOKENS = 8192
-"""Tokens of one turn: vLLM's `max_num_batched_tokens` on large GPUs."""
-SAMPLED = 256
-"""Answers whose logits are kept at once, in FP32: vLLM's `max_num_seqs` on smaller GPUs."""
+"""Tokens of one turn of each copy: vLLM's `max_num_batched_tokens` for its server on GPUs of 70
+GiB and more."""
+SLOTS = 256
+"""Answers at once, of each copy of attention: vLLM's `max_num_seqs` on smaller GPUs, and what was
+set where an H200 was measured. Their logits are kept at once, in FP32."""
 
 
 class Fit(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,7 +187,7 @@ def activations_bytes(shape: Shape, layout: Layout, tokens: int) -> float:
         experts = shape.moe.top_k * (shape.hidden + inner)
         if layout.ep > 1:  # Each token's experts lie on as many accelerators.
             experts /= min(layout.ep, shape.moe.top_k)
-    logits = SAMPLED * shape.vocab * 4.0
+    logits = SLOTS * shape.vocab * 4.0
     return tokens * 2.0 * (2 * shape.hidden + max(attention, dense, experts)) + logits
 
 
@@ -230,24 +233,7 @@ def _tokens(free: float, token: float, most: int) -> int:
     return int(free // token) if token > 0 else most
 
 
-# -- the smallest, the largest ----------------------------------------------------------------
-
-
-class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """Accelerators that are had together: an instance, or a server of one's own."""
-
-    name: str
-    accelerator: Accelerator
-    count: int
-
-
-class Smallest(msgspec.Struct, frozen=True, kw_only=True):
-    """The least hardware that does."""
-
-    machine: Machine
-    machines: int
-    layout: Layout
-    fit: Fit
+# -- splits, and what fits in no way ----------------------------------------------------------
 
 
 def even_layout(shape: Shape, count: int, machines: int) -> Layout:
@@ -257,39 +243,6 @@ def even_layout(shape: Shape, count: int, machines: int) -> Layout:
     """
     tp = max(each for each in range(1, count + 1) if count % each == shape.heads % each == 0)
     return Layout(tp=tp, pp=count // tp * machines, per_machine=count)
-
-
-def smallest(  # noqa: PLR0913 - as `fit`, and where to look
-    shape: Shape,
-    machines: list[Machine],
-    precision: str,
-    kv_precision: str = "bf16",
-    *,
-    context: int,
-    sequences: int = 1,
-    room: Room | None = None,
-    machines_max: int = 8,
-) -> Smallest | None:
-    """Give the least memory in total that a model fits on, fewer accelerators first; None if none.
-
-    At most `machines_max` machines of one kind are joined into a replica.
-    """
-    tries = [(machine, n) for machine in machines for n in range(1, machines_max + 1)]
-    tries.sort(key=lambda each: _size(*each))
-    for machine, n in tries:
-        layout = even_layout(shape, machine.count, n)
-        found = fit(
-            shape, machine.accelerator, layout, precision, kv_precision,
-            context=context, sequences=sequences, room=room,
-        )  # fmt: skip
-        if found.fits:
-            return Smallest(machine=machine, machines=n, layout=layout, fit=found)
-    return None
-
-
-def _size(machine: Machine, n: int) -> tuple[int, int, str]:
-    count = n * machine.count
-    return count * machine.accelerator.memory_bytes, count, machine.name
 
 
 def largest_params(memory_bytes: float, precision: str, share: float = UTILISATION) -> float:

@@ -31,16 +31,6 @@ RELAXED: dict[str, int | bool | float | str | tuple[()] | None] = {
 """What each demand is when nothing is asked."""
 
 
-class Toll(msgspec.Struct, frozen=True, kw_only=True):
-    """What one demand adds to the month: the mix's cost less that of the cheapest without it."""
-
-    demand: str
-    """A field of `Demand`."""
-    usd_month: float
-    is_exact: bool
-    """Whether both were proved to be the cheapest."""
-
-
 def find_mix(
     options: tuple[Option, ...], demand: Demand, limit_s: float = LIMIT_S
 ) -> Answer | None:
@@ -78,23 +68,17 @@ def asked(demand: Demand) -> tuple[str, ...]:
     return tuple(name for name, nothing in RELAXED.items() if getattr(demand, name) != nothing)
 
 
-def tolls(
-    options: tuple[Option, ...], demand: Demand, answer: Answer, limit_s: float = LIMIT_S
-) -> tuple[Toll, ...]:
-    """Say what each demand costs, dearest first; those that cost nothing bind nothing.
+def toll_usd_month(
+    options: tuple[Option, ...], demand: Demand, answer: Answer, name: str, limit_s: float = LIMIT_S
+) -> float:
+    """Give what one thing that is asked adds to the month; 0 where that was not proved.
 
-    A budget is left out: the cheapest mix is the same without one.
+    It is the mix's cost less that of the cheapest without it.
     """
-    found = []
-    for name in asked(demand):
-        if name == "budget_usd_month":
-            continue
-        other = find_mix(options, without(demand, name), limit_s)
-        assert other is not None, "what keeps more keeps less"
-        usd = max(0.0, answer.usd_month - other.usd_month)
-        is_exact = answer.is_optimal and other.is_optimal
-        found.append(Toll(demand=name, usd_month=usd, is_exact=is_exact))
-    return tuple(sorted(found, key=lambda toll: -toll.usd_month))
+    if not answer.is_optimal:
+        return 0.0
+    bare = find_mix(options, without(demand, name), limit_s)
+    return max(0.0, answer.usd_month - bare.usd_month) if bare and bare.is_optimal else 0.0
 
 
 def not_outdone(options: tuple[Option, ...], demand: Demand) -> tuple[Option, ...]:

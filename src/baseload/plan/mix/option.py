@@ -13,7 +13,7 @@ one, and `program` states them to the solver):
 - Of the load, `spot_floor` can be taken by what is not spot (skypilot-org/skypilot#2529: spot, but
   never below a floor).
 
-Not here: where capacities and prices come from (`queueing`, `cost`).
+Not here: where capacities and prices come from (`mixture`).
 """
 
 from math import floor, inf
@@ -21,10 +21,11 @@ from math import floor, inf
 import msgspec
 
 from baseload.errors import BaseloadError
+from baseload.plan.cost.terms import HOURS_MONTH, SECONDS_HOUR
 from baseload.plan.result import Tenure
 
-MONTH_S = 730 * 3600.0
-"""Seconds of a month: a year of 8,760 hours over twelve."""
+MONTH_S = HOURS_MONTH * SECONDS_HOUR
+"""Seconds of a month."""
 SUM_TOLERANCE = 1e-6
 
 
@@ -67,7 +68,7 @@ class Option(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         The part of the time in which it is there, with a mean time between interruptions of 1/r
         and `start_s` to replace it, is 1 / (1 + r * start_s): an alternating renewal process.
         """
-        present = 1.0 / (1.0 + self.interruptions_hour * self.start_s / 3600.0)
+        present = 1.0 / (1.0 + self.interruptions_hour * self.start_s / SECONDS_HOUR)
         return min(self.capacity_rps, self.rate_rps) * present
 
     @property
@@ -128,11 +129,6 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
     """The lowest class that may serve."""
     quality_failed_min: int | None = None
     """The lowest class that will do while something has failed; None: the same."""
-
-    @property
-    def requests_month(self) -> float:
-        """Requests of a month."""
-        return sum(period.rps * period.hours_share for period in self.periods) * MONTH_S
 
 
 def may_serve(option: Option, demand: Demand) -> bool:

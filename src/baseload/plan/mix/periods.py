@@ -1,7 +1,7 @@
 """Which loads does a week have, and for how long?
 
-A mix needs a few levels of load with their hours. A trace's hours are gathered into levels; without
-one, a day's shape is assumed from its mean and its busiest hour.
+A mix needs a few levels of load with their hours. A day's shape is assumed from its mean and its
+busiest hour; a trace longer than a day says both, and no more of it is used.
 
 Not here: reading traces (`traces`).
 """
@@ -33,15 +33,3 @@ def periods_of(load: Load) -> tuple[Period, ...]:
         level = min(1.0, rest * factor * below / (end - begin))
         levels.append(Period(load.rps * level, end - begin))
     return tuple(levels)
-
-
-def periods_of_hours(rps: tuple[float, ...], levels: int = 4) -> tuple[Period, ...]:
-    """Gather hours into levels of about as many hours each; a level has the load of its busiest.
-
-    So capacity is enough in every hour, and calls are counted too high rather than too low.
-    """
-    ordered = sorted(rps, reverse=True)
-    edges = sorted({round(number * len(ordered) / levels) for number in range(levels + 1)})
-    return tuple(
-        Period(ordered[begin], (end - begin) / len(ordered)) for begin, end in pairwise(edges)
-    )

@@ -15,7 +15,7 @@ import msgspec
 from baseload.plan.mix.answer import Answer, Part
 from baseload.plan.mix.option import MONTH_S, Demand, Option, is_cold_reserve
 from baseload.plan.mix.reserve import mix_availability
-from baseload.plan.result import Mix, Share
+from baseload.plan.result import Mix, Role, Share
 
 NEAR = 1e-6
 """Of a replica: calls that need no further one."""
@@ -97,17 +97,20 @@ def sleepers(answer: Answer, options: tuple[Option, ...], demand: Demand) -> tup
 def _roles(part: Part, option: Option, demand: Demand, has_spot: bool) -> list[Share]:
     busy = [ceil(rps / option.replica_rps - NEAR) for rps in part.rps]
     base, serving, on = min(busy), max(busy), max(part.on)
-    standing_by = "hot" if option.is_service and is_cold_reserve(option, demand) else "cold"
-    always = "floor" if has_spot and demand.spot_floor and not option.is_spot else "base"
-    spans = ((always, 0, base), ("peak", base, serving), ("hot", serving, on))
+    standing_by: Role = "hot" if option.is_service and is_cold_reserve(option, demand) else "cold"
+    always: Role = "floor" if has_spot and demand.spot_floor and not option.is_spot else "base"
+    spans: tuple[tuple[Role, int, int], ...] = (
+        (always, 0, base), ("peak", base, serving), ("hot", serving, on),
+        (standing_by, on, part.held),
+    )  # fmt: skip
     found = []
-    for role, first, end in (*spans, (standing_by, on, part.held)):
+    for role, first, end in spans:
         if end > first:
             pairs = [_replica(part, option, demand, number) for number in range(first, end)]
             found.append(
                 Share(
                     way=part.option,
-                    role=role,  # type: ignore[arg-type]
+                    role=role,
                     replicas=end - first,
                     share=sum(share for share, _ in pairs),
                     usd_month=sum(usd for _, usd in pairs),

@@ -103,12 +103,6 @@ def from_file(path: Path) -> Shape:
     return msgspec.structs.replace(shape, native=native, native_scales=scales)
 
 
-def row_of(name: str) -> Known | None:
-    """Give the row that a name is found in, for its source; None for what is not known."""
-    found, _ = _look_up(name)
-    return found[1] if found else None
-
-
 def _read(file: Path) -> dict[str, Any]:
     try:
         return msgspec.json.decode(file.read_bytes(), type=dict[str, Any])

@@ -19,8 +19,6 @@ Not here: reading `config.json` (`huggingface`), the models that come along (`kn
 (`memory`).
 """
 
-from math import expm1, log1p
-
 import msgspec
 
 from baseload.plan.catalog.rows import BITS
@@ -253,10 +251,6 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
     # -- operations -------------------------------------------------------------------------
 
-    def linear_flops_token(self) -> float:
-        """Operations of one token in all matrices but the output embedding."""
-        return 2.0 * (self.active_params - self.embedding_params)
-
     def attention_flops(self, context: float) -> float:
         """Operations of one token that looks back on so many, in all layers (prefill's form)."""
         m = self.mla
@@ -268,10 +262,3 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
         looked = min(context, float(self.indexer.top_k)) if self.indexer else context
         seen = full * looked + self.window_layers * min(context, float(self.window or 0))
         return 2.0 * self.heads * width * seen + index
-
-    def experts_touched(self, tokens: float) -> float:
-        """Experts of one layer that at least one of so many tokens goes to: E*(1-(1-k/E)^n)."""
-        if self.moe is None:
-            return 0.0
-        missed = log1p(-self.moe.top_k / self.moe.experts)
-        return -self.moe.experts * expm1(tokens * missed)

@@ -62,6 +62,8 @@ class _Sizes(msgspec.Struct, frozen=True, kw_only=True):
     prompt_p95: float
     read: float
     """Tokens of a prompt that are not in the prefix cache."""
+    longest: float
+    """The same of the prompt that a token is part of: long ones have more tokens."""
     before: float
     """What a token that is read looks back on."""
     further: float
@@ -134,7 +136,8 @@ def _sizes(load: Load) -> _Sizes:
         middle, late = percentile(ordered, 0.5), percentile(ordered, 0.95)
     return _Sizes(
         prompt=prompt, median=middle / prompt, prompt_p95=max(late, prompt),
-        read=read, before=prompt - read + read * (1 + load.prompt_cv**2) / 2,
+        read=read, longest=read * (1 + load.prompt_cv**2),
+        before=prompt - read + read * (1 + load.prompt_cv**2) / 2,
         further=answer - 1, context=prompt + answer * (1 + load.answer_cv**2) / 2,
         prompt_cv=load.prompt_cv, answer_cv=load.answer_cv, arrival_cv=load.arrival_cv,
     )  # fmt: skip
@@ -182,10 +185,11 @@ def _writing_s(pace: Pace, sizes: _Sizes, batch: float, reading: float) -> float
     """Give a turn's length; between two whole numbers of answers, in between."""
     tokens, low = round(reading), max(int(batch), 1)
     before = sizes.before if tokens else 0.0
-    low_s = pace.turn_s(low, sizes.context, tokens, before)
+    longest = min(tokens, round(sizes.longest))
+    low_s = pace.turn_s(low, sizes.context, tokens, before, longest)
     if (part := batch - low) <= 0:
         return low_s
-    return low_s + part * (pace.turn_s(low + 1, sizes.context, tokens, before) - low_s)
+    return low_s + part * (pace.turn_s(low + 1, sizes.context, tokens, before, longest) - low_s)
 
 
 def _first_s(pace: Pace, sizes: _Sizes, calls: float, rps: float) -> float:

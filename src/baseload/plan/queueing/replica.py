@@ -162,10 +162,11 @@ class _Replica:
         writing = self._writing
         turns = min(self._next_end() - self._turn, (self._kv_tokens - self._kv) // writing)
         turn_s, context = self._pace.turn_s, self._context / writing
-        first_s = turn_s(writing, context, 0, 0.0)
+        first_s = turn_s(writing, context, 0, 0.0, 0)
         growth_s = 0.0
         if turns > 1:
-            growth_s = (turn_s(writing, context + turns - 1, 0, 0.0) - first_s) / (turns - 1)
+            grown_s = turn_s(writing, context + turns - 1, 0, 0.0, 0)
+            growth_s = (grown_s - first_s) / (turns - 1)
         comes_s = self._to_come[0][0] if self._to_come and not self._waiting else inf
         until = turns
         if comes_s < inf:
@@ -183,7 +184,8 @@ class _Replica:
             self._preempt()
             may_enter = False
         writing, context = self._writing, self._context
-        budget, reading, seen, whole = self._turn_tokens - writing, 0, 0.0, []
+        budget, reading, longest = self._turn_tokens - writing, 0, 0
+        seen, whole = 0.0, []
         while budget > 0 and (self._partial >= 0 or (may_enter and self._has_room())):
             if self._partial < 0:
                 self._let_in()
@@ -191,6 +193,7 @@ class _Replica:
             part = min(rest, budget)
             seen += part * (self._size[number] - rest + part / 2)
             reading += part
+            longest = max(longest, part)
             budget -= part
             self._rest = rest - part
             if part == rest:
@@ -199,7 +202,7 @@ class _Replica:
         before = seen / reading if reading else 0.0
         self._read += reading
         mean = context / writing if writing else 0.0
-        turn_s = self._pace.turn_s(writing, mean, reading, before)
+        turn_s = self._pace.turn_s(writing, mean, reading, before, longest)
         self._pass(1, turn_s, turn_s)
         for number in whole:
             self._begin(number)

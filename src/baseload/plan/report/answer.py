@@ -8,6 +8,7 @@ Not here: how numbers are written (`words`), tables and pictures.
 
 from typing import NamedTuple
 
+from baseload.plan.cost.terms import DAYS_MONTH
 from baseload.plan.report import words
 from baseload.plan.result import Plan, Refused, Share, Way
 
@@ -90,7 +91,7 @@ def keys(plan: Plan) -> tuple[Key, ...]:
     chosen = plan.mix or way
     ways = _chosen(plan) or [way]
     goal = plan.objectives
-    tokens_month = plan.load.requests_day * 365.25 / 12 * (plan.load.prompt + plan.load.answer)
+    tokens_month = plan.load.requests_day * DAYS_MONTH * (plan.load.prompt + plan.load.answer)
     mtok = chosen.usd_month / tokens_month * 1e6 if tokens_month else float("nan")
     utilisation = f", used to {words.percent(way.speed.utilisation)}" if way.speed else ""
     return (

@@ -10,7 +10,9 @@ import re
 import unicodedata
 from math import ceil, floor, isfinite, log10
 
+from baseload.plan.cost.terms import SECONDS_YEAR
 from baseload.plan.result import Refused, Way
+from baseload.plan.speed.layout import Layout
 
 NONE = "-"
 TIMES = "\u00d7"
@@ -133,8 +135,8 @@ def availability(part: float) -> str:
 
 
 def down_year(part: float) -> str:
-    """Give how long something of this availability is down in a year of 8,766 hours."""
-    return seconds(max(0.0, 1.0 - part) * 8766 * 3600)
+    """Give how long something of this availability is down in a year of 8,760 hours."""
+    return seconds(max(0.0, 1.0 - part) * SECONDS_YEAR)
 
 
 def count(value: float) -> str:
@@ -148,7 +150,12 @@ def layout(way: Way) -> str:
     """Give how a replica is spread, as engines name it: `tp8`, `tp8 pp2`; a dash for an API."""
     if way.layout is None:
         return NONE
-    parts = [(name, getattr(way.layout, name)) for name in ("tp", "pp", "dp", "ep")]
+    return split(way.layout)
+
+
+def split(spread: Layout) -> str:
+    """Give the same of any layout."""
+    parts = [(name, getattr(spread, name)) for name in ("tp", "pp", "dp", "ep")]
     return " ".join(f"{name}{size}" for name, size in parts if size > 1) or "tp1"
 
 

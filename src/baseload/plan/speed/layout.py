@@ -1,6 +1,6 @@
 """How is one copy of a model spread over accelerators?
 
-Not here: which layouts are worth trying (`planning`), what a layout costs in time (`work`).
+Not here: which layouts are worth trying (`units`, `fitting`), what a layout costs in time (`work`).
 """
 
 import msgspec

@@ -27,11 +27,14 @@ class Pace(Protocol):
         """Tokens of prompts and answers in one turn, at most (`max_num_batched_tokens`)."""
         ...
 
-    def turn_s(self, writing: int, context: float, reading: int, read_before: float) -> float:
+    def turn_s(
+        self, writing: int, context: float, reading: int, read_before: float, longest: int
+    ) -> float:
         """Give how long one turn takes, in seconds.
 
         `writing` answers get one token each and look back on `context` tokens in the mean;
-        `reading` tokens of prompts are read, which look back on `read_before` tokens in the mean.
+        `reading` tokens of prompts are read, which look back on `read_before` tokens in the mean,
+        and of which `longest` are of one prompt: they cannot be divided among copies.
         """
         ...
 

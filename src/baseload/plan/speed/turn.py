@@ -64,9 +64,22 @@ def turn_s(
     """Give how long one turn of a whole replica takes, in seconds.
 
     `writing` answers, which look back on `context` tokens, get one token each; `reading` tokens of
-    prompts are read, which look back on `before`.
+    prompts are read, evenly by all copies, which look back on `before`.
     """
-    answers, prompt = writing / w.copies, reading / w.copies
+    return uneven_s(k, w, writing, context, reading, reading / w.copies, before)
+
+
+def uneven_s(
+    k: Constants,
+    w: Work,
+    writing: float,
+    context: float,
+    reading: float,
+    prompt: float,
+    before: float,
+) -> float:
+    """Give the same where one copy reads `prompt` tokens, and none more; others wait for it."""
+    answers = writing / w.copies
     touched = 1 - w.missed ** (writing + reading)
     weights = w.common_read_s / k.weights_part + w.routed_read_s * touched / k.experts_part
     own = w.common_token_s + w.head_token_s

@@ -81,25 +81,6 @@ def token_bytes(parts: tuple[Traffic, ...], tokens: int) -> tuple[float, float]:
     return inside / tokens, sum(part.times * part.between_bytes for part in parts) / tokens
 
 
-def compare(
-    shape: Shape, layout: Layout, tokens: int, hops: Hops, networks: list[tuple[Link, int]]
-) -> dict[str, float]:
-    """Give a turn's communication in seconds over each network, by name; (link, ports) each."""
-    parts = traffic(shape, layout, tokens)
-    return {
-        link.name: turn_s(parts, msgspec.structs.replace(hops, between=link, ports=ports))
-        for link, ports in networks
-    }
-
-
-def sentence(layout: Layout, tokens: int, seconds: dict[str, float]) -> str:
-    """Say it in words, fastest network first."""
-    size = f"tp {layout.tp}, pp {layout.pp}, dp {layout.dp}, ep {layout.ep}"
-    ranked = sorted(seconds.items(), key=lambda each: each[1])
-    costs = ", ".join(f"{cost * 1e3:.2f} ms a turn over {name}" for name, cost in ranked)
-    return f"{size} with {tokens} tokens: {costs}"
-
-
 # -- kinds ------------------------------------------------------------------------------------
 
 

@@ -17,16 +17,12 @@ SAFETENSORS_BYTES_S = 65.5e9 / 19.1
 (README.md of github.com/ServerlessLLM/ServerlessLLM, read for planning in September 2026)."""
 SERVERLESSLLM_BYTES_S = 65.5e9 / 3.2
 """The same model and machine with ServerlessLLM's format and loader: 3.2 s cold (same source)."""
-CACHED_BYTES_S = 65.5e9 / 1.2
-"""The same from the host's memory: 1.2 s (same source)."""
 MACHINE_S = (300.0, 480.0)
 """Until a node of a cloud is there: 5 to 8 minutes, as users of Karpenter say
 (github.com/aws/karpenter-provider-aws/issues/3777)."""
 WARM_UP_S = 57.0
 """Compiling, capturing graphs and profiling: vLLM 0.24.0, a 7B model, one H200, without weights to
 read; own measurement of 2026-11-23. Larger models take longer."""
-CLAIMED_S = (300.0, 40.0)
-"""The source article's loading time before and after NVMe; it does not say of how many bytes."""
 
 
 class Way(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,11 +97,6 @@ def _storage_bytes_s(way: Way) -> float:
     if way.storage.kind == "array":
         return way.storage.read_bytes_s / way.readers
     return way.storage.read_bytes_s
-
-
-def needed_bytes_s(size_bytes: float, seconds: float) -> float:
-    """Give the bandwidth that loading so many bytes in so many seconds takes."""
-    return size_bytes / seconds
 
 
 def start(

@@ -17,17 +17,18 @@ from math import inf
 import msgspec
 
 from baseload.plan.catalog.rows import Link
+from baseload.plan.hardware.memory import TURN_TOKENS
 from baseload.plan.models.shape import Shape
 from baseload.plan.speed.engine import engine_of
 from baseload.plan.speed.layout import Build, Layout
-from baseload.plan.transport.fabric import Hops, traffic, turn_s
+from baseload.plan.transport.fabric import Hops, token_bytes, traffic, turn_s
 
 ANSWERS = 64
 """Answers that one turn writes a token of."""
 CONTEXT = 4096
 """Tokens that each of them looks back on."""
-PROMPT = 8192
-"""Tokens of one prompt that one turn reads: vLLM's `max_num_batched_tokens` on large GPUs."""
+PROMPT = TURN_TOKENS
+"""Tokens of one prompt that one turn reads."""
 TCP = "ethernet"
 """How rows of networks begin that go through a machine's TCP."""
 
@@ -84,7 +85,7 @@ def spanning(
     return Spanning(
         model=shape.name, precision=build.precision, layout=layout, machines=layout.machines,
         answers=answers, context=CONTEXT, prompt=PROMPT,
-        between_bytes_token=sum(part.times * part.between_bytes for part in parts) / PROMPT,
+        between_bytes_token=token_bytes(parts, PROMPT)[1],
         networks=tuple(sorted(found, key=lambda each: each.writing.seconds + each.reading.seconds)),
     )  # fmt: skip
 
@@ -105,8 +106,8 @@ def _over(shape: Shape, build: Build, network: Link, answers: int) -> Over:
     each = msgspec.structs.replace(network, bytes_s=network.bytes_s * ports / layout.per_machine)
     engine = engine_of(shape, msgspec.structs.replace(build, network=each), kv_tokens=0)
     stages = layout.pp
-    writing_s = engine.turn_s(answers * stages, CONTEXT, 0, 0)
-    reading_s = engine.turn_s(0, 0, PROMPT * stages, PROMPT / 2)
+    writing_s = engine.turn_s(answers * stages, CONTEXT, 0, 0, 0)
+    reading_s = engine.turn_s(0, 0, PROMPT * stages, PROMPT / 2, PROMPT // layout.dp)
     return Over(
         network=network.name, ports=ports, machine_bytes_s=network.bytes_s * ports,
         is_verified=network.verified,
