@@ -19,7 +19,7 @@ from baseload.plan.queueing.replica import simulate
 from baseload.plan.speed.pace import Pace
 
 CALLS_MIN = 400
-CALLS_MAX = 1500
+CALLS_MAX = 1000
 BATCHES = 8
 """Calls followed, in batches at the estimated knee: so many times everybody is new."""
 NEARLY = 0.98
