@@ -89,3 +89,11 @@ def test_options_go_over_what_a_trace_says(tmp_path):
 
     assert (900, 959) == (load.prompts[0], load.prompts[-1])
     assert msgspec.structs.replace(load, rps=8.0, cached=0.5, day_factor=0.3) == changed
+
+
+def test_serving_loads_no_planner():
+    """The verbs that plan are known by name, and loaded only when one of them is asked for."""
+    asked = "import sys, baseload.cli; print([n for n in sys.modules if 'baseload.plan' in n])"
+    out = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+
+    assert "[]\n" == out.stdout

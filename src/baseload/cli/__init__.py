@@ -1,18 +1,19 @@
 """The command line: one module a verb, put together here."""
 
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
 from baseload import __version__
 from baseload.cli.ask import ask
 from baseload.cli.audit import audit
 from baseload.cli.backends import backends
-from baseload.cli.catalog import catalog
 from baseload.cli.check import check
 from baseload.cli.init import init
 from baseload.cli.keys import keys
-from baseload.cli.plan import plan
 from baseload.cli.reload import reload
 from baseload.cli.replay import replay
 from baseload.cli.restart import restart
@@ -21,8 +22,29 @@ from baseload.cli.status import status
 from baseload.cli.up import up
 from baseload.cli.usage import usage
 
+PLANNING = ("catalog", "plan")
+
+
+class Verbs(TyperGroup):
+    """Loads the verbs that plan when they are asked for: who serves callers needs no planner."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        # Known by name, so that help, completion and hints have them; found when asked for.
+        self.commands.update(dict.fromkeys(PLANNING))  # type: ignore[arg-type]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Give a verb by its name; None if there is none."""
+        if cmd_name not in PLANNING:
+            return super().get_command(ctx, cmd_name)
+        found = get_group(getattr(import_module(f"baseload.cli.{cmd_name}"), cmd_name))
+        found.name = cmd_name
+        return found
+
+
 app = typer.Typer(
     name="baseload",
+    cls=Verbs,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -52,8 +74,6 @@ VERBS = (
 for verb in VERBS:
     app.command()(verb)
 app.add_typer(keys, name="keys")
-app.add_typer(catalog, name="catalog")
-app.add_typer(plan, name="plan")
 
 
 def main() -> None:
