@@ -11,11 +11,10 @@ import msgspec
 from baseload.plan.catalog.reading import Catalogue
 from baseload.plan.catalog.rows import Accelerator, Instance, Link, Row
 from baseload.plan.cost.rented import TERM_MONTHS, rental_of
+from baseload.plan.hardware.machines import SERVER
 from baseload.plan.request import Machine, Request
 from baseload.plan.result import Refused, Tenure
 
-SERVER = 8
-"""Accelerators of a server that would be bought, where nothing else is said."""
 FABRIC = "infiniband-hdr"
 """What joins one's own servers: a port of 200 Gb/s for each accelerator."""
 PRICE = "owned.accelerator_usd"

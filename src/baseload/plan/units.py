@@ -19,6 +19,7 @@ import msgspec
 
 from baseload.plan.catalog.rows import BITS, Accelerator
 from baseload.plan.hardware.capability import arithmetic, refusal
+from baseload.plan.hardware.machines import JOINED_BYTES_S, MACHINES_MAX
 from baseload.plan.hardware.memory import Fit, fit
 from baseload.plan.load import Load, Objectives
 from baseload.plan.models.shape import Shape
@@ -34,10 +35,6 @@ from baseload.plan.result import Refused
 from baseload.plan.speed.engine import Engine, engine_of
 from baseload.plan.speed.layout import Build, Layout
 
-MACHINES_MAX = 4
-"""Machines that one replica spans, at most."""
-JOINED_BYTES_S = 6e9
-"""Of a machine's network, below which a replica is not spread over machines (50 Gb/s)."""
 Spread = Callable[[Shape, Place], Iterator[Layout]]
 ROUNDING = 1e-9
 NARROW = ("int8", "int4", "fp4")

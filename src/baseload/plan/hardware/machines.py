@@ -17,9 +17,13 @@ from baseload.config.mistakes import nearest, shown
 from baseload.errors import BaseloadError
 from baseload.plan.catalog.reading import Catalogue
 from baseload.plan.catalog.rows import Accelerator, Instance
-from baseload.plan.places import SERVER
-from baseload.plan.units import JOINED_BYTES_S, MACHINES_MAX
 
+SERVER = 8
+"""Accelerators of a server that would be bought, where nothing else is said."""
+MACHINES_MAX = 4
+"""Machines that one replica spans, at most."""
+JOINED_BYTES_S = 6e9
+"""Of a machine's network, below which a replica is not spread over machines (50 Gb/s)."""
 COUNTS = (1, 2, 4, 8)
 """Accelerators of one machine of one's own that are tried."""
 COUNT_MAX = 100_000
