@@ -12,6 +12,7 @@ from baseload.plan.catalog.rows import ApiPrice, Instance, Row, Serverless
 from baseload.plan.cost.power import CO2_G_KWH, co2_g_token
 from baseload.plan.cost.rented import RATES
 from baseload.plan.cost.terms import DAYS_MONTH, GB, HOURS_MONTH
+from baseload.plan.hardware.capability import arithmetic
 from baseload.plan.load import Load
 from baseload.plan.request import Request
 from baseload.plan.result import Figure, Formula, Tenure, Way
@@ -24,14 +25,15 @@ TB = 1e12
 def figures_of(unit: Unit, tenure: Tenure, today: date) -> tuple[Figure, ...]:
     """Give the catalogue's figures that a unit's way rests on: price, memory, bandwidth, speed."""
     row = unit.place.accelerator
-    does = max(row.flops, key=lambda each: each == unit.build.precision)
+    does = arithmetic(row, unit.build.precision)
+    assert does is not None, "a unit can calculate"
     hardware = (
         ("memory", f"{row.memory_bytes / GB:,.1f} GB"),
         ("bandwidth", f"{row.bandwidth_bytes_s / TB:,.3g} TB/s"),
         (f"{does} operations", f"{row.flops[does] / TB:,.0f} T/s"),
         ("power", f"{row.tdp_w:,.0f} W"),
     )
-    found = [figure(f"{row.name} {what}", value, row, today) for what, value in hardware]
+    found = [figure(f"{row.name} {what}", value, row) for what, value in hardware]
     if isinstance(service := unit.place.row, Serverless):
         found.insert(0, figure(service.name, f"${service.usd_second:.4g}/s", service, today))
     if tenure == "owned":
@@ -53,12 +55,11 @@ def _as_seen(row: Instance, tenure: Tenure) -> Instance:
     return msgspec.structs.replace(row, seen=seen or row.seen, source=source or row.source)
 
 
-def figure(what: str, value: str, row: Row, today: date) -> Figure:
-    """Give one figure of a row, with where the row has it from."""
-    is_price = isinstance(row, Instance | Serverless | ApiPrice)
+def figure(what: str, value: str, row: Row, today: date | None = None) -> Figure:
+    """Give one figure of a row, with where the row has it from; prices grow old, with a day."""
     return Figure(
         what=what, value=value, source=row.source, seen=row.seen, is_verified=row.verified,
-        is_stale=is_price and is_stale(row, today),
+        is_stale=today is not None and is_stale(row, today),
     )  # fmt: skip
 
 
