@@ -139,7 +139,7 @@ def _api(name, usd, request, host=""):
         name=name, host=host or name, model="m", input_usd_mtok=usd, cached_usd_mtok=usd,
         output_usd_mtok=usd, source="a test", seen=plans.TODAY, verified=True,
     )  # fmt: skip
-    return api_way(row, request), row
+    return api_way(row, request)
 
 
 @pytest.mark.parametrize(("survive", "parts"), [(0, 1), (1, 2), (2, 3), (3, None)])

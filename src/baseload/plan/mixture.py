@@ -14,7 +14,6 @@ Not here: the optimiser (`mix`), ways (`sizing`, `offers`).
 import msgspec
 
 from baseload.errors import BaseloadError
-from baseload.plan.catalog.rows import ApiPrice
 from baseload.plan.cost.rented import Rental
 from baseload.plan.cost.terms import DAYS_MONTH, HOURS_MONTH
 from baseload.plan.mix.answer import Answer
@@ -44,13 +43,11 @@ NEVER_S = 1e9
 NO_MIX = "No mix keeps what was asked of it; each way is reckoned by itself."
 
 
-def options_of(
-    ways: list[Sized], apis: list[tuple[Way, ApiPrice]], request: Request
-) -> tuple[Option, ...]:
+def options_of(ways: list[Sized], apis: list[Way], request: Request) -> tuple[Option, ...]:
     """Give what the mix may be made of; of APIs that fail together, a provider's, the cheapest."""
     calls = request.load.requests_day * DAYS_MONTH
     by_host: dict[str, Way] = {}
-    for way, _ in sorted(apis, key=lambda each: each[0].usd_month):
+    for way in sorted(apis, key=lambda each: each.usd_month):
         by_host.setdefault(way.cloud, way)
     served = [
         Option(

@@ -37,14 +37,14 @@ API_NOTE = (
 )
 
 
-def api_ways(shape: Shape, request: Request, catalogue: Catalogue) -> list[tuple[Way, ApiPrice]]:
+def api_ways(shape: Shape, request: Request, catalogue: Catalogue) -> list[Way]:
     """Give APIs that serve the model, or any of DeepSeek's where any model will do."""
     if "api" not in request.tenures or request.clouds or request.region:
         return []
     rows = [row for row in catalogue.apis.values() if serves(row, shape)]
     if request.any_model:
         rows += [row for row in catalogue.apis.values() if _is_current(row) and row not in rows]
-    return [(api_way(row, request), row) for row in rows]
+    return [api_way(row, request) for row in rows]
 
 
 def serves(row: ApiPrice, shape: Shape) -> bool:

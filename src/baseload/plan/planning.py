@@ -19,7 +19,7 @@ from itertools import chain
 from baseload.config.mistakes import nearest
 from baseload.errors import BaseloadError
 from baseload.plan.catalog.reading import Catalogue, load, own_file
-from baseload.plan.catalog.rows import ApiPrice, Instance, Serverless
+from baseload.plan.catalog.rows import Instance, Serverless
 from baseload.plan.choosing import Paid, cheapest
 from baseload.plan.comparing import (
     HALF,
@@ -45,7 +45,6 @@ from baseload.plan.units import Sizer
 STEPS = 6
 OWNED: tuple[Tenure, ...] = ("owned",)
 Step = Callable[[str, int, int], None]
-Apis = list[tuple[Way, ApiPrice]]
 
 
 def make(request: Request, on_step: Step = lambda _what, _done, _total: None) -> Plan:
@@ -169,13 +168,13 @@ def _listed(found: list[Sized], mix: Mix | None, request: Request) -> list[Sized
 
 
 def _plan(
-    shape: Shape, request: Request, found: tuple[list[Sized], Apis], mix: Mix | None,
+    shape: Shape, request: Request, found: tuple[list[Sized], list[Way]], mix: Mix | None,
     refused: list[Refused], notes: tuple[str, ...], follower: Follower,
 ) -> Plan:  # fmt: skip
     """Put it all together."""
     ways, apis = found
     pairs: list[tuple[Way, Sized | None]] = [(each.way, each) for each in ways]
-    pairs += [(way, None) for way, _ in apis]
+    pairs += [(way, None) for way in apis]
     pairs.sort(key=lambda each: each[0].usd_month)
     curves = [cost_curve(way, of, request) for way, of in compared(pairs)]
     lines, crossings = cost_curves(curves, request)

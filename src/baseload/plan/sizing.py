@@ -51,7 +51,6 @@ class Sized(msgspec.Struct, frozen=True, kw_only=True):
     unit: Unit
     units: int
     """That the load needs."""
-    bill: Bill
     start_s: float
     idle_usd_month: float
     """A unit that is held but off."""
@@ -69,8 +68,7 @@ def sized(
     """Give the way to serve the whole load with one kind of unit."""
     load, objectives = request.load, request.objectives
     units = unit.needed(load, objectives)
-    spare = objectives.survive
-    every = units + spare
+    every = units + objectives.survive
     name = name_of(unit, tenure)
     short = _short(name, unit, every, request)
     start = starting(unit, tenure, catalogue)
@@ -87,7 +85,7 @@ def sized(
         name=name, tenure=tenure, hardware=unit.place.row.name, cloud=unit.place.cloud,
         precision=unit.build.precision, layout=unit.build.layout,
         accelerators=every * unit.accelerators, replicas=units * unit.replicas,
-        standby=spare * unit.replicas,
+        standby=objectives.survive * unit.replicas,
         speed=_speed(unit, latency, request, units, busy),
         usd_month=bill.usd_month, usd_horizon=bill.usd_horizon,
         usd_mtok=bill.usd_mtok(tokens_month(load)), costs=bill.costs,
@@ -96,7 +94,7 @@ def sized(
     )  # fmt: skip
     way = msgspec.structs.replace(way, formulas=formulas_of(way, unit, units, request, start))
     return Sized(
-        way=way, unit=unit, units=units, bill=bill, start_s=start_s, idle_usd_month=idle,
+        way=way, unit=unit, units=units, start_s=start_s, idle_usd_month=idle,
         stands=stands, busy=busy, short=short,
     )  # fmt: skip
 
