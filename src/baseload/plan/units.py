@@ -127,9 +127,7 @@ class Sizer:
                 )  # fmt: skip
 
     def _unit(self, place: Place, build: Build) -> Unit | None:
-        if (key := key_of(build)) not in self._known:
-            self._known[key] = self._weigh(build)
-        room, engine, knee_rps = self._known[key]
+        room, engine, knee_rps = self._weighed(build)
         if not room.fits:
             return None
         layout = build.layout
@@ -137,6 +135,11 @@ class Sizer:
             place=place, build=build, fit=room, engine=engine, machines=layout.machines,
             replicas=max(1, place.per_machine // layout.accelerators), knee_rps=knee_rps,
         )  # fmt: skip
+
+    def _weighed(self, build: Build) -> tuple[Fit, Engine, float]:
+        if (key := key_of(build)) not in self._known:
+            self._known[key] = self._weigh(build)
+        return self._known[key]
 
     def _weigh(self, build: Build) -> tuple[Fit, Engine, float]:
         room = fit(
@@ -159,7 +162,7 @@ class Sizer:
                 nearest="another --precision",
             )  # fmt: skip
         rooms = [
-            (self._weigh(build)[0], build)
+            (self._weighed(build)[0], build)
             for spread in (within, across)
             for build in self._builds(place, spread)
         ]
