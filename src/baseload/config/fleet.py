@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from baseload.config.deploying import Deploy
 from baseload.config.tenancy import Jobs, Key, Limits, Price, Store
 from baseload.config.watching import Log, Otel
 
@@ -305,6 +306,9 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     log: Annotated[Log, Meta(description="What is written to standard error.")] = Log()
     otel: Annotated[Otel, Meta(description="Where OpenTelemetry's traces and metrics go.")] = Otel()
     jobs: Annotated[Jobs, Meta(description="What batches may take.")] = Jobs()
+    deploy: (
+        Annotated[Deploy, Meta(description="Where it is to run, for `baseload render`.")] | None
+    ) = None
     admin_token: (
         Annotated[
             str,

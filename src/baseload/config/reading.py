@@ -15,7 +15,9 @@ import msgspec
 
 from baseload.config.fitting import Fitter
 from baseload.config.fleet import Fleet
+from baseload.config.found import Found
 from baseload.config.mistakes import Mistakes, place_after, printable
+from baseload.config.references import Places, References, places_of, refuse_secrets
 from baseload.config.rules import check_rules
 from baseload.config.tree import NULL, compose
 
@@ -30,6 +32,23 @@ def read_fleet(path: Path, env: Mapping[str, str]) -> Fleet:
     Raises FleetFileError with every mistake, which includes a file that cannot be read at all.
     """
     mistakes = Mistakes(printable(str(path)))
+    return _parse(_text(path, mistakes), mistakes, env)[0]
+
+
+def read_referring(path: Path) -> tuple[Fleet, Places, Mistakes]:
+    """Read the file at `path` with its variables left as they are, and where each value stands.
+
+    Raises FleetFileError with every mistake; a secret in clear text is one.
+    """
+    mistakes = Mistakes(printable(str(path)))
+    text = _text(path, mistakes)
+    fleet, found = _parse(text, mistakes, References(text))
+    refuse_secrets(found, mistakes)
+    mistakes.refuse()
+    return fleet, places_of(found), mistakes
+
+
+def _text(path: Path, mistakes: Mistakes) -> str:
     try:
         with path.open("rb") as file:
             data = file.read(FILE_MAX_BYTES + 1)
@@ -43,12 +62,12 @@ def read_fleet(path: Path, env: Mapping[str, str]) -> Fleet:
         mistakes.add(0, 0, "", f"larger than {FILE_MAX_BYTES} bytes", "is this a fleet file?")
         mistakes.refuse()
     try:
-        text = data.decode()
+        return data.decode()
     except UnicodeDecodeError as error:
         place = place_after(data[: error.start].decode())
         mistakes.add(*place, "", "not UTF-8 from here on", "save the file as UTF-8")
         mistakes.refuse()
-    return parse_fleet(text, mistakes.file, env)
+    raise AssertionError
 
 
 def parse_fleet(text: str, file: str, env: Mapping[str, str]) -> Fleet:
@@ -56,7 +75,10 @@ def parse_fleet(text: str, file: str, env: Mapping[str, str]) -> Fleet:
 
     Raises FleetFileError with every mistake.
     """
-    mistakes = Mistakes(file)
+    return _parse(text, Mistakes(file), env)[0]
+
+
+def _parse(text: str, mistakes: Mistakes, env: Mapping[str, str]) -> tuple[Fleet, Found]:
     if len(text) > FILE_MAX_BYTES:
         mistakes.add(0, 0, "", f"larger than {FILE_MAX_BYTES} bytes", "is this a fleet file?")
         mistakes.refuse()
@@ -69,4 +91,4 @@ def parse_fleet(text: str, file: str, env: Mapping[str, str]) -> Fleet:
     found = Fitter(env, mistakes).fleet(root)
     check_rules(found, mistakes)
     mistakes.refuse()
-    return msgspec.convert(found.plain(), Fleet)
+    return msgspec.convert(found.plain(), Fleet), found

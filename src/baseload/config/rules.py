@@ -24,7 +24,7 @@ def check_rules(fleet: Found, mistakes: Mistakes) -> None:
     """Note every mistake that takes more than one value, or the disk, to see."""
     if not fleet.entries:
         return
-    for rule in (_backends, _tiers, _addresses, _tls, _keys, _prices):
+    for rule in (_backends, _tiers, _addresses, _tls, _keys, _prices, _deploy):
         rule(fleet.entries, mistakes)
 
 
@@ -124,6 +124,41 @@ def _prices(fleet: dict[str, Found], mistakes: Mistakes) -> None:
         backend = price.entries["backend"] if price.entries else price
         if backends and backend.text is not None and backend.text not in backends:
             _report(mistakes, backend, "no such backend", nearest(backend.text, backends))
+
+
+def _deploy(fleet: dict[str, Found], mistakes: Mistakes) -> None:
+    if not (deploy := fleet["deploy"].entries):
+        return
+    backends, engines = fleet["backends"].entries, deploy["engines"].entries
+    for name, engine in engines.items():
+        if backends and name not in backends:
+            hint = "an engine stands for a backend; " + nearest(name, backends)
+            _report(mistakes, engine, "no such backend", hint)
+        elif (
+            (backend := backends.get(name))
+            and backend.entries
+            and not backend.entries["url"].is_set
+        ):
+            hint = "only a backend with a `url` can be a server of its own"
+            _report(mistakes, engine, "this backend is started by the gateway itself", hint)
+    for site in deploy["sites"].entries.values():
+        parts = site.entries
+        named = [(one.text, one) for one in parts["engines"].items] if parts else []
+        replicas = parts["engine_replicas"].entries.items() if parts else ()
+        _known_engines([*named, *replicas], engines, mistakes)
+    for cloud in deploy["clouds"].entries.values():
+        if cloud.entries:
+            found = cloud.entries["engine"]
+            _known_engines([(found.text, found)], engines, mistakes)
+
+
+def _known_engines(
+    named: list[tuple[str | None, Found]], engines: dict[str, Found], mistakes: Mistakes
+) -> None:
+    for name, found in named:
+        if name is not None and name not in engines:
+            hint = nearest(name, engines) or "`deploy.engines` has none"
+            _report(mistakes, found, "no such engine", hint)
 
 
 def _parses(read: Callable[[str], _T], at: Found, hint: str, mistakes: Mistakes) -> _T | None:

@@ -1,0 +1,1 @@
+"""The doctor: what is wrong with a Kubernetes manifest that somebody already has, and its cure."""

@@ -1,0 +1,94 @@
+"""What is an object before it is text?
+
+An object is what the API server takes, as plain dicts and lists, but for `Param` leaves: places
+that people set. A part is what is switched on and off together: the gateway, one engine, what a
+cluster has once.
+
+Not here: which objects there are (`gateway`, `engines`, ...), their text (`plain`, `chart`).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+Object = dict[str, Any]
+Pointer = tuple[str | int, ...]
+"""The way to a value inside an object."""
+
+
+class Param(msgspec.Struct, frozen=True, kw_only=True):
+    """A value that may be set without rendering anew; in a chart it is one of its values.
+
+    Two places with the same path are one value. `about` and `schema` describe it in the chart's
+    values and in their JSON Schema.
+    """
+
+    path: tuple[str, ...]
+    """`("engines", "edge", "replicas")`; the namespace is `("namespace",)`."""
+    value: Any
+    about: str = ""
+    schema: dict[str, Any] = {}
+    """More than the value's type: `{"minimum": 1}`."""
+
+
+class Sheet(msgspec.Struct, frozen=True, kw_only=True):
+    """Objects that are written into one file."""
+
+    file: str
+    """`deployment.yaml`."""
+    objects: tuple[Object, ...]
+    about: str = ""
+    """Why it is as it is: a comment at the file's top."""
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """What is switched on and off together."""
+
+    name: str
+    """`gateway`, `engine-edge`, `cluster`: its folder in the base."""
+    sheets: tuple[Sheet, ...]
+    switch: Param | None = None
+    """Whether it is there, a bool; None: always."""
+
+
+NAMESPACE = ("namespace",)
+
+
+def labels(name: str, component: str, instance: str, version: str) -> dict[str, str]:
+    """Give the recommended labels of an object."""
+    return {
+        "app.kubernetes.io/name": name,
+        "app.kubernetes.io/instance": instance,
+        "app.kubernetes.io/component": component,
+        "app.kubernetes.io/part-of": "baseload",
+        "app.kubernetes.io/version": version,
+        "app.kubernetes.io/managed-by": "baseload",
+    }
+
+
+def selector(name: str, instance: str) -> dict[str, str]:
+    """Give the labels that select an object's pods; they never change."""
+    return {"app.kubernetes.io/name": name, "app.kubernetes.io/instance": instance}
+
+
+def mapped(value: Any, change: Callable[[Param], Any]) -> Any:
+    """Give an object with every `Param` in it changed."""
+    if isinstance(value, Param):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: mapped(each, change) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [mapped(each, change) for each in value]
+    return value
+
+
+def params(value: Any, at: Pointer = ()) -> list[tuple[Pointer, Param]]:
+    """Give every `Param` of an object with the way to it."""
+    if isinstance(value, Param):
+        return [(at, value)]
+    if isinstance(value, dict):
+        return [found for key, each in value.items() for found in params(each, (*at, key))]
+    if isinstance(value, list | tuple):
+        return [found for key, each in enumerate(value) for found in params(each, (*at, key))]
+    return []

@@ -1,0 +1,1 @@
+"""Monitoring: what Prometheus, Alertmanager and Grafana must know of a fleet."""
