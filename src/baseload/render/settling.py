@@ -7,7 +7,6 @@ Not here: what a picture is (`picture`), how a complaint finds its line (`refusi
 """
 
 from collections.abc import Callable
-from datetime import date
 
 from baseload.config.deploying import Cloud, Deploy, EngineDeploy
 from baseload.config.fleet import Fleet, Model, Target
@@ -41,7 +40,7 @@ SPARE = 1.2
 
 def settle(
     fleet: Fleet, catalogue: Catalogue, complaints: Complaints, *,
-    plan: Plan | None, sources: tuple[str, ...], variables: tuple[str, ...], today: date,
+    plan: Plan | None, sources: tuple[str, ...], variables: tuple[str, ...],
 ) -> Picture:  # fmt: skip
     """Give the picture. Raises FleetFileError with every complaint."""
     deploy = fleet.deploy or Deploy()
@@ -58,7 +57,7 @@ def settle(
     complaints.refuse()
     return Picture(
         fleet=fleet, deploy=deploy, engines=engines, groups=groups, catalogue=catalogue,
-        sources=sources, variables=variables, today=today,
+        sources=sources, variables=variables,
     )  # fmt: skip
 
 
