@@ -34,8 +34,8 @@ def compare(folder: Path, files: Iterable[File]) -> list[Step]:
 def write(folder: Path, files: Iterable[File], done: Iterable[Step]) -> None:
     """Put files into their places and take away what is gone. Raises BaseloadError."""
     files = tuple(files)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
         raise BaseloadError(f"{folder.parent}: {error.strerror}") from None
