@@ -73,7 +73,7 @@ class EngineDeploy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         str,
         Meta(
             pattern="^(hf|s3|https|pvc)://[!-~]+$",
-            description="Where they come from: hf://ORG/NAME, s3://BUCKET/PATH, https://…/, pvc://.",
+            description="From hf://ORG/NAME, s3://BUCKET/PATH, https://…/, pvc://CLAIM/PATH.",
             examples=["hf://deepseek-ai/DeepSeek-R1-Distill-Qwen-32B"],
         ),
     ]
@@ -125,7 +125,7 @@ class EngineDeploy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         str,
         Meta(
             pattern="^[a-z0-9.-]*$",
-            description="StorageClass of local NVMe; empty: the disk of the node.",
+            description="StorageClass of local NVMe; empty: the node's disk.",
         ),
     ] = ""
     node_labels: Annotated[
