@@ -97,8 +97,9 @@ class Gateway:
         self.retired: list[Pool] = []
         """Pools of backends that are no longer here, until their last answer has ended."""
         self.probes = Probes(
-            self.loop, self.pools, fleet.backends, self.driver.clock, self.driver.observe
-        )
+            self.loop, self.pools, fleet.backends, self.driver.clock, self.driver.observe,
+            self.gate.awaits,
+        )  # fmt: skip
         self.manners = Manners(fleet.backends, self.probes.kinds)
         self.crowds = Crowds()
         self.failures: dict[str, Failure] = {}

@@ -33,6 +33,11 @@ def setup_of(
         accounts={
             name: backend.account for name, backend in fleet.backends.items() if backend.account
         },
+        cold_starts={
+            name: backend.cold_start_s
+            for name, backend in fleet.backends.items()
+            if backend.cold_start_s
+        },
         queue=fleet.queue,
         overload=fleet.overload,
         down=tuple(name for name, item in fleet.backends.items() if item.engine is not None),
