@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from time import time
 
 from prometheus_client import generate_latest
 from prometheus_client.core import Metric
@@ -10,8 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from baseload.cli.making import Plant
 from baseload.config.fleet import Backend as BackendConfig
 from baseload.config.fleet import Fleet, Model, Target
-from baseload.config.tenancy import Store
-from baseload.core.facts import DONE, GONE, REJECTED, Fact
+from baseload.config.tenancy import Limits, Store
+from baseload.core.facts import DONE, GONE, REJECTED, Fact, Sight
+from baseload.core.quota import Hold, Scope
 from baseload.gateway.refusals import REFUSALS
 from tests.gateway.harness import Backend, chat, fleet_of, on_uvloop, raw, request
 
@@ -58,6 +60,11 @@ def fill(plant: Plant) -> None:
     telemetry.refused[404] += 1
     telemetry.limited["rpm"] += 1
     telemetry.attempts["a"] += 1
+    telemetry.series("m", "a").paid(1.0)
+    plant.gateway.certificate_ends_at = 1.0
+    plant.gateway.probes.sights["a"] = Sight(plant.gateway.driver.clock(), 0.5, 1, 1)
+    budget = Limits(usd_day=1.0)
+    plant.counters.quota.reserve(Hold((Scope("model:m", budget, "m"),), 1, 0.1), 0.0, time())
 
 
 @on_uvloop

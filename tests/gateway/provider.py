@@ -135,9 +135,11 @@ class Provider:
         *steps: Step,
         play: Callable[[Asked], Script] = healthy,
         tls: ssl.SSLContext | None = None,
+        held: socket.socket | None = None,
     ) -> None:
+        """With `held` it listens on that socket, which was bound before and refused everybody."""
         self.play = (lambda _asked: steps) if steps else play
-        self.tls = tls
+        self.tls, self._held = tls, held
         self.greeting: Cut | None = None
         """Set it to have every new connection cut before a request."""
         self.asked: list[Asked] = []
@@ -150,7 +152,8 @@ class Provider:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Line(self), "127.0.0.1", 0, ssl=self.tls)
+        where = {"sock": self._held} if self._held else {"host": "127.0.0.1", "port": 0}
+        self._server = await loop.create_server(lambda: _Line(self), ssl=self.tls, **where)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -241,6 +241,8 @@ async def test_a_new_certificate_is_shown_to_new_connections(papers, tmp_path):
         port = gateway.address[1]
         async with call_up(port, tls=context) as old:
             put(papers.tls("second", "DNS:localhost", "IP:127.0.0.1"))
+            ends_at = gateway.certificate_ends_at
+            gateway.certificate_ends_at = None
             gateway.reload(gateway.fleet)
             async with call_up(port, tls=context) as new:
                 names = name_of(old), name_of(new)
@@ -254,6 +256,7 @@ async def test_a_new_certificate_is_shown_to_new_connections(papers, tmp_path):
             names = (*names, name_of(after))
 
     assert ("first", "second", "second") == names
+    assert 0 <= gateway.certificate_ends_at - ends_at < 60
 
 
 @on_uvloop

@@ -21,6 +21,8 @@ BEFORE_A_TOKEN = [
 ]  # fmt: skip
 AFTER_A_TOKEN = [*[Fact.DONE] * 9, Fact.CUT, Fact.CUT, Fact.BROKEN, Fact.OVERDUE]
 DENIED_SHARE = 0.001
+NAP_CALLS = 120
+"""A backend that may be at zero replicas is so for half of these, and the first of all."""
 SEED = 7
 """Of the gate's own dice."""
 
@@ -33,6 +35,8 @@ def script(seed: int, ask: Send | Relay) -> list[tuple[float, Fact, float]]:
         return [(rng.expovariate(0.5), rng.choice(AFTER_A_TOKEN), 0.0)]
     if ask.target.backend == "bad" and rng.random() < 0.8:
         return [(rng.expovariate(10), Fact.LOST, 0.0)]
+    if ask.target.backend == "twin" and ask.call.id % NAP_CALLS < NAP_CALLS / 2:
+        return [(rng.expovariate(20), Fact.UNREACHABLE, 0.0)]
     after_s = rng.expovariate(2)
     fact = Fact.DENIED if rng.random() < DENIED_SHARE else rng.choice(BEFORE_A_TOKEN)
     out = []
@@ -67,7 +71,10 @@ def make_gate() -> Gate:
 
 
 def make_setup() -> Setup:
-    """Give a fleet with two models over five backends, small limits and a small line."""
+    """Give a fleet with two models over five backends, small limits and a small line.
+
+    One of the backends may be at zero replicas.
+    """
 
     def target(name: str, share: int) -> Target:
         return Target(backend=name, model=name, share=share, weights="w")
@@ -93,6 +100,7 @@ def make_setup() -> Setup:
         concurrency={"good": 3, "bad": 3, "other": 2, "twin": 2, "last": 1},
         ceilings={"good": 6},
         accounts={"other": "shared", "last": "shared"},
+        cold_starts={"twin": 4.0},
         queue=Queue(size=6, wait_s=2.0),
         seed=SEED,
     )

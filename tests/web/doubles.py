@@ -182,8 +182,9 @@ def served(
         audit=audit or AuditLog(database), keys=keys, usage=DoubleUsage(),
         file_keys=lambda: (file_key,), statuses=STATUSES,
     )  # fmt: skip
-    registry = CollectorRegistry()
-    Counter("calls", "Calls.", registry=registry).inc(3)
+    if (registry := more.pop("registry", None)) is None:
+        registry = CollectorRegistry()
+        Counter("calls", "Calls.", registry=registry).inc(3)
     app = make_app(plane, office, registry, host=host, token=lambda: token, **more)
     port = Operator(("127.0.0.1", 0), app)
     port.start()

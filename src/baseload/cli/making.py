@@ -22,6 +22,8 @@ from baseload.config.fleet import Fleet
 from baseload.core.past import Spent
 from baseload.errors import BaseloadError
 from baseload.gateway.backoffice import BackOffice
+from baseload.gateway.certificate import CertificateMetrics
+from baseload.gateway.enginemetrics import EngineMetrics
 from baseload.gateway.gateway import Gateway
 from baseload.gateway.keywatch import KeyWatch
 from baseload.gateway.ledgermetrics import LedgerMetrics
@@ -64,6 +66,8 @@ class Plant:
         self.registry.register(gateway.telemetry)
         self.registry.register(LedgerMetrics(self.ledger))
         self.registry.register(LimitMetrics(self.counters))
+        self.registry.register(EngineMetrics(gateway))
+        self.registry.register(CertificateMetrics(lambda: gateway.certificate_ends_at))
         self.registry.register(self._office)
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:

@@ -14,7 +14,7 @@ from prometheus_client.core import Metric
 
 from baseload.gateway.status import BackendStatus, ModelStatus, Status
 
-_BEST_FIRST = ("up", "probing", "open", "down")
+_BEST_FIRST = ("up", "probing", "asleep", "open", "down")
 _WORST_FIRST = ("red", "yellow", "green")
 _ORDERED = ("draining", "drained", "disabled")
 

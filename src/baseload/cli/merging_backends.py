@@ -17,8 +17,8 @@ from baseload.gateway.live.standing import DISABLED, DRAINING, BackendView, word
 
 _TONES = ("bad", "warn", "off", "good")
 _LIGHTS = ("red", "yellow", "green")
-_BREAKERS = ("open", "probing", "closed")
-_STATES = (DISABLED, DRAINING, "up", "probing", "open", "down")
+_BREAKERS = ("open", "asleep", "probing", "closed")
+_STATES = (DISABLED, DRAINING, "up", "probing", "asleep", "open", "down")
 """What an operator did is done in all workers; else the best holds, for calls are taken there."""
 
 

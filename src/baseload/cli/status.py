@@ -12,7 +12,7 @@ from baseload.cli.admin_client import AdminClient, Token, Url
 from baseload.cli.common import Config
 
 _COLOURS = {
-    "up": "green", "probing": "yellow", "open": "red", "down": "red",
+    "up": "green", "probing": "yellow", "asleep": "yellow", "open": "red", "down": "red",
     "draining": "yellow", "drained": "yellow", "disabled": "yellow",
     "green": "green", "yellow": "yellow", "red": "red",
 }  # fmt: skip

@@ -130,6 +130,15 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     probe_s: Annotated[
         float, Meta(ge=0, le=3600, description="Seconds between looks at its health; 0: none.")
     ] = 5.0
+    cold_start_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description="Longest it takes to come up from zero replicas; calls wait that long for "
+            "it instead of being refused.",
+        ),
+    ] = 0.0
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -52,8 +52,22 @@ def _backends(fleet: dict[str, Found], mistakes: Mistakes) -> None:
         if url.text is not None:
             _parses(parse_url, url, "for example https://api.deepseek.com/v1", mistakes)
         _file(parts["ca"], mistakes)
+        _cold_start(parts, mistakes)
         if engine.is_set and (model.text or "").endswith(".gguf"):
             _file(model, mistakes)
+
+
+def _cold_start(parts: dict[str, Found], mistakes: Mistakes) -> None:
+    """Whoever may be at zero replicas must be looked at: nothing else says that it has come up."""
+    cold_start_s = parts["cold_start_s"]
+    if not cold_start_s.is_set or cold_start_s.value == 0:
+        return
+    if parts["engine"].is_set:
+        hint = "baseload starts the engine itself: remove `cold_start_s`"
+        _report(mistakes, cold_start_s, "belongs to a `url`, not to an `engine`", hint)
+    elif parts["probe_s"].value == 0:
+        hint = "without looks nobody sees that it has come up: remove `probe_s: 0`"
+        _report(mistakes, cold_start_s, "needs looks at its health", hint)
 
 
 def _tiers(fleet: dict[str, Found], mistakes: Mistakes) -> None:

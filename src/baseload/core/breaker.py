@@ -11,6 +11,10 @@ later say nothing: they tell of the past.
 Two ways to open: failures in a row, which a dead backend reaches at once, and failures as a share,
 for one that answers every other call. Envoy calls the first outlier detection; scoring at the end
 of the stream is Finagle's and SMG's.
+
+A backend that may be at zero replicas can also be *asleep*: nobody is there, and that is nobody's
+fault. It is left alone for as long as it may take to come up, unless somebody sees it before; if
+nobody has, one call is let through to try.
 """
 
 from enum import Enum
@@ -38,14 +42,15 @@ STEP_S = 1.0
 
 
 class Phase(Enum):
-    """Closed lets all calls through, open none, probing exactly one at a time."""
+    """Closed lets all calls through, open none, probing one at a time; asleep none, then one."""
 
     CLOSED = "closed"
     OPEN = "open"
     PROBING = "probing"
+    ASLEEP = "asleep"
 
 
-CLOSED, OPEN, PROBING = Phase
+CLOSED, OPEN, PROBING, ASLEEP = Phase
 
 
 class Breaker:
@@ -77,9 +82,11 @@ class Breaker:
         """Become what time alone makes of it: open turns to probing, recovering to whole."""
         while now >= self.deadline:
             if self.phase is OPEN:
-                self.phase, self.deadline = PROBING, inf
+                self.phase = PROBING
                 self._await_probe()
-            elif self.phase is PROBING:
+            elif self.phase is ASLEEP and self.probe is None:
+                self._await_probe()
+            elif self.phase is not CLOSED:
                 if self.is_alive:
                     self._recover(self.deadline)  # The probe has streamed for long enough.
                 else:
@@ -92,9 +99,9 @@ class Breaker:
                 self.deadline = self.deadline + STEP_S if self.portion < 1 else inf
 
     def take(self, call_id: int, now: float) -> None:
-        """Know that a call is being sent; while probing it becomes the probe."""
+        """Know that a call is being sent; while probing, or asleep, it becomes the probe."""
         assert self.can_take
-        if self.phase is PROBING:
+        if self.phase is not CLOSED:
             self.probe, self.can_take = call_id, False
             self.deadline = now + min(self.open_s, OPEN_S_MAX)
 
@@ -153,6 +160,11 @@ class Breaker:
         self.open_s = max(self.open_s, KEY_OPEN_S_MIN)
         self._open(now, KEY_OPEN_S_MAX)
 
+    def sleep(self, now: float, for_s: float) -> None:
+        """Take no call for so long, and blame nobody: there is no process yet."""
+        self.reset(now)
+        self.phase, self.can_take, self.deadline = ASLEEP, False, now + for_s
+
     def reset(self, now: float = -inf) -> None:
         """Close and forget: the backend is a new process."""
         self.phase, self.failures, self.open_s = CLOSED, 0, OPEN_S_MIN
@@ -170,7 +182,7 @@ class Breaker:
 
     def _await_probe(self) -> None:
         self.probe, self.is_alive, self.can_take = None, False, True
-        if self.phase is PROBING:
+        if self.phase is not CLOSED:
             self.deadline = inf
 
     def _recover(self, now: float) -> None:

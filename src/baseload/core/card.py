@@ -163,6 +163,22 @@ class Card:
         """Give the same for the month."""
         return self.others_month_usd + self.spent_month_usd + self.held_usd
 
+    def parts_used(self, day: int) -> tuple[float | None, float | None]:
+        """Give which part of the day's and of the month's budget is used on a day, if it has them.
+
+        It changes nothing, so it may be asked on any thread. Of a budget of nothing there is no
+        part.
+        """
+        day_usd, month_usd = self.day_usd(), self.month_usd()
+        if day > self.day:  # It has not been rolled yet.
+            day_usd = self.held_usd
+            if month_of(day) != self.month:
+                month_usd = self.held_usd
+        return (
+            day_usd / self.usd_day if 0 < self.usd_day < inf else None,
+            month_usd / self.usd_month if 0 < self.usd_month < inf else None,
+        )
+
     def spend(self, usd: float) -> None:
         """Write down what a call cost."""
         self.spent_day_usd += usd

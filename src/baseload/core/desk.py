@@ -29,6 +29,7 @@ from baseload.core.facts import (
 from baseload.core.permits import Permits
 from baseload.core.queueing import Line
 from baseload.core.resting import Rest, pause_s
+from baseload.core.seat import Seat
 from baseload.core.setup import Setup
 from baseload.core.stay import Stay
 
@@ -82,13 +83,16 @@ class Desk:
     def _wait(self, stay: Stay, otherwise: Fact) -> Fact:
         """Find a place in the line; `otherwise` if no backend could be waited for."""
         call, line = stay.call, self.line
-        if not any(seat.mends_soon() for seat in self.permits.candidates(stay, stay.tried)):
+        seats = [seat for seat in self.permits.candidates(stay, stay.tried) if seat.mends_soon()]
+        if not seats:
             return otherwise
         if call.priority == INTERACTIVE and self._preempt(stay):
             # By notice, after the victim's own: first one call hangs up, then the other is sent.
             self.notices.append((call, ADMITTED))
             return QUEUED
-        expires = min(self.now + self._wait_s, call.deadline)
+        expires = self._expiry(stay, seats)
+        if expires <= self.now:
+            return otherwise
         if self.now + self.drain.wait_s(line.ahead(call)) > expires:
             return EXPIRED  # It could not make it: better to hear that now.
         if line.is_full():
@@ -102,6 +106,22 @@ class Desk:
         self.due = min(self.due, expires)
         return QUEUED
 
+    def _expiry(self, stay: Stay, seats: list[Seat]) -> float:
+        """Say until when a call waits: longer for whoever sleeps, and that once in its life."""
+        call, now = stay.call, self.now
+        cold_start_s = max((seat.cold_start_s for seat in seats if seat.is_asleep()), default=0.0)
+        if not cold_start_s:
+            return min(now + self._wait_s, call.deadline)
+        stay.held_until = min(stay.held_until, now + max(self._wait_s, cold_start_s))
+        return min(stay.held_until, call.deadline)
+
+    def _expire(self, call_id: int) -> None:
+        """Tell a call that its time in the line is over, and whether anybody was there at all."""
+        stay = self._stays[call_id]
+        seats = self.permits.candidates(stay, stay.tried)
+        is_held = stay.held_until < inf and not any(seat.is_usable() for seat in seats)
+        self.notices.append((stay.call, UNAVAILABLE if is_held else EXPIRED))
+
     def _preempt(self, stay: Stay) -> bool:
         """Take the permit of the newest batch call that has no token yet."""
         for seat in self.permits.candidates(stay, stay.tried):
@@ -113,10 +133,19 @@ class Desk:
             return self._take(stay)
         return False
 
+    def _try_later(self, stay: Stay, told: Told) -> Fact:
+        """Rest before asking again whoever failed, or else wait for one that sleeps."""
+        if self._pause(stay, told) is QUEUED:
+            return QUEUED
+        if any(seat.is_asleep() for seat in self.permits.candidates(stay, stay.tried)):
+            return self._wait(stay, told.fact)
+        return told.fact
+
     def _pause(self, stay: Stay, told: Told) -> Fact:
         """Rest before asking a backend again that has just failed, if that may help."""
         call, fact = stay.call, told.fact
-        if not any(seat.mends_soon() for seat in self.permits.candidates(stay, stay.barred)):
+        seats = self.permits.candidates(stay, stay.barred)
+        if not any(seat.mends_soon() and not seat.is_asleep() for seat in seats):
             return fact
         until = self.now + pause_s(stay.pauses, told.retry_after_s, self._rng)
         if until > min(self.now + self._wait_s, call.deadline):
@@ -168,7 +197,7 @@ class Desk:
         self.now = now
         while now >= self.due:
             for call_id in self.line.expire(now):
-                self.notices.append((self._stays[call_id].call, EXPIRED))
+                self._expire(call_id)
             self.permits.settle(now)
             self._grant()
             for call_id in self.rest.wake(now):

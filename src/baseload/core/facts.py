@@ -97,7 +97,7 @@ class Fact(Enum):
     # What the world says of an attempt that is over.
     DONE = "done", NOBODY, SUCCESS, SUCCESS, NO
     REJECTED = "rejected", CALLER, IGNORE, IGNORE, NO  # the caller's own 4xx: all would say so
-    UNREACHABLE = "unreachable", BACKEND, DROPPED, IGNORE, ANYWHERE  # nothing was sent
+    UNREACHABLE = "unreachable", BACKEND, DROPPED, IGNORE, ANYWHERE  # nothing was sent, or not on
     BUSY = "busy", ACCOUNT, IGNORE, DROPPED, ANYWHERE  # 429: alive, but no more at once
     OVERLOADED = "overloaded", BACKEND, DROPPED, DROPPED, ANYWHERE  # 503, or as a finish reason
     DENIED = "denied", ACCOUNT, DROPPED, IGNORE, ELSEWHERE  # 401, 402, spent quota: a dead key
@@ -268,6 +268,7 @@ _FACT_OF_STATUS = {
     408: FAILED,
     429: BUSY,
     501: ABSENT,
+    502: UNREACHABLE,  # a proxy's word: there is nobody behind it
     503: OVERLOADED,
     529: BUSY,  # Anthropic and Dynamo: every worker is busy
 }

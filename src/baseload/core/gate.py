@@ -46,7 +46,7 @@ from baseload.core.facts import (
     Told,
     Watch,
 )
-from baseload.core.seat import Seat
+from baseload.core.seat import Permit
 from baseload.core.setup import Setup
 from baseload.core.stay import Stay
 
@@ -101,7 +101,7 @@ class Gate(Desk):
                 self.permits.keep_only(stay, permit, now)
             self.permits.release(stay, permit)
             seat.ended(call, permit, fact, now)
-            self._take_lesson(stay, seat, told)
+            self._take_lesson(stay, permit, told)
         self.due = min(self.due, seat.due)
         if self.line.waiting:
             self._grant()
@@ -126,7 +126,7 @@ class Gate(Desk):
             return ADMITTED
         if any(seat.is_usable() for seat in self.permits.candidates(stay, stay.tried)):
             return self._wait(stay, fact)
-        return self._pause(stay, told)
+        return self._try_later(stay, told)
 
     def leave(self, call: Call, now: float) -> None:
         """Forget the call, whatever it was doing; legal from every state, and more than once."""
@@ -165,6 +165,8 @@ class Gate(Desk):
         """Hear what a look at a backend showed."""
         self._settle(now)
         seat = self.seats[backend]
+        if seat.is_asleep():
+            self.drain.begin(now)  # Its sleep says nothing about how fast the line will move.
         seat.saw(sight, now)
         self.due = min(self.due, seat.due)
         self._grant()
@@ -250,6 +252,11 @@ class Gate(Desk):
         stay = self._stays[call.id]
         return stay.resumes < RESUMES_MAX and self.permits.can_move(stay, backend)
 
+    def awaits(self, backend: str) -> bool:
+        """Say whether a backend is asleep, and is being given its time to come up."""
+        seat = self.seats.get(backend)
+        return seat is not None and seat.is_asleep() and not seat.breaker.can_take
+
     def wants_prefix(self, model: str) -> bool:
         """Say whether calls for this model are routed by how their prompts begin."""
         return self._plans[model].wants_prefix
@@ -272,13 +279,15 @@ class Gate(Desk):
 
     # -- within ------------------------------------------------------------------------------
 
-    def _take_lesson(self, stay: Stay, seat: Seat, told: Told) -> None:
+    def _take_lesson(self, stay: Stay, permit: Permit, told: Told) -> None:
         """Note what the end of an attempt means for its call and for those who wait."""
-        fact = told.fact
+        seat, fact = permit.seat, told.fact
         if told.retry_after_s:
             seat.mends_at = max(seat.mends_at, told.now + told.retry_after_s)
         if told.tokens:
             stay.tokens = told.tokens
+        if seat.met_nobody(permit, fact):
+            return  # To be waited for, and no sign of how fast the line moves.
         if fact.is_retryable and fact.retry is not AT_ONCE and not seat.is_gone:
             stay.tried |= {seat.name}
             if fact.retry is ELSEWHERE:

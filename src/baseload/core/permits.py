@@ -71,11 +71,13 @@ class Permits:
 
     def _seat(self, name: str, setup: Setup, is_kept: bool) -> Seat:
         account, known = self._accounts[self._owners[name]], self.seats.get(name)
+        cold_start_s = setup.cold_starts.get(name, 0.0)
         if is_kept and known is not None:
             known.limit = account.limit
             known.judge_by(setup.overload)
+            known.cold_start_s = cold_start_s
             return known
-        seat = Seat(name, account, setup.overload)
+        seat = Seat(name, account, setup.overload, cold_start_s)
         seat.is_up = name not in setup.down
         seat.is_open = known is None or known.is_open  # An order is about the name.
         return seat

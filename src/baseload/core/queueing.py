@@ -18,7 +18,7 @@ same *lane*; only the best call of a lane is ever tried for a permit. Not here: 
 permit (`gate`), and how much each key may use in all.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Container, Hashable, Iterator
 from heapq import heappop, heappush
 from math import inf
@@ -147,6 +147,10 @@ class Line:
     def is_full(self) -> bool:
         """Say whether one more call would be too many."""
         return len(self.waiting) >= self.size_max
+
+    def by_model(self) -> dict[str, int]:
+        """Count who waits for each model that somebody waits for; may be asked on any thread."""
+        return Counter(ticket.call.model for ticket in list(self.waiting.values()))
 
     # -- coming and going --------------------------------------------------------------------
 

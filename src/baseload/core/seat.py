@@ -9,14 +9,16 @@ from math import ceil, inf
 
 from baseload.config.fleet import Overload, Target
 from baseload.core.bending import Bend, pressure
-from baseload.core.breaker import CLOSED, OPEN_S_MAX, Breaker
+from baseload.core.breaker import ASLEEP, CLOSED, OPEN, OPEN_S_MAX, Breaker
 from baseload.core.facts import (
     DENIED,
     DROPPED,
     IGNORE,
     INTERACTIVE,
+    OVERLOADED,
     SLOW,
     SUCCESS,
+    UNREACHABLE,
     Call,
     Fact,
     Sight,
@@ -32,6 +34,8 @@ RESERVED_S = 30.0
 """For how long after an interactive call it is left free: nothing is kept for nobody."""
 STRAIN_MIN = 1.5
 """Below it, first tokens come about as fast as usual and the limit is not asked to yield."""
+AWAKE_S = 5.0
+"""A backend that had a first token so lately has not been scaled to zero: it has failed."""
 
 
 class Account:
@@ -72,15 +76,20 @@ class Permit:
 class Seat:
     """One backend. `portion` is how much of its share it gets now, from 0 to 1."""
 
-    __slots__ = ("account", "bend", "breaker", "detector", "due", "in_flight", "is_calm", "is_gone",
-                 "is_open", "is_red", "is_up", "limit", "mends_at", "name", "overload", "pace",
-                 "parked", "portion", "preemptible", "token_at", "tokens")  # fmt: skip
+    __slots__ = ("account", "bend", "breaker", "cold_start_s", "detector", "due", "in_flight",
+                 "is_calm", "is_gone", "is_open", "is_red", "is_up", "limit", "mends_at", "name",
+                 "overload", "pace", "parked", "portion", "preemptible", "token_at",
+                 "tokens")  # fmt: skip
 
-    def __init__(self, name: str, account: Account, overload: Overload) -> None:
+    def __init__(
+        self, name: str, account: Account, overload: Overload, cold_start_s: float = 0.0
+    ) -> None:
         self.name = name
         self.account = account
         self.limit = account.limit
         self.overload = overload
+        self.cold_start_s = cold_start_s
+        """How long it may take to come up from zero replicas; 0: it never is at zero."""
         self.breaker = Breaker()
         self.pace = Pace()
         self.detector = Detector(overload, self.pace)
@@ -117,6 +126,27 @@ class Seat:
         breaker = self.breaker
         is_asked = self.is_up and self.is_open
         return is_asked and (breaker.can_take or breaker.open_s < OPEN_S_MAX)
+
+    def is_asleep(self) -> bool:
+        """Say whether nobody was there, and nobody has been seen since."""
+        return self.is_up and self.is_open and self.breaker.phase is ASLEEP
+
+    def is_served(self) -> bool:
+        """Say whether calls may come for it: it is asked, or waited for while it sleeps."""
+        return self.is_usable() or self.is_asleep()
+
+    def met_nobody(self, permit: Permit, fact: Fact) -> bool:
+        """Say whether an attempt failed because the backend is at zero replicas.
+
+        A connection that is refused says so, or a proxy in front that has nobody behind it. Not so
+        where a sign of life came, or somebody had a token just before: then something has broken.
+        """
+        return (
+            self.cold_start_s > 0
+            and (fact is UNREACHABLE or fact is OVERLOADED)
+            and not permit.is_parked
+            and permit.taken_at - self.token_at > AWAKE_S
+        )
 
     def can_take(self, priority: int) -> bool:
         """Say whether a call of this class may be sent here now."""
@@ -184,7 +214,9 @@ class Seat:
             self.preemptible.pop(call.id, None)
         self.detector.first_token(call.prompt_tokens, now - permit.taken_at, told.queued_s, now)
         fact = told.fact
-        if self.breaker.phase is not CLOSED:
+        if self.breaker.phase is ASLEEP:
+            self.start_afresh(now)
+        elif self.breaker.phase is not CLOSED:
             self.breaker.learn(call.id, fact.breaker, permit.taken_at, now)
         # A call in the provider's own queue is no sign that the provider can carry it.
         carried = self.account.in_flight - self.parked
@@ -202,6 +234,9 @@ class Seat:
 
     def ended(self, call: Call, permit: Permit, fact: Fact, now: float) -> None:
         """Hear how an attempt ended; its permit is back already."""
+        if self.cold_start_s and self.met_nobody(permit, fact):
+            self._fall_asleep(permit, now)
+            return
         lesson = fact.breaker
         if lesson is not IGNORE:
             self.detector.ended(lesson is DROPPED, now)
@@ -222,7 +257,9 @@ class Seat:
         self._note_calm()
 
     def saw(self, sight: Sight, now: float) -> None:
-        """Take in what a look at the backend showed."""
+        """Take in what a look at the backend showed; whoever slept is awake, then."""
+        if self.breaker.phase is ASLEEP:
+            self.start_afresh(now)
         self.detector.saw(sight, self.in_flight, now)
         self._weigh(now)
 
@@ -244,6 +281,13 @@ class Seat:
         self.detector.settle(now)
         self.bend.settle(now)
         self._shape()
+
+    def _fall_asleep(self, permit: Permit, now: float) -> None:
+        """Be waited for from now on, unless what was met is over: it woke, or was found broken."""
+        breaker = self.breaker
+        if permit.taken_at >= breaker.heeds_from and breaker.phase is not OPEN:
+            breaker.sleep(now, self.cold_start_s)
+            self._shape()
 
     def _weigh(self, now: float) -> None:
         """Weigh the backend anew after evidence."""

@@ -19,6 +19,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """What a backend's learnt limit may grow to; where absent, no further than it began."""
     accounts: dict[str, str] = {}
     """Which account a backend belongs to; where absent, one of its own."""
+    cold_starts: dict[str, float] = {}
+    """How long backends that may be at zero replicas take to come up; absent: they never are."""
     queue: Queue = Queue()
     overload: Overload = Overload()
     down: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ given can only be continued by the same model, so the choice shrinks to backends
 weights (or any, if the fleet file says so).
 """
 
+from math import inf
 from typing import NamedTuple
 
 from msgspec import structs
@@ -46,6 +47,8 @@ class Stay:
     """A retry of this call is counted against the budget."""
     tokens = 0
     """What the call really took, once that is known."""
+    held_until = inf
+    """Until when it is kept for a backend that is asleep; infinite: it never waited for one."""
 
     def __init__(self, call: Call, plan: Plan) -> None:
         self.call = call

@@ -143,6 +143,7 @@ class Books:
             self._charge(self.counters, call, spent)
         if is_kept and attempt is not None:
             line = _line(call, fact, attempt.send.target, spent, now)
+            series.paid(spent[4])
             self.spending.add(call.tenant.label, spent[0], spent[1], spent[2], spent[4])
             if self.ledger is not None:
                 self.ledger.enter(line)

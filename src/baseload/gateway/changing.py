@@ -21,7 +21,7 @@ from baseload.config.prices import prices_of
 from baseload.core.rates import Tariff
 from baseload.core.setup import Setup
 from baseload.gateway.answering import Plane
-from baseload.gateway.preparing import setup_of, show, tls_of
+from baseload.gateway.preparing import certificate_end_of, setup_of, show, tls_of
 from baseload.gateway.probes import Probes
 from baseload.gateway.reception import Reception
 from baseload.gateway.tenants import Tenants
@@ -66,6 +66,7 @@ class House(Plane, Protocol):
     tenants: Tenants
     reception: Reception
     tls: ssl.SSLContext | None
+    certificate_ends_at: float | None
 
 
 def change(house: House, fleet: Fleet, concurrency: dict[str, int]) -> Report:
@@ -81,6 +82,7 @@ def change(house: House, fleet: Fleet, concurrency: dict[str, int]) -> Report:
     changes = _differences(old, fleet)
     if house.tls is not None:
         show(house.tls, fleet)
+        house.certificate_ends_at = certificate_end_of(fleet)
         changes.append("tls: the certificate was read again")
     house.fleet, house.inbound = fleet, fleet.inbound
     for name, pool in house.pools.items():

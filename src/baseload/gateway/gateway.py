@@ -31,7 +31,7 @@ from baseload.gateway.changing import Report, change
 from baseload.gateway.driver import Driver
 from baseload.gateway.keeping import Manners
 from baseload.gateway.live.pulse import Pulse
-from baseload.gateway.preparing import setup_of, tls_of
+from baseload.gateway.preparing import certificate_end_of, setup_of, tls_of
 from baseload.gateway.probes import Probes
 from baseload.gateway.reception import Reception
 from baseload.gateway.server import SWEEP_S, Client
@@ -97,8 +97,9 @@ class Gateway:
         self.retired: list[Pool] = []
         """Pools of backends that are no longer here, until their last answer has ended."""
         self.probes = Probes(
-            self.loop, self.pools, fleet.backends, self.driver.clock, self.driver.observe
-        )
+            self.loop, self.pools, fleet.backends, self.driver.clock, self.driver.observe,
+            self.gate.awaits,
+        )  # fmt: skip
         self.manners = Manners(fleet.backends, self.probes.kinds)
         self.crowds = Crowds()
         self.failures: dict[str, Failure] = {}
@@ -115,6 +116,8 @@ class Gateway:
         self.handle = self.reception.handle
         """Answers a request, or begins its call."""
         self.tls: ssl.SSLContext | None = None
+        self.certificate_ends_at: float | None = None
+        """When what callers are shown ends, in seconds since 1970."""
         self._servers: list[asyncio.Server] = []
         self._sweep: asyncio.TimerHandle | None = None
         self._drain_until = 0.0
@@ -131,6 +134,7 @@ class Gateway:
         """
         host, port = self.address
         self.tls = tls = tls_of(self.fleet)
+        self.certificate_ends_at = certificate_end_of(self.fleet)
         how: dict[str, Any] = {
             "ssl": tls, "backlog": BACKLOG,
             "ssl_handshake_timeout": self.inbound.header_s if tls else None,

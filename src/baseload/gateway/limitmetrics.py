@@ -1,14 +1,18 @@
-"""How are limits counted that replicas share, in Prometheus' words?
+"""How near their end are budgets, and how are limits counted that replicas share?
 
-Counters in memory have nothing to tell. Which limits refuse calls is told by `telemetry`, whoever
-counts them.
+In Prometheus' words, and without a key's name: of all budgets the one that is used most stands for
+its kind. A budget is known from its first call in this process on. Counters in memory have nothing
+to tell of replicas. Which limits refuse calls is told by `telemetry`, whoever counts them.
 """
 
 from collections.abc import Iterator
-from time import monotonic
+from time import monotonic, time
 from typing import Protocol, runtime_checkable
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from baseload.core.card import day_of
+from baseload.store.counters import Counters
 
 
 @runtime_checkable
@@ -25,12 +29,13 @@ class Watched(Protocol):
 class LimitMetrics:
     """A collector for `prometheus_client` registries."""
 
-    def __init__(self, counters: object) -> None:
+    def __init__(self, counters: Counters) -> None:
         self._counters = counters
 
     def collect(self) -> Iterator[Metric]:
-        """Give the numbers of shared counters; none of others."""
-        counters = self._counters
+        """Give how much of budgets is used, and the numbers of counters that are shared."""
+        yield from self._budgets()
+        counters: object = self._counters
         if not isinstance(counters, Watched):
             return
         yield CounterMetricFamily(
@@ -44,3 +49,20 @@ class LimitMetrics:
             ("replicas", "Replicas that share limits, as far as is known.", counters.replicas),
         ):  # fmt: skip
             yield GaugeMetricFamily(f"baseload_limits_{name}", text, value=value)
+
+    def _budgets(self) -> Iterator[Metric]:
+        quota, today = self._counters.quota, day_of(time())
+        cards = [card for name in quota.names() if (card := quota.find(name)) is not None]
+        parts = [card.parts_used(today) for card in cards if card.has_budget]
+        metric = GaugeMetricFamily(
+            "baseload_budget_used_ratio",
+            "Used part of the key's or model's budget that is used most, calls in flight included.",
+            labels=["limit"],
+        )
+        for limit, used in (
+            ("usd_day", [day for day, _ in parts if day is not None]),
+            ("usd_month", [month for _, month in parts if month is not None]),
+        ):
+            if used:
+                metric.add_metric([limit], max(used))
+        yield metric

@@ -8,6 +8,7 @@ import ssl
 from baseload.config.fleet import Fleet
 from baseload.core.setup import Setup
 from baseload.errors import BaseloadError
+from baseload.gateway.certificate import end_of
 
 URL_CONCURRENCY = 256
 """Calls at once to a URL whose `concurrency` is not given, to begin with."""
@@ -32,6 +33,11 @@ def setup_of(
         },
         accounts={
             name: backend.account for name, backend in fleet.backends.items() if backend.account
+        },
+        cold_starts={
+            name: backend.cold_start_s
+            for name, backend in fleet.backends.items()
+            if backend.cold_start_s
         },
         queue=fleet.queue,
         overload=fleet.overload,
@@ -59,3 +65,8 @@ def show(context: ssl.SSLContext, fleet: Fleet) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise BaseloadError(f"tls: {cert} and {key} cannot be used: {reason}") from error
+
+
+def certificate_end_of(fleet: Fleet) -> float | None:
+    """Give when the certificate ends that callers are shown; None: there is none to see."""
+    return None if fleet.tls is None else end_of(fleet.tls.cert)

@@ -6,7 +6,8 @@ models is asked for with the backend's key, which costs nothing, and the time un
 begins says how quick the backend is. A look leads to one `Sight`, or to nothing.
 
 A look that fails is counted and proves nothing: that a backend cannot carry calls is learned from
-calls, by the breaker. A page of metrics may be missing where calls do well.
+calls, by the breaker. A page of metrics may be missing where calls do well. A look that succeeds
+shows that a backend which was at zero replicas has come up; while calls wait for one, looks hurry.
 
 Looks travel on the pool's own kept connections, so that the time they take is the backend's and
 not that of a handshake. It is taken on our side of the wire: a gateway that is late itself sees
@@ -42,6 +43,8 @@ METRICS_AGAIN_S = 60.0
 """Where there are no metrics they are asked for again after this time."""
 SLOTS_AGAIN_S = 60.0
 """The number of an engine's slots is fixed at its start; it may be started anew."""
+ASLEEP_LOOK_S = 1.0
+"""How often a backend that may be at zero replicas is looked at while calls wait for it."""
 ANSWER_BYTES_MAX = METRICS_BYTES_MAX
 
 logger = logging.getLogger("baseload.gateway")
@@ -69,14 +72,21 @@ class Probes:
         backends: Mapping[str, Backend],
         clock: Callable[[], float],
         observe: Callable[[str, Sight], None],
+        is_awaited: Callable[[str], bool] = lambda _name: False,
     ) -> None:
-        """`observe` hears a backend's name and what a look showed; `clock` dates it."""
+        """`observe` hears a backend's name and what a look showed; `clock` dates it.
+
+        `is_awaited` says whether a backend is at zero replicas and wanted: then looks hurry.
+        """
         self.loop, self.clock, self.observe = loop, clock, observe
+        self.is_awaited = is_awaited
         self.rng = Random()  # noqa: S311 - it only keeps gateways out of step
         self.failures: Counter[str] = Counter()
         """Looks that led to nothing, by backend."""
         self.kinds: dict[str, str] = {}
         """Which engine a backend has shown itself to be: `vllm`, `sglang` or `llama.cpp`."""
+        self.sights: dict[str, Sight] = {}
+        """What the last look at a backend showed that led to something."""
         self._looks: dict[str, _Look] = {}
         self._is_started = False
         self.read(pools, backends)
@@ -90,15 +100,18 @@ class Probes:
                 self._looks[name] = look
                 continue
             if look is not None:
-                look.close()
-                self.kinds.pop(name, None)
+                self._drop(name, look)
             if backend.probe_s > 0:
-                self._looks[name] = look = _Look(self, name, pools[name], backend.probe_s)
+                self._looks[name] = look = _Look(self, backend, pools[name])
                 if self._is_started:
                     look.rest(self.rng.uniform(0.0, FIRST_LOOK_S_MAX))
         for name, look in looks.items():
-            look.close()
-            self.kinds.pop(name, None)
+            self._drop(name, look)
+
+    def _drop(self, name: str, look: "_Look") -> None:
+        look.close()
+        self.kinds.pop(name, None)
+        self.sights.pop(name, None)
 
     def start(self) -> None:
         """Begin to look."""
@@ -115,9 +128,10 @@ class Probes:
 class _Look:
     """The looks at one backend, one after the other; the listener of what is being asked."""
 
-    def __init__(self, probes: Probes, name: str, pool: Pool, probe_s: float) -> None:
+    def __init__(self, probes: Probes, backend: Backend, pool: Pool) -> None:
         self.lease: Lease | None = None
-        self._probes, self._name, self.pool, self._probe_s = probes, name, pool, probe_s
+        self._probes, self._name, self.pool = probes, backend.name, pool
+        self._probe_s, self._may_sleep = backend.probe_s, backend.cold_start_s > 0
         self._timer: asyncio.TimerHandle | None = None
         """The next look or, while one is under way, its end."""
         self._due = 0.0
@@ -127,13 +141,28 @@ class _Look:
 
     def rest(self, pause_s: float) -> None:
         """Wait before the next look."""
-        self._set_timer(pause_s, self._begin)
+        self._due = self._probes.clock() + pause_s
+        self._doze()
 
     def close(self) -> None:
         """Drop the look under way, and begin no other."""
         if self._timer is not None:
             self._timer.cancel()
         self._hang_up()
+
+    def _doze(self) -> None:
+        """Wait on; where the backend may be at zero replicas, not without a glance each second."""
+        left_s = self._due - self._probes.clock()
+        if self._may_sleep and left_s > ASLEEP_LOOK_S:
+            self._set_timer(ASLEEP_LOOK_S, self._glance)
+        else:
+            self._set_timer(max(left_s, 0.0), self._begin)
+
+    def _glance(self) -> None:
+        if self._probes.is_awaited(self._name):
+            self._begin()
+        else:
+            self._doze()
 
     # -- one look ----------------------------------------------------------------------------
 
@@ -241,6 +270,7 @@ class _Look:
 
     def _see(self, sight: Sight) -> None:
         self._end()
+        self._probes.sights[self._name] = sight
         self._probes.observe(self._name, sight)
 
     def _fail(self, *, is_reached: bool) -> None:

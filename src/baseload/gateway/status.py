@@ -21,7 +21,8 @@ from baseload.gateway.gateway import DISABLE, Failure, Gateway
 class BackendStatus(msgspec.Struct, frozen=True):
     """One backend. `state` is `up`, `probing`, `open` (left alone by its breaker) or `down`.
 
-    Where an operator closed it, it is `draining`, `drained` or `disabled`, and `order` says more.
+    It is `asleep` where it is at zero replicas, and calls wait for it. Where an operator closed
+    it, it is `draining`, `drained` or `disabled`, and `order` says more.
     `level` is `green`, `yellow` or `red`, and `why` says what turned it. `limit` is what has been
     learnt of its account, `parked` how many calls are queued at the provider, `queued_s` how long
     that has taken lately, `portion` how much of its share it gets now.
@@ -44,7 +45,7 @@ class BackendStatus(msgspec.Struct, frozen=True):
 
 
 class ModelStatus(msgspec.Struct, frozen=True):
-    """One model: whether a call would find a backend now, and which, tier by tier."""
+    """One model: whether a call would be taken now, and which backends it has, tier by tier."""
 
     name: str
     is_served: bool
@@ -132,7 +133,7 @@ def _models(fleet: Fleet, seats: dict[str, Seat]) -> list[ModelStatus]:
     return [
         ModelStatus(
             name=name,
-            is_served=any(seats[place].is_usable() for tier in model.tiers for place in tier),
+            is_served=any(seats[place].is_served() for tier in model.tiers for place in tier),
             tiers=[list(tier) for tier in model.tiers],
         )
         for name, model in fleet.models.items()

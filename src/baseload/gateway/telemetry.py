@@ -52,7 +52,7 @@ class Histogram:
 class Series:
     """What is counted for one model at one backend; an empty backend means none was reached."""
 
-    __slots__ = ("answer_s", "completion_tokens", "events", "first_token_s", "outcomes",
+    __slots__ = ("answer_s", "completion_tokens", "cost_usd", "events", "first_token_s", "outcomes",
                  "prompt_tokens", "queued_s", "token_gap_s")  # fmt: skip
 
     def __init__(self) -> None:
@@ -66,6 +66,8 @@ class Series:
         self.events = 0
         self.prompt_tokens = 0
         self.completion_tokens = 0
+        self.cost_usd: float | None = None
+        """What calls have cost that ended here; None while no price is known."""
 
     def ended(self, fact: Fact, answer_s: float, usage: Usage | None) -> None:
         """Count a call that ended here."""
@@ -74,6 +76,11 @@ class Series:
         if usage is not None:
             self.prompt_tokens += usage.prompt_tokens
             self.completion_tokens += usage.completion_tokens
+
+    def paid(self, usd: float | None) -> None:
+        """Add what a call has cost, if that is known."""
+        if usd is not None:
+            self.cost_usd = (self.cost_usd or 0.0) + usd
 
 
 class Telemetry:
@@ -119,6 +126,7 @@ class Telemetry:
         waiting = GaugeMetricFamily("baseload_queue_waiting", "Calls that wait for a permit.")
         waiting.add_metric([], len(self._gate.line))
         yield waiting
+        yield self._waiting()
         open_ = GaugeMetricFamily("baseload_connections", "Open connections of callers.")
         open_.add_metric([], self.connections)
         yield open_
@@ -139,6 +147,16 @@ class Telemetry:
         for limit, count in list(self.limited.items()):
             limited.add_metric([limit], count)
         yield limited
+
+    def _waiting(self) -> Metric:
+        """Who waits, by model; each model of the fleet is there, for whoever scales by it."""
+        waiting = GaugeMetricFamily(
+            "baseload_waiting_calls", "Calls that wait for a permit.", labels=["model"]
+        )
+        counts = dict.fromkeys(list(self._gate.permits.plans), 0) | self._gate.line.by_model()
+        for model, count in counts.items():
+            waiting.add_metric([model], count)
+        return waiting
 
     def _efforts(self) -> Iterator[Metric]:
         """What was done beyond one attempt for each call, and how late the loop is."""
@@ -173,6 +191,9 @@ class Telemetry:
         tokens = CounterMetricFamily(
             "baseload_tokens", "Tokens as backends report them.", labels=[*labels, "kind"]
         )
+        costs = CounterMetricFamily(
+            "baseload_cost_usd", "US dollars that calls have cost, as in the ledger.", labels=labels
+        )
         first = HistogramMetricFamily(
             "baseload_first_token_seconds", "From arrival to the first token.", labels=labels
         )
@@ -196,12 +217,14 @@ class Telemetry:
             events.add_metric(names, series.events)
             tokens.add_metric([*names, "prompt"], series.prompt_tokens)
             tokens.add_metric([*names, "completion"], series.completion_tokens)
+            if series.cost_usd is not None:
+                costs.add_metric(names, series.cost_usd)
             for family, histogram in (
                 (first, series.first_token_s), (gap, series.token_gap_s),
                 (whole, series.answer_s), (queued, series.queued_s),
             ):  # fmt: skip
                 family.add_metric(names, histogram.cumulative(), histogram.total_s)
-        yield from (calls, events, tokens, first, gap, whole, queued)
+        yield from (calls, events, tokens, costs, first, gap, whole, queued)
 
     def _backends(self) -> Iterator[Metric]:
         failures = CounterMetricFamily(

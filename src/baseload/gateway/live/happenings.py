@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from baseload.core.breaker import CLOSED, OPEN
+from baseload.core.breaker import ASLEEP, CLOSED, OPEN
 from baseload.core.gate import Gate
 from baseload.core.overload import GREEN, RED, Level
 from baseload.core.seat import Seat
@@ -56,6 +56,7 @@ class _Stand(msgspec.Struct, frozen=True):
 
     is_up: bool
     is_left_alone: bool
+    is_asleep: bool
     level: Level
 
 
@@ -130,7 +131,9 @@ class Happenings:
 
 
 def _stand(seat: Seat) -> _Stand:
-    return _Stand(seat.is_up, seat.breaker.phase is not CLOSED, seat.detector.level)
+    phase = seat.breaker.phase
+    is_asleep = phase is ASLEEP
+    return _Stand(seat.is_up, not (phase is CLOSED or is_asleep), is_asleep, seat.detector.level)
 
 
 def _words(one: _Pending) -> str:
@@ -157,6 +160,10 @@ def _changes(
             yield "breaker", BAD, f"{name} failed too often and is left alone for a while"
         else:
             yield "breaker", WARN, f"{name} failed too often and is being tried with one call"
+    if after.is_asleep and not before.is_asleep:
+        yield "breaker", WARN, f"{name} is asleep: nobody is there, and calls wait for it"
+    elif before.is_asleep and not after.is_asleep and not after.is_left_alone:
+        yield "breaker", GOOD, f"{name} has come up"
     if before.level != after.level:
         why = f": {seat.detector.reason}" if seat.detector.reason else ""
         words = f"{name} turned from {before.level.name.lower()} to {after.level.name.lower()}"

@@ -100,6 +100,7 @@ _SHORT = {
     "up": "not to be asked",
     "open": "left alone after failures",
     "probing": "being tried with one call",
+    "asleep": "asleep",
     "down": "down",
     "draining": "drained by an operator",
     "disabled": "disabled by an operator",

@@ -8,7 +8,7 @@ from math import inf
 
 import msgspec
 
-from baseload.core.breaker import CLOSED, OPEN, PROBING
+from baseload.core.breaker import ASLEEP, CLOSED, OPEN, PROBING
 from baseload.core.overload import RED, YELLOW
 from baseload.core.seat import Seat
 from baseload.gateway.live.buckets import Percentiles
@@ -25,11 +25,11 @@ MODES = {"drain": DRAINING, "disable": DISABLED}
 class BackendView(msgspec.Struct, frozen=True):
     """One backend's card.
 
-    `state` is `up`, `probing`, `open` (left alone by its breaker), `down`, `draining` or
-    `disabled`; `words` say why. `light` is `green`, `yellow` or `red`, and `why` what turned it.
-    `share` is its part of all attempts of the last minute, `portion` how much of its own share it
-    is given now; `first_token` is of the last minute, `attempts_s` and `error_rate` of the last ten
-    seconds. `probes_in_s` is there while its breaker is open.
+    `state` is `up`, `probing`, `asleep` (at zero replicas), `open` (left alone by its breaker),
+    `down`, `draining` or `disabled`; `words` say why. `light` is `green`, `yellow` or `red`, and
+    `why` what turned it. `share` is its part of all attempts of the last minute, `portion` how much
+    of its own share it is given now; `first_token` is of the last minute, `attempts_s` and
+    `error_rate` of the last ten seconds. `probes_in_s` is there while its breaker is open.
     """
 
     name: str
@@ -106,7 +106,7 @@ def view(facts: Facts, seat: Seat, recent: Recent) -> BackendView:
         probes_in_s=probes_in_s(seat, facts.now),
         errors=[msgspec.structs.replace(error) for error in recent.errors],
         engine=facts.engine,
-        is_usable=seat.is_usable() and facts.mode == "",
+        is_usable=seat.is_served() and facts.mode == "",
     )
 
 
@@ -163,6 +163,8 @@ def _of_breaker(seat: Seat, last: str) -> tuple[str, str] | None:
         return "bad", f"Left alone for a while after failures{last}."
     if seat.breaker.phase is PROBING:
         return "bad", f"Being tried with one call at a time{last}."
+    if seat.breaker.phase is ASLEEP:
+        return "warn", "Asleep: nobody is there, and calls wait until it has come up."
     return None
 
 

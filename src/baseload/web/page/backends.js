@@ -7,11 +7,11 @@ import {
 
 const ERRORS_SHOWN = 3;
 const STATES = {
-  up: "up", probing: "being tried", open: "left alone", down: "down",
+  up: "up", probing: "being tried", asleep: "asleep", open: "left alone", down: "down",
   draining: "drained", disabled: "disabled",
 };
 const SIGNS = { good: "●", warn: "▲", bad: "✕", off: "❚❚" };
-const BREAKERS = { closed: "closed", open: "open", probing: "one at a time" };
+const BREAKERS = { closed: "closed", open: "open", probing: "one at a time", asleep: "asleep" };
 
 export class Backends {
   #template = byId("card");

@@ -1,0 +1,53 @@
+"""What Prometheus sees of what engines say of themselves."""
+
+from types import SimpleNamespace
+
+from baseload.config.fleet import Backend
+from baseload.core.facts import Sight
+from baseload.gateway.enginemetrics import LOOKS_MAX, SLACK_S, EngineMetrics
+from baseload.gateway.probes import PROBE_TIMEOUT_S
+
+PROBE_S = 5.0
+
+
+def shown(now: float, sights: dict[str, Sight], *backends: str) -> dict[str, float]:
+    """Give what is shown of a double of a gateway, which has clock, sights and backends only."""
+    gateway = SimpleNamespace(
+        driver=SimpleNamespace(clock=lambda: now),
+        probes=SimpleNamespace(sights=sights),
+        fleet=SimpleNamespace(
+            backends={name: Backend(name=name, probe_s=PROBE_S) for name in backends}
+        ),
+    )
+    return {
+        f"{sample.name.removeprefix('baseload_engine_')}/{sample.labels['backend']}": sample.value
+        for metric in EngineMetrics(gateway).collect()
+        for sample in metric.samples
+    }
+
+
+def test_engines_say_how_full_they_are():
+    """Each tells what it knows; what it does not, and a provider that tells nothing, is absent."""
+    sights = {
+        "vllm": Sight(100.0, kv_usage=0.87, waiting=72, running=31),
+        "llama": Sight(100.0, waiting=0, running=1, slots=2),
+        "api": Sight(100.0, ping_s=0.1),
+    }
+
+    assert {
+        "kv_used_ratio/vllm": 0.87,
+        "running_calls/vllm": 31,
+        "waiting_calls/vllm": 72,
+        "running_calls/llama": 1,
+        "waiting_calls/llama": 0,
+    } == shown(101.0, sights, *sights)
+
+
+def test_what_is_old_is_not_shown():
+    """After a few looks that led to nothing, an engine has no numbers; one that left has none."""
+    sights = {"a": Sight(100.0, running=1), "gone": Sight(100.0, running=1)}
+    ages = LOOKS_MAX * PROBE_S, LOOKS_MAX * PROBE_S + SLACK_S + 0.1
+    seen = [shown(100.0 + age, sights, "a") for age in ages]
+
+    assert [{"running_calls/a": 1}, {}] == seen
+    assert SLACK_S > PROBE_TIMEOUT_S
