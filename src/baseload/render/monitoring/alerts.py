@@ -62,7 +62,7 @@ def span(seconds: float) -> str:
 
 def number(value: float) -> str:
     """Give a number for an expression, without the noise of binary fractions."""
-    return f"{value:.6g}"
+    return str(int(value)) if float(value).is_integer() else f"{value:.6g}"
 
 
 def quoted(text: str) -> str:

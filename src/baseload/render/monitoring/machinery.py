@@ -8,8 +8,11 @@ Not here: backends and refusals (`service`), engines (`enginerules`).
 
 from typing import Final
 
-from baseload.render.monitoring.alerts import Alert, Rule, group, number
+from baseload.render.monitoring.alerts import Alert, Rule, Severity, group, number
 from baseload.render.picture import Picture
+
+Steps = tuple[tuple[Severity, float], ...]
+"""From which value on who is told."""
 
 MINUTE_S: Final = 60
 HOUR_S: Final = 3_600
@@ -17,9 +20,9 @@ DAY_S: Final = 86_400
 LAG_MAX_S: Final = 0.1
 WAITING_ROWS_MAX: Final = 10_000
 """Of the ledger; 200,000 are kept before the first is lost."""
-CONNECTIONS: Final = (("ticket", 0.8), ("page", 0.95))
-CERTIFICATE_DAYS: Final = (("ticket", 14), ("page", 3))
-BUDGETS: Final = (("ticket", 0.8), ("page", 0.95))
+CONNECTIONS: Final[Steps] = (("ticket", 0.8), ("page", 0.95))
+CERTIFICATE_DAYS: Final[Steps] = (("ticket", 14), ("page", 3))
+BUDGETS: Final[Steps] = (("ticket", 0.8), ("page", 0.95))
 REMEMBERED_DAYS: Final = 7
 """How long the last backup is remembered, once nobody tells of it any more."""
 
@@ -30,17 +33,17 @@ def gateways(picture: Picture) -> int:
     return min([usual, *(site.replicas or usual for site in picture.deploy.sites.values())])
 
 
-def alerts(picture: Picture, replicas: int) -> list[Alert]:
-    """Give the alerts about a gateway that runs so many times."""
+def alerts(picture: Picture) -> list[Alert]:
+    """Give the alerts about the gateway."""
     return [
-        *_presence(replicas), *_ledger(), *_shared(picture), *_busy(picture),
+        *_presence(gateways(picture)), *_ledger(), *_shared(picture), *_busy(picture),
         *_certificate(picture), *_budgets(), *_backups(picture),
     ]  # fmt: skip
 
 
-def groups(picture: Picture, replicas: int) -> list[Rule]:
+def groups(picture: Picture) -> list[Rule]:
     """Give them as rules."""
-    rules = (alert.rule for alert in alerts(picture, replicas))
+    rules = (alert.rule for alert in alerts(picture))
     watch = (alert.rule for alert in watchers())
     return [group("baseload-gateway", rules), group("baseload-watchers", watch)]
 
@@ -151,7 +154,7 @@ def _certificate(picture: Picture) -> list[Alert]:
         Alert(
             name="CertificateEnds",
             expr="min without (worker) (baseload_certificate_expires_seconds) - time() "
-            f"< {days * DAY_S}",
+            f"< {number(days * DAY_S)}",
             severity=severity,
             for_s=10 * MINUTE_S,
             summary="The certificate of {{ $labels.instance }} ends soon",
@@ -179,8 +182,10 @@ def _budgets() -> list[Alert]:
 
 
 def _backups(picture: Picture) -> list[Alert]:
-    """Heard only once a backup was seen: a fleet without backups has nothing that grows old. The
-    last one is remembered, so that a job that vanishes does not take its alert along.
+    """Give an alert that is heard only once a backup was seen.
+
+    A fleet without backups has nothing that grows old. The last one is remembered, so that a job
+    that vanishes does not take its alert along.
     """
     oldest_h = picture.deploy.monitoring.backup_max_h
     days = max(REMEMBERED_DAYS, round(oldest_h / 24 * 4))

@@ -19,11 +19,11 @@ window.
 Not here: alerts that name a cause (`service`, `machinery`, `enginerules`).
 """
 
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
-from baseload.render.monitoring.alerts import Alert, Rule, group, number, span
+from baseload.render.monitoring.alerts import Alert, Rule, Severity, group, number, span
 from baseload.render.picture import Picture
 
 CALLERS: Final = "gone|rejected|limited"
@@ -45,7 +45,7 @@ class Burn(msgspec.Struct, frozen=True, kw_only=True):
     long_s: int
     short_s: int
     factor: float
-    severity: Literal["page", "ticket"]
+    severity: Severity
 
     def threshold(self, budget: float) -> float:
         """Give the part of calls above which it is."""
@@ -113,10 +113,8 @@ def recorded(picture: Picture) -> list[Rule]:
 def _recorded(window: str, edge: str) -> list[Rule]:
     calls = "sum by (model) (rate(baseload_calls_total"
     first = "sum by (model) (rate(baseload_first_token_seconds"
-    counted, tokens = (
-        f"model:baseload_calls:rate{window}",
-        f"model:baseload_first_tokens:rate{window}",
-    )
+    counted = f"model:baseload_calls:rate{window}"
+    tokens = f"model:baseload_first_tokens:rate{window}"
     failed, late = "model:baseload_calls_failed", "model:baseload_first_tokens_late"
     rules = {
         counted: f'{calls}{{outcome!~"{CALLERS}"}}[{window}]))',

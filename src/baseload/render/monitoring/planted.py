@@ -15,9 +15,13 @@ PAGE, TICKET = "page", "ticket"
 DAY_S = machinery.DAY_S
 
 
-def around(replicas: int) -> tuple[Planted, ...]:
+def around(picture: Picture) -> tuple[Planted, ...]:
     """Give what is there in every trial: gateways that answer."""
-    return tuple(Planted(_gateway("up", number), 1, 1) for number in range(replicas))
+    return tuple(Planted(up, 1, 1) for up in _ups(picture))
+
+
+def _ups(picture: Picture) -> list[str]:
+    return [_gateway("up", number) for number in range(machinery.gateways(picture))]
 
 
 def _gateway(metric: str, number: int = 0, more: str = "") -> str:
@@ -112,7 +116,10 @@ def _refusals() -> list[Trial]:
             "KeysReachTheirLimits", served,
             _counter('baseload_limited_calls_total{limit="rpm"}', 19, 30),
         ),
-        _ticket("BudgetStopsCallers", _counter('baseload_limited_calls_total{limit="usd_day"}', 0, 1)),
+        _ticket(
+            "BudgetStopsCallers",
+            _counter('baseload_limited_calls_total{limit="usd_day"}', 0, 1),
+        ),
         _ticket(
             "CallsNeedManyAttempts", served,
             _counter('baseload_attempts_total{backend="b"}', 119, 150),
@@ -120,18 +127,18 @@ def _refusals() -> list[Trial]:
     ]  # fmt: skip
 
 
-def gateway_trials(picture: Picture, replicas: int) -> list[Trial]:
+def gateway_trials(picture: Picture) -> list[Trial]:
     """Give trials of the alerts about the gateway and its watchers."""
     down = Trial(
         alert="GatewaysAreDown",
         severity=PAGE,
-        planted=tuple(Planted(_gateway("up", number), 1, 0) for number in range(replicas)),
+        planted=tuple(Planted(up, 1, 0) for up in _ups(picture)),
     )
     fewer = Trial(
         alert="GatewaysAreMissing", severity=TICKET, planted=(Planted(_gateway("up", 0), 1, 0),)
     )
     return [
-        down, *([fewer] if replicas > 1 else []), *_ledger(), *_shared(picture),
+        down, *([fewer] if machinery.gateways(picture) > 1 else []), *_ledger(), *_shared(picture),
         _ticket(
             "EventLoopIsLate",
             Planted(_gateway("baseload_loop_lag_seconds", more=', which="max"'), 0.09, 0.11),
@@ -197,8 +204,9 @@ def _certificates(picture: Picture) -> list[Trial]:
 
 
 def _backup(picture: Picture) -> Trial:
-    """A backup that is young enough until the turn, and never told of again; before 1970, as the
-    tests' time begins at 0.
+    """Give a backup that is just young enough until the turn.
+
+    It was made before 1970, as the tests' time begins at 0.
     """
     oldest_s = picture.deploy.monitoring.backup_max_h * machinery.HOUR_S
     begun = -oldest_s + 45 * 60

@@ -13,16 +13,15 @@ from baseload.render.picture import Picture
 FILES = ("objectives", "service", "gateway", "engines")
 
 
-def by_file(picture: Picture, replicas: int | None = None) -> dict[str, list[Rule]]:
-    """Give rule groups by the name of their file; `replicas` are gateways, if not as in a cluster."""
-    count = machinery.gateways(picture) if replicas is None else replicas
+def by_file(picture: Picture) -> dict[str, list[Rule]]:
+    """Give rule groups by the name of their file."""
     found = (
         objectives.groups(picture), service.groups(picture),
-        machinery.groups(picture, count), enginerules.groups(picture),
+        machinery.groups(picture), enginerules.groups(picture),
     )  # fmt: skip
     return dict(zip(FILES, found, strict=True))
 
 
 def groups(picture: Picture) -> list[Rule]:
-    """Give all rule groups, as they are in a cluster."""
+    """Give all rule groups."""
     return [group for groups in by_file(picture).values() for group in groups]

@@ -184,7 +184,7 @@ def _burst_group(burst: Burst, calls: float, edge: str) -> Rule:
     }  # fmt: skip
 
 
-def _calls(parts: list[tuple[int, float]], calls: float, edge: str) -> dict[str, str]:
+def _calls(parts: list[tuple[int, float]], calls: float, _edge: str) -> dict[str, str]:
     head = 'baseload_calls_total{model="m", backend="b", outcome='
     return {
         f'{head}"done"}}': _steps([(count, calls * (1 - share)) for count, share in parts]),
