@@ -102,6 +102,7 @@ def _engine(picture: Picture) -> Setting:
     health = service["healthcheck"] | {"start_period": "20m"}
     return {key: value for key, value in service.items() if key not in ("read_only", "ports")} | {
         "profiles": ["gpu"],
+        "entrypoint": ["vllm", "serve"],
         "command": stack.arguments(picture),
         "ipc": "private",
         "shm_size": "8gb",

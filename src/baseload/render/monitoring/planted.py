@@ -3,12 +3,12 @@
 The numbers are derived from the same fleet as the rules. A threshold that moved without its trial
 would be noticed, since both sides of it are planted.
 
-Not here: how trials become tests (`trials`), the objectives' bursts (there, too).
+Not here: how trials become tests (`trials`), tests of what is promised (`bursts`).
 """
 
-from baseload.render.monitoring import enginerules, machinery, service
+from baseload.render.monitoring import bursts, enginerules, machinery, service
 from baseload.render.monitoring.alerts import Rule
-from baseload.render.monitoring.trials import Planted, Trial, objective_suite, suite
+from baseload.render.monitoring.trials import Planted, Trial, suite
 from baseload.render.picture import Picture
 
 PAGE, TICKET = "page", "ticket"
@@ -263,7 +263,7 @@ def suites(picture: Picture) -> dict[str, Rule]:
     """Give the files of tests, by the name of the file of rules that each is for."""
     there = around(picture)
     return {
-        "objectives": objective_suite(picture),
+        "objectives": bursts.suite(picture),
         "service": suite("service", service_trials(picture), there),
         "gateway": suite("gateway", gateway_trials(picture), there),
         "engines": suite("engines", engine_trials(picture), there),

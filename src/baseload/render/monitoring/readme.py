@@ -53,7 +53,7 @@ calls you when it is not: nothing else tells you that alerting itself is broken.
 ```sh
 cp gateway.env.example gateway.env && cp grafana.env.example grafana.env    # and fill them in
 {secrets}docker compose up -d
-docker compose exec gateway baseload status
+docker compose exec gateway baseload status -c /etc/baseload/baseload.yaml
 ```
 
 Callers are served at http://localhost:8080/v1, under the names of this fleet's models, by the small

@@ -71,12 +71,12 @@ def gpus(picture: Picture) -> int:
 
 
 def arguments(picture: Picture) -> list[str]:
-    """Give vLLM's arguments; the image's own command is `vllm serve`."""
+    """Give the arguments of `vllm serve`."""
     found = _engine(picture)
     weights = found.said.weights.removeprefix("hf://") if found else USUAL_WEIGHTS
     context = found.said.context if found else 16_384
     return [
-        "--model", weights,
+        weights,
         "--served-model-name", served(picture),
         f"--tensor-parallel-size={gpus(picture)}",
         f"--max-model-len={context}",

@@ -2,23 +2,19 @@
 
 By tests for `promtool test rules` that go out with the rules. A trial plants series that are just
 within bounds and then, at TURN_MIN, out of them: until then nothing fires, afterwards that alert
-and no other. The objectives' trials plant three quiet days first, and reckon from the shares they
-plant which windows must fire.
+and no other.
 
 Alerts are looked up as Prometheus keeps them (`ALERTS`), so that a test needs no copy of the texts.
 
-Not here: running them (`promtool test rules prometheus/tests/*.test.yml`).
+Not here: what is planted (`planted`), tests of what is promised (`bursts`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Final, Literal
 
 import msgspec
 
-from baseload.render.monitoring import objectives
 from baseload.render.monitoring.alerts import Rule, number, span
-from baseload.render.monitoring.objectives import BURNS, Burn, Promise
-from baseload.render.picture import Picture
 
 TURN_MIN: Final = 40
 """When trouble begins."""
@@ -95,143 +91,4 @@ def suite(rules: str, trials: Iterable[Trial], around: Iterable[Planted]) -> Rul
         "rule_files": [f"../rules/{rules}.yml"],
         "evaluation_interval": "1m",
         "tests": [trial.group(around) for trial in trials],
-    }
-
-
-DAYS_QUIET: Final = 3
-STEP_MIN: Final = 2
-CALLS: Final = 2_000.0
-"""Calls between two samples."""
-RESTING: Final = 0.2
-"""Of the budget that is spent evenly, what goes wrong on quiet days."""
-BURSTS: Final = ((20.0, 1.0), (10.0, 4.0), (5.0, 18.0), (2.0, 48.0))
-"""How many times too fast, and for how many hours: each makes another pair of windows fire."""
-CEILING: Final = 0.95
-"""No share of calls that is planted is above it."""
-
-
-class Burst(msgspec.Struct, frozen=True, kw_only=True):
-    """Three quiet days, some hours of trouble, and an hour in which all is well again."""
-
-    promise: Promise
-    rest: float
-    share: float
-    """Of calls that go wrong, on quiet days and in the burst."""
-    hours: float
-
-    def fires(self, burn: Burn) -> bool:
-        """Say whether an alert must fire at the end of the burst, reckoned by hand."""
-        threshold = burn.threshold(self.promise.budget)
-        return all(self._mean(s / 3600) > threshold for s in (burn.long_s, burn.short_s))
-
-    def _mean(self, hours: float) -> float:
-        bad = min(hours, self.hours)
-        return (bad * self.share + (hours - bad) * self.rest) / hours
-
-    @property
-    def firing(self) -> list[Burn]:
-        """What must fire."""
-        return [burn for burn in BURNS if self.fires(burn)]
-
-
-def bursts(promise: Promise) -> Iterator[Burst]:
-    """Give the bursts for a promise."""
-    for times, hours in BURSTS:
-        share = min(times * promise.budget, CEILING)
-        yield Burst(promise=promise, rest=RESTING * promise.budget, share=share, hours=hours)
-
-
-def objective_suite(picture: Picture) -> Rule:
-    """Give the tests of the promises."""
-    edge = str(objectives.edge_s(picture.deploy.monitoring.first_token_s))
-    failed, late = objectives.promises(picture)
-    groups = [
-        *(_burst_group(burst, CALLS, edge) for burst in bursts(failed)),
-        *(_burst_group(burst, CALLS, edge) for burst in bursts(late)),
-        _burst_group(next(bursts(failed)), objectives.FAILURES_MIN / 100, edge),
-    ]
-    return {
-        "rule_files": ["../rules/objectives.yml"],
-        "evaluation_interval": "1h",
-        "tests": groups,
-    }
-
-
-def _burst_group(burst: Burst, calls: float, edge: str) -> Rule:
-    """Plant a burst; with few calls, nothing may fire."""
-    quiet = round(DAYS_QUIET * 24 * 60 / STEP_MIN)
-    long = round(burst.hours * 60 / STEP_MIN)
-    well = round(60 / STEP_MIN)
-    name, few = burst.promise.alert, calls < CALLS
-    firing = [] if few else burst.firing
-    planted = _calls if burst.promise.bad == "baseload_calls_failed" else _first_tokens
-    parts = [(quiet, burst.rest), (long, burst.share), (well, burst.rest)]
-    end_s = (quiet + long) * STEP_MIN * 60
-    return {
-        "name": f"{name}, {number(burst.share * 100)} % for {number(burst.hours)} h"
-        + (", of few calls" if few else ""),
-        "interval": span(STEP_MIN * 60),
-        "input_series": [
-            {"series": series, "values": values}
-            for series, values in planted(parts, calls, edge).items()
-        ],
-        "promql_expr_test": [
-            _windows(quiet * STEP_MIN * 60, name, []),
-            _windows(end_s, name, firing),
-            # The short window of a page is over by then: nobody is woken any more.
-            _pages(end_s + well * STEP_MIN * 60),
-        ],
-    }  # fmt: skip
-
-
-def _calls(parts: list[tuple[int, float]], calls: float, _edge: str) -> dict[str, str]:
-    head = 'baseload_calls_total{model="m", backend="b", outcome='
-    return {
-        f'{head}"done"}}': _steps([(count, calls * (1 - share)) for count, share in parts]),
-        f'{head}"slow"}}': _steps([(count, calls * share) for count, share in parts]),
-        # What is the caller's own doing counts neither way, however much of it there is.
-        f'{head}"rejected"}}': _steps([(count, calls * 5) for count, _ in parts]),
-        f'{head}"gone"}}': _steps([(count, calls) for count, _ in parts]),
-    }
-
-
-def _first_tokens(parts: list[tuple[int, float]], calls: float, edge: str) -> dict[str, str]:
-    head, labels = "baseload_first_token_seconds", 'model="m", backend="b"'
-    return {
-        f"{head}_count{{{labels}}}": _steps([(count, calls) for count, _ in parts]),
-        f'{head}_bucket{{{labels}, le="{edge}"}}': _steps(
-            [(count, calls * (1 - share)) for count, share in parts]
-        ),
-    }
-
-
-def _steps(parts: list[tuple[int, float]]) -> str:
-    """Give a counter that gains so much at each of so many samples, part after part."""
-    runs, reached = ["0"], 0.0
-    for count, gain in parts:
-        runs.append(f"{reached + gain:.9g}+{gain:.9g}x{count - 1}")
-        reached += gain * count
-    return " ".join(runs)
-
-
-def _windows(at_s: float, name: str, firing: list[Burn]) -> dict[str, Any]:
-    return {
-        "expr": 'count by (alertname, severity, window) (ALERTS{alertstate="firing"})',
-        "eval_time": span(at_s),
-        "exp_samples": [
-            {
-                "labels": f'{{alertname="{name}", severity="{burn.severity}", '
-                f'window="{span(burn.long_s)}"}}',
-                "value": 1,
-            }
-            for burn in firing
-        ],
-    }
-
-
-def _pages(at_s: float) -> dict[str, Any]:
-    return {
-        "expr": 'count(ALERTS{alertstate="firing", severity="page"})',
-        "eval_time": span(at_s),
-        "exp_samples": [],
     }
