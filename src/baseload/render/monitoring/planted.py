@@ -34,56 +34,57 @@ def _counter(series: str, before: float, after: float) -> Planted:
 
 def service_trials(picture: Picture) -> list[Trial]:
     """Give trials of the alerts about service."""
-    queued_s = picture.fleet.overload.queued_s
-    head = 'baseload_provider_queue_seconds_bucket{model="m", backend="b", le='
+    return [*_unserved(picture), *_backends(), *_queues(picture), *_refusals()]
+
+
+def _backends() -> list[Trial]:
+    attempts = 'baseload_failed_attempts_total{backend="b", fact='
     return [
-        *_unserved(picture),
-        Trial(
-            alert="BackendIsRed",
-            severity=TICKET,
-            planted=(
-                Planted('baseload_backend_level{backend="b", worker="0"}', 1, 1),
-                Planted('baseload_backend_level{backend="b", worker="1"}', 1, 2),
-            ),
+        _ticket(
+            "BackendIsRed",
+            Planted('baseload_backend_level{backend="b", worker="0"}', 1, 1),
+            Planted('baseload_backend_level{backend="b", worker="1"}', 1, 2),
         ),
-        Trial(
-            alert="BackendIsOut",
-            severity=TICKET,
-            planted=(
-                Planted('baseload_backend_up{backend="b", worker="0"}', 0, 0),
-                Planted('baseload_backend_up{backend="b", worker="1"}', 1, 0),
-            ),
+        _ticket(
+            "BackendIsOut",
+            Planted('baseload_backend_up{backend="b", worker="0"}', 0, 0),
+            Planted('baseload_backend_up{backend="b", worker="1"}', 1, 0),
         ),
         _ticket(
             "BackendRefusesOurKey",
-            _counter('baseload_failed_attempts_total{backend="b", fact="busy"}', 9, 9),
-            _counter('baseload_failed_attempts_total{backend="b", fact="denied"}', 0, 1),
+            _counter(f'{attempts}"busy"}}', 9, 9),
+            _counter(f'{attempts}"denied"}}', 0, 1),
         ),
         _ticket(
             "StreamsBreak",
             _counter('baseload_attempts_total{backend="b"}', 100, 100),
-            _counter('baseload_failed_attempts_total{backend="b", fact="cut"}', 0.4, 1),
-            _counter('baseload_failed_attempts_total{backend="b", fact="broken"}', 0.4, 1),
+            _counter(f'{attempts}"cut"}}', 0.4, 1),
+            _counter(f'{attempts}"broken"}}', 0.4, 1),
         ),
+    ]
+
+
+def _queues(picture: Picture) -> list[Trial]:
+    queued_s = picture.fleet.overload.queued_s
+    name, labels = "baseload_provider_queue_seconds", 'model="m", backend="b"'
+    return [
         _ticket(
             "CallsQueueAtProvider",
             Planted('baseload_in_flight{backend="b"}', 100, 100),
             Planted('baseload_provider_queued{backend="b"}', 20, 21),
+            # Where there are few calls, all of them may queue.
             Planted('baseload_in_flight{backend="idle"}', 4, 4),
             Planted('baseload_provider_queued{backend="idle"}', 4, 4),
         ),
         _ticket(
             "ProviderQueueIsLong",
-            _counter(f'{head}"{queued_s * 0.9}"}}', 10, 0),
-            _counter(f'{head}"{queued_s * 2.0}"}}', 10, 10),
-            _counter(f'{head}"+Inf"}}', 10, 10),
-            _counter(
-                'baseload_provider_queue_seconds_count{model="m", backend="b"}', 10, 10
-            ),
+            _counter(f'{name}_bucket{{{labels}, le="{queued_s * 0.9}"}}', 10, 0),
+            _counter(f'{name}_bucket{{{labels}, le="{queued_s * 2}"}}', 10, 10),
+            _counter(f'{name}_bucket{{{labels}, le="+Inf"}}', 10, 10),
+            _counter(f"{name}_count{{{labels}}}", 10, 10),
         ),
         _ticket("CallsWaitInLine", Planted('baseload_waiting_calls{model="m"}', 0, 1)),
-        *_refusals(),
-    ]  # fmt: skip
+    ]
 
 
 def _ticket(alert: str, *planted: Planted) -> Trial:
