@@ -1,7 +1,7 @@
 """Rules and alerts, by real promtool: they are rules, and each alert fires when it should only.
 
-promtool is Debian 12's (2.42), built without Kubernetes' discovery. So the cluster's configuration
-is checked with its discovery taken out; what is left of it is not proved to be found.
+promtool is 2.53, from Debian 13. It reads the cluster's configuration; that the cluster's pods are
+found by it is not proved here.
 """
 
 import re
@@ -18,7 +18,7 @@ from baseload.render.monitoring.alerts import one_of, span, untemplated
 from baseload.render.monitoring.output import render
 from tests.render.goldens import same
 from tests.render.pictures import FULL, picture
-from tests.render.watchtools import promtool, said, written
+from tests.render.watchtools import newer, said, written
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 COMING = {
@@ -73,16 +73,12 @@ def test_what_was_rendered():
 
 
 def test_prometheus_takes_its_configuration(folder):
-    """Promtool reads both configurations with all rules; a job without a name is refused."""
-    cluster = yaml.safe_load((folder / "prometheus/prometheus.yml").read_text())
-    for job in cluster["scrape_configs"]:
-        job.pop("kubernetes_sd_configs", None)
-    (folder / "prometheus/without.yml").write_text(yaml.safe_dump(cluster))
-    cluster["scrape_configs"][0].pop("job_name")
-    (folder / "prometheus/bad.yml").write_text(yaml.safe_dump(cluster))
+    """Promtool reads both configurations with all rules; a role that there is not is refused."""
+    cluster = (folder / "prometheus/prometheus.yml").read_text()
+    (folder / "prometheus/bad.yml").write_text(cluster.replace("role: pod", "role: pdo"))
 
-    check = (promtool(), "check", "config", "--syntax-only")
-    code, text = said(*check[:3], "local.yml", "without.yml", folder=folder / "prometheus")
+    check = (newer("promtool"), "check", "config")
+    code, text = said(*check, "prometheus.yml", "local.yml", folder=folder / "prometheus")
 
     assert 0 == code, text
     assert 8 == text.count("rules found")
@@ -92,7 +88,7 @@ def test_prometheus_takes_its_configuration(folder):
 def test_each_alert_fires_when_it_should_and_only_then(folder, full):
     """The tests that go out with the rules pass, and each alert, by severity, is in one of them."""
     code, text = said(
-        promtool(), "test", "rules", *_suites(folder), folder=folder / "prometheus/tests"
+        newer("promtool"), "test", "rules", *_suites(folder), folder=folder / "prometheus/tests"
     )
 
     assert 0 == code, text
@@ -139,7 +135,14 @@ def test_the_tests_notice_rules_that_sleep_and_bounds_that_move(folder, tmp_path
         for name in ("service", "gateway", "engines")
     )
 
-    test = (promtool(), "test", "rules", "service.test.yml", "gateway.test.yml", "engines.test.yml")
+    test = (
+        newer("promtool"),
+        "test",
+        "rules",
+        "service.test.yml",
+        "gateway.test.yml",
+        "engines.test.yml",
+    )
     failures = said(*test, folder=asleep / "tests")[1].count("got:")
     bounded = ("ConnectionsAreNearTheirEnd", "EventLoopIsLate", "BudgetIsNearItsEnd")
     suite = yaml.safe_load((lower / "tests/gateway.test.yml").read_text())
@@ -176,7 +179,7 @@ def test_what_alerts_say_has_numbers_in_it(folder, full, tmp_path):
             ]
         (tmp_path / f"tests/{name}.test.yml").write_text(yaml.safe_dump(suite))
 
-    text = said(promtool(), "test", "rules", *sorted(p.name for p in (tmp_path / "tests").iterdir()),
+    text = said(newer("promtool"), "test", "rules", *sorted(p.name for p in (tmp_path / "tests").iterdir()),
                 folder=tmp_path / "tests")[1]  # fmt: skip
     told = re.findall(r'alertname="(\w+)"', text)
     descriptions = re.findall(r'description="((?:[^"\\]|\\.)*)"', text)

@@ -1,7 +1,6 @@
 """The real tools that read what is rendered for monitoring, and where they are."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,11 +8,6 @@ from baseload.render.monitoring.output import render
 from tests.needs import give_up
 
 TOOLS = Path(__file__).parent.parent.parent / ".tools/usr/bin"
-
-
-def promtool() -> str:
-    """Give Debian's promtool."""
-    return shutil.which("promtool") or give_up("prometheus")
 
 
 def newer(name: str) -> str:
