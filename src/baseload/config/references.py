@@ -26,7 +26,8 @@ class References(Mapping[str, str]):
 
     def __init__(self, text: str) -> None:
         """`text` is the file's: what has a default there is absent here, so the default holds."""
-        self.names = frozenset(_NAMED.findall(text)) - frozenset(_DEFAULTED.findall(text))
+        defaulted = set(_DEFAULTED.findall(text))
+        self.names = {name: None for name in _NAMED.findall(text) if name not in defaulted}
 
     def __getitem__(self, name: str) -> str:
         if name not in self.names:
