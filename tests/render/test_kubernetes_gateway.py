@@ -10,7 +10,7 @@ from baseload.render.kubernetes import cluster, engines, gateway, output, watchi
 from baseload.render.monitoring import rules
 from tests.render import goldens
 from tests.render import kubernetes_pictures as k8s
-from tests.render.pictures import picture
+from tests.render.pictures import FULL, picture
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -96,14 +96,24 @@ def test_selectors_find_the_pods_and_nothing_else():
     assert monitored.items() <= found["Service"]["metadata"]["labels"].items()
 
 
-def test_the_adapter_serves_what_the_autoscaler_asks_for(tmp_path):
-    """The metric of the HorizontalPodAutoscaler is one that the adapter's rules name."""
-    files = {file.path: file.text for file in k8s.rendered(k8s.strange(tmp_path))}
-    asked = yaml.safe_load(files["base/gateway/scaling.yaml"])["spec"]["metrics"][0]["pods"]
-    served = yaml.safe_load(files["adapter-values.yaml"])["rules"]["custom"]
+def test_the_adapter_serves_what_autoscalers_ask_for(tmp_path):
+    """Each metric of the gateway's autoscaler and of the engines' is in the adapter's rules."""
+    text = FULL.read_text().replace("to_zero: true", "to_zero: false")
+    made = k8s.of(text.replace("  namespace: llm\n", "  namespace: llm\n  scaler: hpa\n"), tmp_path)
+    files = {file.path: file.text for file in k8s.rendered(made)}
+    served = yaml.safe_load(files["adapter-values.yaml"])["rules"]
+    asked = [
+        metric
+        for path, text in files.items() if re.fullmatch("base/[^/]+/scaling.yaml", path)
+        for one in yaml.safe_load_all(text) if one["kind"] == "HorizontalPodAutoscaler"
+        for metric in one["spec"]["metrics"]
+    ]  # fmt: skip
+    by_pod = [one["pods"]["metric"]["name"] for one in asked if one["type"] == "Pods"]
+    external = [one["external"]["metric"]["name"] for one in asked if one["type"] == "External"]
 
-    assert asked["metric"]["name"] in [one["name"]["as"] for one in served]
-    assert "200" == asked["target"]["averageValue"]
+    assert ["baseload_in_flight"] == by_pod == [one["name"]["as"] for one in served["custom"]]
+    assert external == [one["name"]["as"] for one in served["external"]]
+    assert len(external) > 2
 
 
 def test_shared_gpus_have_a_configuration_for_each_share():
