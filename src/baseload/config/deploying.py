@@ -235,11 +235,42 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str,
         Meta(
             pattern="^[!-~]*$",
-            description="URL, key or address; secrets as variables.",
+            description="An e-mail address; for others the URL or key, as a variable.",
             examples=["${PAGERDUTY_KEY}"],
-            extra={"secret": True},
+            extra={"secret": True, "address": True},
         ),
     ]
+
+
+class Smtp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """By which server receivers of e-mail are written to."""
+
+    host: Annotated[
+        str,
+        Meta(
+            pattern="^[A-Za-z0-9.-]+:[0-9]+$",
+            description="host:port.",
+            examples=["smtp.example.com:587"],
+        ),
+    ]
+    sender: Annotated[
+        str,
+        Meta(
+            pattern="^[^@ ]+@[^@ ]+$",
+            description="Whom alerts come from.",
+            examples=["alerts@example.com"],
+        ),
+    ]
+    user: Annotated[str, Meta(description="Whom it knows; nobody if absent.")] = ""
+    password: Annotated[
+        str,
+        Meta(
+            pattern="^[!-~]*$",
+            description="Of that user, as a variable.",
+            examples=["${SMTP_PASSWORD}"],
+            extra={"secret": True},
+        ),
+    ] = ""
 
 
 class Monitoring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -256,6 +287,7 @@ class Monitoring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ] = 0.95
     page: Annotated[Receiver, Meta(description="Who is woken.")] | None = None
     ticket: Annotated[Receiver, Meta(description="Who reads it in the morning.")] | None = None
+    smtp: Annotated[Smtp, Meta(description="The server for receivers of e-mail.")] | None = None
     interval_s: Annotated[int, Meta(ge=1, le=300, description="Between scrapes.")] = 15
     backup_max_h: Annotated[
         float, Meta(gt=0, description="Hours after which a backup is too old.")

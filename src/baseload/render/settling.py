@@ -10,9 +10,10 @@ cannot run though it fits (`placeable`).
 from collections.abc import Callable
 from math import ceil
 
-from baseload.config.deploying import Cloud, Deploy, EngineDeploy
+from baseload.config.deploying import Cloud, Deploy, EngineDeploy, Monitoring
 from baseload.config.fleet import Fleet, Model, Target
 from baseload.config.mistakes import nearest, shown
+from baseload.config.references import variables_in
 from baseload.errors import BaseloadError
 from baseload.plan.catalog.reading import Catalogue
 from baseload.plan.catalog.rows import Accelerator, Instance
@@ -58,6 +59,7 @@ def settle(
     )  # fmt: skip
     _quotas(deploy, by_name, complaints)
     see_clusters(deploy, engines, complaints)
+    _receivers(deploy.monitoring, complaints)
     complaints.refuse()
     return Picture(
         fleet=fleet, deploy=deploy, engines=engines, groups=groups, catalogue=catalogue,
@@ -287,3 +289,27 @@ def _quotas(deploy: Deploy, engines: dict[str, Engine], complaints: Complaints) 
                 what = f"engines here may take {wanted[name]} of {most} {name}"
                 hint = "lower `replicas_max`, or leave an engine out of this site"
                 complaints.add(f"deploy.sites.{site.name}.quota.{name}", what, hint)
+
+
+def _receivers(said: Monitoring, complaints: Complaints) -> None:
+    """See that Alertmanager can be told: it reads secrets from files, and addresses from none."""
+    for name, receiver in (("page", said.page), ("ticket", said.ticket)):
+        if receiver is None:
+            continue
+        path = f"deploy.monitoring.{name}"
+        if receiver.kind != "email" and not _is_variable(receiver.to):
+            hint = "write it as `${NAME}`, and nothing around it"
+            complaints.add(f"{path}.to", "not one variable, so no file can hold it", hint)
+        elif receiver.kind == "email" and (variables_in(receiver.to) or not receiver.to):
+            hint = "write the address itself; it is no secret"
+            complaints.add(f"{path}.to", "Alertmanager takes an address from no variable", hint)
+        elif receiver.kind == "email" and said.smtp is None:
+            hint = "add `smtp: {host: smtp.example.com:587, sender: alerts@example.com}`"
+            complaints.add(f"{path}.kind", "there is no server to send e-mail by", hint)
+    if said.smtp is not None and said.smtp.user and not _is_variable(said.smtp.password):
+        hint = "write it as `${NAME}`"
+        complaints.add("deploy.monitoring.smtp", "a user without a password's variable", hint)
+
+
+def _is_variable(text: str) -> bool:
+    return [text] == [f"${{{name}}}" for name in variables_in(text)]
