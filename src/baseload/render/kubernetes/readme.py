@@ -142,7 +142,7 @@ def _needed_by_engines(picture: Picture) -> Iterator[tuple[str, str]]:
 
 
 def _kind(name: str) -> str:
-    return f"`kubectl get crd {name} --show-labels`"
+    return f"`kubectl describe crd {name}`: labels and annotations"
 
 
 def _kept(parts: tuple[Part, ...]) -> dict[str, list[str]]:
