@@ -58,8 +58,8 @@ def settle(
         if (group := _group(cloud, by_name.get(cloud.engine), catalogue, complaints, plan))
     )  # fmt: skip
     _quotas(deploy, by_name, complaints)
-    _receivers(deploy.monitoring, complaints)
     see_clusters(deploy, engines, complaints)
+    _receivers(deploy.monitoring, complaints)
     complaints.refuse()
     return Picture(
         fleet=fleet, deploy=deploy, engines=engines, groups=groups, catalogue=catalogue,
