@@ -8,7 +8,8 @@ Not here: which objects there are (`gateway`, `engines`, ...), their text (`plai
 """
 
 from collections.abc import Callable
-from typing import Any
+from hashlib import sha256
+from typing import Any, Final
 
 import msgspec
 
@@ -30,6 +31,24 @@ class Param(msgspec.Struct, frozen=True, kw_only=True):
     about: str = ""
     schema: dict[str, Any] = {}
     """More than the value's type: `{"minimum": 1}`."""
+    text: str = ""
+    """What stands in the object, where that is a text around the value: `%s` is the value."""
+    is_digest: bool = False
+    """Whether the value's SHA-256 stands there: pods are replaced when it changes."""
+    each: Any = None
+    """Of a list: what stands there for each of its items, which is `ITEM`."""
+
+    def standing(self, value: Any) -> Any:
+        """Give what stands in the object if this is the value."""
+        if self.is_digest:
+            return sha256(str(value).encode()).hexdigest()
+        if self.each is not None:
+            return [mapped(self.each, lambda _, item=item: item) for item in value]
+        return self.text.replace("%s", str(value)) if self.text else value
+
+
+ITEM: Final = Param(path=(), value=None)
+"""The item, inside `Param.each`."""
 
 
 class Sheet(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,66 @@
+"""What does `baseload render kubernetes` give: every file, from the parts of the fleet?
+
+Not here: the parts (`gateway`, `watching`, `engines`, `cluster`), and how they become text
+(`kustomize`, `chart`).
+"""
+
+from baseload.render.files import File, header
+from baseload.render.kubernetes import (
+    chart,
+    cluster,
+    config,
+    engines,
+    gateway,
+    image,
+    kustomize,
+    readme,
+    scaling,
+    sites,
+    watching,
+)
+from baseload.render.kubernetes.objects import Part
+from baseload.render.kubernetes.plain import dump
+from baseload.render.monitoring import rules
+from baseload.render.picture import Picture
+
+
+def render(picture: Picture) -> tuple[File, ...]:
+    """Give all files, with paths below the output folder. Raises FleetFileError."""
+    config.refuse_closed(picture)
+    parts = build(picture)
+    places = sites.places(picture, parts, build)
+    return (
+        *kustomize.files(picture, parts, places),
+        *chart.files(picture, parts, places),
+        *_adapter(picture),
+        image.file(picture),
+        readme.file(picture, parts, places),
+    )
+
+
+def build(picture: Picture) -> tuple[Part, ...]:
+    """Give the parts, in the order in which a person reads them."""
+    storage = cluster.storage(picture)
+    return (
+        cluster.part(picture),
+        *((storage,) if storage else ()),
+        gateway.part(picture),
+        watching.part(picture, rules.groups(picture)),
+        *engines.parts(picture),
+    )
+
+
+def _adapter(picture: Picture) -> tuple[File, ...]:
+    if picture.deploy.scaler != "hpa":
+        return ()
+    path = "adapter-values.yaml"
+    about = "Values for the chart of the Prometheus adapter, which serves what HPAs ask for."
+    found = {"prometheus": _server(picture), "rules": {"custom": scaling.adapter_rules()}}
+    return (File(path=path, text=header(path, picture.sources, about) + dump(found)),)
+
+
+def _server(picture: Picture) -> dict[str, str | int]:
+    url, colon, port = picture.deploy.prometheus.rpartition(":")
+    return {"url": url, "port": int(port)} if colon and port.isdigit() else {
+        "url": picture.deploy.prometheus
+    }  # fmt: skip
