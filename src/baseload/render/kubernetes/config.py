@@ -14,7 +14,6 @@ import msgspec
 from msgspec import inspect
 
 from baseload.config.fleet import Backend, Fleet, Tls
-from baseload.config.mistakes import Mistakes
 from baseload.config.references import variables_in
 from baseload.config.wishes import Wish, fields
 from baseload.render.kubernetes.plain import dump
@@ -24,7 +23,9 @@ HTTP: Final = 8080
 ADMIN: Final = 9090
 ADMIN_TOKEN: Final = "BASELOAD_ADMIN_TOKEN"  # noqa: S105  # the name of a variable
 FOLDER: Final = "/etc/baseload"
-"""Where the fleet file lies, and certificates below it."""
+"""Where the fleet file lies."""
+TLS: Final = "/etc/baseload-tls"
+AUTHORITIES: Final = "/etc/baseload-ca"
 STATE: Final = "/var/lib/baseload"
 """The one folder, besides /tmp, that can be written."""
 
@@ -43,7 +44,7 @@ def in_cluster(picture: Picture) -> Fleet:
         fleet, listen=f"0.0.0.0:{HTTP}", admin=f"0.0.0.0:{ADMIN}", backends=backends, store=store,
         admin_token=fleet.admin_token or f"${{{ADMIN_TOKEN}}}", deploy=None, state_dir=STATE,
         drain_s=drain_s(picture), tls=fleet.tls and Tls(
-            cert=f"{FOLDER}/tls/tls.crt", key=f"{FOLDER}/tls/tls.key"
+            cert=f"{TLS}/tls.crt", key=f"{TLS}/tls.key"
         ),
     )  # fmt: skip
 
@@ -58,16 +59,9 @@ def is_alone(fleet: Fleet) -> bool:
     return fleet.store.ledger.startswith("sqlite:")
 
 
-def refuse_closed(picture: Picture) -> None:
-    """Refuse a fleet whose gateways could not start: nobody has a key, nor could be given one."""
-    fleet = picture.fleet
-    if fleet.keys or fleet.open_to_all or not is_alone(fleet):
-        return
-    mistakes = Mistakes(picture.sources[0])
-    what = "there are none, so a gateway that others can reach does not start in a cluster"
-    hint = "add one, or keep keys for all replicas in `store.ledger: postgresql://…`"
-    mistakes.add(0, 0, "keys", what, hint)
-    mistakes.refuse()
+def is_closed(fleet: Fleet) -> bool:
+    """Whether nobody has a key, nor could be given one: a gateway does not start like this."""
+    return not fleet.keys and not fleet.open_to_all and is_alone(fleet)
 
 
 def text(picture: Picture) -> str:
@@ -96,7 +90,7 @@ def _backend(backend: Backend, *, is_here: bool) -> Backend:
         # Without the namespace: a pod asks its own first, whichever that is.
         url = f"http://engine-{slug(backend.name)}:{PORT}/v1"
         return msgspec.structs.replace(backend, url=url, ca=None)
-    ca = backend.ca and f"{FOLDER}/ca/{_authority(backend)}"
+    ca = backend.ca and f"{AUTHORITIES}/{_authority(backend)}"
     return msgspec.structs.replace(backend, ca=ca)
 
 

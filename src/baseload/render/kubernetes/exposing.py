@@ -71,15 +71,12 @@ def _ingress(picture: Picture) -> Object:
     said = picture.deploy.gateway
     backend = {"service": {"name": picture.deploy.name, "port": {"name": "http"}}}
     http = {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}
-    rules: Any = _hosts(picture, each={"host": ITEM, "http": http}) if said.hosts else [
-        {"http": http}
-    ]  # fmt: skip
     spec: Object = {
         "ingressClassName": Param(
             path=("gateway", "ingress_class"), value=said.parent.rpartition("/")[2],
             about="The class of the Ingress controller.",
         ),
-        "rules": rules,
+        "rules": _hosts(picture, each={"host": ITEM, "http": http}),
     }  # fmt: skip
     if said.tls_secret:
         about = "The Secret with the certificate that callers see."

@@ -55,8 +55,9 @@ def _overlay(picture: Picture, parts: tuple[Part, ...], place: Place) -> File:
 
 def _patch(one: Object, values: Values) -> Iterator[Object]:
     """Give the patch (JSON 6902) of one object, if a value of it differs."""
+    # In this order, as kustomize drops the newline with which a text at a patch's end ends.
     orders = [
-        {"op": "replace", "path": _pointer(at), "value": param.standing(values[param.path])}
+        {"path": _pointer(at), "value": param.standing(values[param.path]), "op": "replace"}
         for at, param in params(one)
         if param.path in values
     ]

@@ -129,9 +129,8 @@ def _reached(picture: Picture) -> tuple[dict[str, set[int]], set[int]]:
 def _addresses(picture: Picture) -> list[tuple[str, int]]:
     fleet = picture.fleet
     here = {engine.name for engine in picture.in_clusters}
-    urls = [
-        parse_url(each.url) for each in fleet.backends.values() if each.url and each.name not in here
-    ]  # fmt: skip
+    away = [each for each in fleet.backends.values() if each.name not in here]
+    urls = [parse_url(each.url) for each in away if each.url]
     stores = [fleet.store.ledger, fleet.store.counters, fleet.otel.endpoint or ""]
     return [
         *((url.host, url.port) for url in urls),

@@ -43,7 +43,7 @@ class Param(msgspec.Struct, frozen=True, kw_only=True):
         if self.is_digest:
             return sha256(str(value).encode()).hexdigest()
         if self.each is not None:
-            return [mapped(self.each, lambda _, item=item: item) for item in value]
+            return [_filled(self.each, item) for item in value]
         return self.text.replace("%s", str(value)) if self.text else value
 
 
@@ -100,6 +100,10 @@ def mapped(value: Any, change: Callable[[Param], Any]) -> Any:
     if isinstance(value, list | tuple):
         return [mapped(each, change) for each in value]
     return value
+
+
+def _filled(each: Any, item: Any) -> Any:
+    return mapped(each, lambda param: item if param is ITEM else param)
 
 
 def params(value: Any, at: Pointer = ()) -> list[tuple[Pointer, Param]]:

@@ -4,6 +4,7 @@ Not here: the parts (`gateway`, `watching`, `engines`, `cluster`), and how they 
 (`kustomize`, `chart`).
 """
 
+from baseload.config.mistakes import Mistakes
 from baseload.render.files import File, header
 from baseload.render.kubernetes import (
     chart,
@@ -26,7 +27,7 @@ from baseload.render.picture import Picture
 
 def render(picture: Picture) -> tuple[File, ...]:
     """Give all files, with paths below the output folder. Raises FleetFileError."""
-    config.refuse_closed(picture)
+    _refuse(picture)
     parts = build(picture)
     places = sites.places(picture, parts, build)
     return (
@@ -48,6 +49,20 @@ def build(picture: Picture) -> tuple[Part, ...]:
         watching.part(picture, rules.groups(picture)),
         *engines.parts(picture),
     )
+
+
+def _refuse(picture: Picture) -> None:
+    """Refuse what would be installed and not work. Neither value is there, so it has no line."""
+    mistakes = Mistakes(picture.sources[0])
+    exposed = picture.deploy.gateway
+    if config.is_closed(picture.fleet):
+        what = "there are none, so a gateway that others can reach does not start in a cluster"
+        hint = "add one, or keep keys for all replicas in `store.ledger: postgresql://…`"
+        mistakes.add(0, 0, "keys", what, hint)
+    if exposed.expose == "ingress" and not exposed.hosts:
+        what = "an Ingress without a name would take every name that nobody else has"
+        mistakes.add(0, 0, "deploy.gateway.hosts", what, "for example `hosts: [llm.example.com]`")
+    mistakes.refuse()
 
 
 def _adapter(picture: Picture) -> tuple[File, ...]:

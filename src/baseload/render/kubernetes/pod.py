@@ -182,9 +182,9 @@ def _mounts(picture: Picture) -> list[Any]:
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  # a volume of the pod's own
     ]
     if picture.fleet.tls:
-        found.append({"name": "tls", "mountPath": f"{config.FOLDER}/tls", "readOnly": True})
+        found.append({"name": "tls", "mountPath": config.TLS, "readOnly": True})
     if config.authorities(picture):
-        found.append({"name": "ca", "mountPath": f"{config.FOLDER}/ca", "readOnly": True})
+        found.append({"name": "ca", "mountPath": config.AUTHORITIES, "readOnly": True})
     return found
 
 

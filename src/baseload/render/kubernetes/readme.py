@@ -4,16 +4,18 @@ Not here: how Baseload itself is run (its own docs).
 """
 
 from collections.abc import Iterator
+from typing import Any, Final
 
 from baseload.render.files import File, header
 from baseload.render.kubernetes import config, image, pod
 from baseload.render.kubernetes.cluster import plugin_config, shares_of, storage_classes
 from baseload.render.kubernetes.gateway import ALONE
 from baseload.render.kubernetes.identity import secret
-from baseload.render.kubernetes.objects import Part
+from baseload.render.kubernetes.objects import Object, Part
 from baseload.render.kubernetes.sites import Place
 from baseload.render.picture import Picture
 
+_PLUGINS: Final = {"NVIDIA": "nvidia.com/gpu", "AMD": "amd.com/gpu"}
 _TEXT = """\
 # {name} on Kubernetes
 
@@ -31,8 +33,15 @@ The overlays and the chart give the same objects; use one of them.
 
 ## Install
 
+The image is built in a checkout of Baseload, and pushed to where the cluster pulls from:
+
 ```sh
-{image}          # in a checkout of Baseload; push it to where the cluster pulls from
+{image}
+```
+
+{variables}Then, in this folder:
+
+```sh
 kubectl create namespace {namespace}
 {secrets}
 kubectl apply -k overlays/{site}
@@ -44,8 +53,9 @@ or, with Helm, in place of the last line:
 helm upgrade --install {name} chart -n {namespace} -f chart/values-{site}.yaml
 ```
 
-Names are the same whatever the release is called, so one namespace has one installation; a second one in the
-same cluster is installed with `--set cluster.enabled=false`, since priority classes are the cluster's.
+Names are the same whatever the release is called, so one namespace has one installation. A second
+one in the same cluster is installed with `--set cluster.enabled=false`: priority classes are the
+cluster's.
 
 ## Good to know
 
@@ -57,17 +67,19 @@ def file(picture: Picture, parts: tuple[Part, ...], places: tuple[Place, ...]) -
     """Give the README."""
     paths = [
         *((f"`base/{part.name}/`", _about(part)) for part in parts),
-        *((f"`overlays/{place.name}/`", f"what is installed at `{place.name}`") for place in places),
+        *((f"`overlays/{place.name}/`", f"what runs at `{place.name}`") for place in places),
         ("`chart/`", "the same as a Helm chart; `values.yaml` says what can be set"),
         ("`Containerfile`", "the gateway's image"),
     ]  # fmt: skip
     if picture.deploy.scaler == "hpa":
         paths.append(("`adapter-values.yaml`", "values for the Prometheus adapter's own chart"))
+    kept = _kept(parts)
     text = _TEXT.format(
         name=picture.deploy.name, namespace=picture.deploy.namespace, site=places[0].name,
         paths="\n".join(_row(*one) for one in paths),
         needed="\n".join(_row(*one) for one in _needed(picture)),
-        image=image.build(picture, "docker", ""), secrets="\n".join(_secrets(picture)),
+        image=image.build(picture, "docker", "DIR/"),
+        variables="".join(_variables(kept)), secrets="\n".join(_secrets(picture, kept)),
         remarks="\n".join(f"- {one}" for one in _remarks(picture)),
     )  # fmt: skip
     return File(path="README.md", text=header("README.md", picture.sources) + "\n" + text)
@@ -89,31 +101,34 @@ def _about(part: Part) -> str:
 
 
 def _needed(picture: Picture) -> Iterator[tuple[str, str]]:
-    def kind(name: str) -> str:
-        return f"`kubectl get crd {name} --show-labels`"
-
-    said, engines = picture.deploy, picture.in_clusters
+    said = picture.deploy
     yield "Kubernetes 1.30 or newer", "`kubectl version`"
     yield "a network plugin that holds NetworkPolicies", "its own documentation"
     if said.scaler == "keda":
-        yield "KEDA 2.15 or newer", kind("scaledobjects.keda.sh")
+        yield "KEDA 2.15 or newer", _kind("scaledobjects.keda.sh")
     else:
         what = "the Prometheus adapter, with `adapter-values.yaml`"
         yield what, "`kubectl get apiservice v1beta1.custom.metrics.k8s.io`"
     what = f"Prometheus at `{said.prometheus}`, with its operator"
-    yield what, kind("servicemonitors.monitoring.coreos.com")
+    yield what, _kind("servicemonitors.monitoring.coreos.com")
     if said.gateway.expose == "gateway":
-        yield "Gateway API 1.2 or newer", kind("httproutes.gateway.networking.k8s.io")
+        yield "Gateway API 1.2 or newer", _kind("httproutes.gateway.networking.k8s.io")
         what = f"a Gateway `{said.gateway.parent}` that lets routes of this namespace in"
         yield what, "`kubectl get gateway -A`"
     if said.gateway.expose == "ingress":
         yield "an Ingress controller", "`kubectl get ingressclass`"
+    yield from _needed_by_engines(picture)
+
+
+def _needed_by_engines(picture: Picture) -> Iterator[tuple[str, str]]:
+    engines = picture.in_clusters
     if any(each.layout.machines > 1 for each in engines):
         what = "LeaderWorkerSet 0.5 or newer, for engines over several machines"
-        yield what, kind("leaderworkersets.leaderworkerset.x-k8s.io")
-    for maker, resource in (("NVIDIA", "nvidia.com/gpu"), ("AMD", "amd.com/gpu")):
-        if any(each.accelerator.vendor.lower() == maker.lower() for each in engines):
-            yield f"{maker}'s device plugin", f"`kubectl describe nodes`: `{resource}`"
+        yield what, _kind("leaderworkersets.leaderworkerset.x-k8s.io")
+    vendors = {each.accelerator.vendor.lower() for each in engines}
+    for vendor, resource in _PLUGINS.items():
+        if vendor.lower() in vendors:
+            yield f"{vendor}'s device plugin", f"`kubectl describe nodes`: `{resource}`"
     for share in shares_of(picture):
         label = f"nvidia.com/device-plugin.config={plugin_config(share)}"
         what = f"nodes whose GPUs carry {share} engines each (device plugin 0.15 or newer, MPS)"
@@ -124,11 +139,39 @@ def _needed(picture: Picture) -> Iterator[tuple[str, str]]:
         yield f"a CSI driver for `{name}` (TopoLVM, for example)", "`kubectl get csidrivers`"
 
 
-def _secrets(picture: Picture) -> Iterator[str]:
+def _kind(name: str) -> str:
+    return f"`kubectl get crd {name} --show-labels`"
+
+
+def _kept(parts: tuple[Part, ...]) -> dict[str, list[str]]:
+    """Give the variables that pods take from Secrets, by the Secrets' names."""
+    found: dict[str, list[str]] = {}
+    for sheet in (sheet for part in parts for sheet in part.sheets):
+        for one in _references(sheet.objects):
+            names = found.setdefault(one["name"], [])
+            names += [one["key"]] if one["key"] not in names else []
+    return found
+
+
+def _references(value: Any) -> Iterator[Object]:
+    if isinstance(value, dict):
+        for key, below in value.items():
+            yield from [below] if key == "secretKeyRef" else _references(below)
+    elif isinstance(value, list | tuple):
+        for below in value:
+            yield from _references(below)
+
+
+def _variables(kept: dict[str, list[str]]) -> Iterator[str]:
+    for name, keys in kept.items():
+        yield f"Write `{name}.env`, with a line `NAME=value` for each of these, and keep it safe:\n"
+        yield ", ".join(f"`{key}`" for key in keys) + ".\n\n"
+
+
+def _secrets(picture: Picture, kept: dict[str, list[str]]) -> Iterator[str]:
     space = f"kubectl -n {picture.deploy.namespace} create"
-    if names := config.variables(picture):
-        yield f"{space} secret generic {secret(picture)} \\"
-        yield " \\\n".join(f'  --from-literal={name}="${name}"' for name in names)
+    for name in kept:
+        yield f"{space} secret generic {name} --from-env-file={name}.env"
     if picture.fleet.tls:
         yield f"{space} secret tls {picture.deploy.name}-tls --cert=cert.pem --key=key.pem"
     if names := config.authorities(picture):

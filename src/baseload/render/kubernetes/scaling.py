@@ -1,7 +1,7 @@
 """How many gateways are there? As many as calls in flight ask for.
 
-Calls in flight say how full a gateway is; CPU says it late, since answers are mostly waited for. One
-is added at once, and taken away slowly: each that goes takes minutes to finish its answers.
+Calls in flight say how full a gateway is; CPU says it late, since answers are mostly waited for.
+One is added at once, and taken away slowly: each that goes takes minutes to finish its answers.
 
 The Deployment itself says no number: it would undo the scaler's at every apply.
 

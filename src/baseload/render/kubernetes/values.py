@@ -22,7 +22,8 @@ Tree = dict[str, Any]
 
 def files(picture: Picture, parts: tuple[Part, ...], places: tuple[Place, ...]) -> list[File]:
     """Give the values, those of each site, and their schema."""
-    tree = _tree([param for path, param in values_of(parts).items() if path != NAMESPACE])
+    found = [param for path, param in values_of(parts).items() if path != NAMESPACE]
+    tree = _tree(sorted(found, key=lambda param: "\n" in str(param.value)))  # long ones last
     schema = {
         "$schema": "https://json-schema.org/draft-07/schema#",
         "$comment": made_by(picture.sources),
