@@ -62,13 +62,16 @@ class Store:
         return self.objects[key]
 
     def write(self, key: Key, made: Object, event: str) -> Object:
-        """Keep an object and tell watchers."""
-        number = self.version + 1
-        before = self.objects.get(key, {}).get("metadata", {})
+        """Keep an object and tell watchers; what is as it was is no event."""
+        number, before = self.version + 1, self.objects.get(key, {"metadata": {}})
         made = deepcopy(made)
+        if event == "MODIFIED":
+            made["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"]
+            if made == before:
+                return before
         made["metadata"] |= {
             "resourceVersion": str(number),
-            "uid": before.get("uid", f"00000000-0000-4000-8000-{number:012d}"),
+            "uid": before["metadata"].get("uid", f"00000000-0000-4000-8000-{number:012d}"),
             "creationTimestamp": "2026-11-26T00:00:00Z",
         }
         with self.changed:
@@ -111,7 +114,7 @@ class Handler(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         self.query = {name: values[-1] for name, values in parse_qs(address.query).items()}
         length = int(self.headers.get("content-length") or 0)
-        self.body = self.rfile.read(length).decode()
+        self.body = self.rfile.read(length)
         try:
             act(*self._where(address.path))
         except RefusedError as refused:
@@ -146,6 +149,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _where(self, path: str) -> tuple[Kind, Key, str]:
         """Give the kind, the key and the subresource that a path names."""
+        if "protobuf" in self.headers.get("content-type", ""):
+            raise RefusedError(415, "UnsupportedMediaType", "the double reads no protobuf")
         parts = path.strip("/").split("/")
         api, rest = (
             (parts[1], parts[2:]) if parts[0] == "api" else ("/".join(parts[1:3]), parts[3:])

@@ -1,6 +1,11 @@
 """The kinds that the double of the API server serves, and how it tells clients of them."""
 
+from functools import cache
 from typing import Any, NamedTuple
+
+from lightkube.generic_resource import create_namespaced_resource
+
+from tests.render.kubernetes_tools import custom
 
 
 class Kind(NamedTuple):
@@ -113,3 +118,10 @@ def openapi(path: str) -> dict[str, Any]:
             for each in KINDS if path in (f"apis/{each.api}", f"api/{each.api}")
         },
     }  # fmt: skip
+
+
+@cache
+def know_custom_kinds() -> None:
+    """Tell lightkube of the kinds that are not Kubernetes' own."""
+    for each in (one for one in KINDS if custom(one.api, one.kind)):
+        create_namespaced_resource(each.group, each.version, each.kind, each.plural)

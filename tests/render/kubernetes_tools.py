@@ -53,6 +53,24 @@ def watching(name: str, *arguments: object) -> subprocess.Popen[str]:
     )
 
 
+class Kubectl:
+    """kubectl, asking the server that a kubeconfig names."""
+
+    def __init__(self, config: Path) -> None:
+        self.options = ("--kubeconfig", config, "--cache-dir", config.parent / "cache")
+
+    def __call__(self, *arguments: object, stdin: str = "") -> tuple[int, list[str], str]:
+        """Run it; give its exit status, the lines it printed and what went wrong."""
+        done = run("kubectl", *self.options, *arguments, stdin=stdin)
+        return done.returncode, done.stdout.splitlines(), done.stderr
+
+    def apply(self, *arguments: object, stdin: str = "") -> dict[str, str]:
+        """Apply objects; give what became of each: created, configured, unchanged."""
+        code, lines, errors = self("apply", *arguments, stdin=stdin)
+        assert (0, "") == (code, errors)
+        return dict(line.split(" ") for line in lines)
+
+
 def read(text: str) -> list[Object]:
     """Give the objects of a YAML stream."""
     return [each for each in yaml.safe_load_all(text) if each]

@@ -7,31 +7,15 @@ from pathlib import Path
 import pytest
 from lightkube import ApiError, Client, KubeConfig
 from lightkube.codecs import load_all_yaml
-from lightkube.generic_resource import create_namespaced_resource
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.types import PatchType
 
 from tests.render.apiserver import ApiServer, serving
-from tests.render.kubernetes_tools import run, watching
+from tests.render.kinds import know_custom_kinds
+from tests.render.kubernetes_tools import Kubectl, watching
 from tests.render.pictures import DATA
 
 OBJECTS = (DATA / "objects.yaml").read_text()
-
-
-class Kubectl:
-    """kubectl, asking one server."""
-
-    def __init__(self, server: ApiServer) -> None:
-        self.options = ("--kubeconfig", server.config, "--cache-dir", server.config.parent / "c")
-
-    def __call__(self, *arguments: object, stdin: str = "") -> tuple[int, list[str], str]:
-        done = run("kubectl", *self.options, *arguments, stdin=stdin)
-        return done.returncode, done.stdout.splitlines(), done.stderr
-
-    def apply(self, text: str) -> set[str]:
-        code, lines, errors = self("apply", "-f", "-", stdin=text)
-        assert (0, "") == (code, errors)
-        return {line.rpartition(" ")[2] for line in lines}
 
 
 @pytest.fixture
@@ -42,16 +26,19 @@ def server(tmp_path: Path) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def kubectl(server: ApiServer) -> Kubectl:
-    return Kubectl(server)
+    return Kubectl(server.config)
 
 
 def test_kubectl_applies_what_changed_only(server: ApiServer, kubectl: Kubectl):
     """What is applied first is created, again unchanged, and changed configured, lists by key."""
     changed = OBJECTS.replace("replicas: 2", "replicas: 3").replace("{name: ONE, ", "{name: NEW, ")
 
-    assert {"created"} == kubectl.apply(OBJECTS)
-    assert {"unchanged"} == kubectl.apply(OBJECTS)
-    assert {"unchanged", "configured"} == kubectl.apply(changed)
+    assert {"created"} == {*kubectl.apply("-f", "-", stdin=OBJECTS).values()}
+    assert {"unchanged"} == {*kubectl.apply("-f", "-", stdin=OBJECTS).values()}
+    done = kubectl.apply("-f", "-", stdin=changed)
+    assert ["deployment.apps/gateway"] == [
+        name for name, what in done.items() if what == "configured"
+    ]
 
     made = server.store.objects["apps/v1", "deployments", "llm", "gateway"]
     first, second = made["spec"]["template"]["spec"]["containers"]
@@ -64,7 +51,7 @@ def test_kubectl_applies_what_changed_only(server: ApiServer, kubectl: Kubectl):
 
 def test_kubectl_shows_a_difference_without_making_it(server: ApiServer, kubectl: Kubectl):
     """`kubectl diff` asks the server to try, and the server keeps nothing of it."""
-    kubectl.apply(OBJECTS)
+    kubectl.apply("-f", "-", stdin=OBJECTS)
     before = server.store.version
 
     code, lines, _ = kubectl("diff", "-f", "-", stdin=OBJECTS.replace("replicas: 2", "replicas: 3"))
@@ -95,7 +82,7 @@ def test_kubectl_is_told_what_is_wrong(kubectl: Kubectl, before: str, after: str
 
 def test_kubectl_scales_watches_and_deletes(server: ApiServer, kubectl: Kubectl):
     """A scale goes through its subresource; who watches sees it, and sees the end."""
-    kubectl.apply(OBJECTS)
+    kubectl.apply("-f", "-", stdin=OBJECTS)
     shown = "jsonpath={.spec.replicas}{'\\n'}"
     options = (*kubectl.options, "-n", "llm")
     with watching("kubectl", *options, "get", "deployments", "gateway", "-w", "-o", shown) as seen:
@@ -111,13 +98,7 @@ def test_kubectl_scales_watches_and_deletes(server: ApiServer, kubectl: Kubectl)
 
 def test_lightkube_applies_patches_and_watches(server: ApiServer):
     """A program applies all objects, patches one, and sees its change; a stale write is refused."""
-    create_namespaced_resource("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes")
-    create_namespaced_resource("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects")
-    create_namespaced_resource(
-        "leaderworkerset.x-k8s.io", "v1", "LeaderWorkerSet", "leaderworkersets"
-    )
-    for kind in ("PodMonitor", "PrometheusRule", "ServiceMonitor"):
-        create_namespaced_resource("monitoring.coreos.com", "v1", kind, f"{kind.lower()}s")
+    know_custom_kinds()
     with closing(Client(KubeConfig.from_file(server.config).get(), field_manager="t")) as client:
         for made in load_all_yaml(OBJECTS):
             client.apply(made)
