@@ -1,8 +1,8 @@
 """A test double of the Kubernetes API server: objects in memory, every write held against schemas.
 
 Real clients talk to it: kubectl discovers, creates, patches, scales and watches; lightkube too. A
-write that the schemas of the newest version refuse, or those of `schemas/`, is answered with 422,
-a stale one with 409, one into a namespace that is not there with 404.
+write that the schemas of the newest version refuse, those of `schemas/`, or `rules`, is answered
+with 422, a stale one with 409, one into a namespace that is not there with 404.
 
 What it does not prove: admission and policies, defaults that a server fills in, rules stated in
 CEL, quotas, permissions, conversion between versions, controllers (nothing runs, no status is
@@ -24,6 +24,7 @@ import yaml
 from tests.render.kinds import BY_PATH, KINDS, Kind, discovery, openapi
 from tests.render.kubernetes_tools import MINORS, Object, invalid, schema_of
 from tests.render.merging import merged, strategic
+from tests.render.rules import refused
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 Key = tuple[str, str, str, str]
@@ -254,7 +255,7 @@ class Handler(BaseHTTPRequestHandler):
             made["metadata"].setdefault("namespace", key[2])
         if made["metadata"].get("namespace", "") != key[2]:
             raise RefusedError(400, "BadRequest", "the namespace is not that of the request")
-        if wrong := invalid([made], MINORS[-1]):
+        if wrong := invalid([made], MINORS[-1]) or refused(made):
             raise RefusedError(422, "Invalid", f"{kind.kind} is invalid: {'; '.join(wrong)}")
         if "dryRun" not in self.query:
             made = self.store.write(key, made, event)

@@ -27,6 +27,9 @@ MINORS = tuple(dict.fromkeys(map(utils.major_minor, utils.all_versions())))[-3:]
 
 Object = dict[str, Any]
 
+# It reads two files for each object otherwise, of which one has two megabytes.
+utils.schema_contents = cache(utils.schema_contents)
+
 
 @cache
 def _program(name: str) -> str:

@@ -17,15 +17,23 @@ from tests.render.apiserver import serving
 from tests.render.kinds import BY_PATH, know_custom_kinds
 from tests.render.kubernetes_tools import MINORS, Kubectl, Object, invalid, read, run
 from tests.render.pictures import FULL, picture
+from tests.render.references import dangling
+from tests.render.rules import refused
 
 CHANGES: dict[str, dict[str, str]] = {
     "full": {},
-    "adapter": {"  name: baseload\n  namespace: llm\n": "  namespace: llm\n  scaler: hpa\n"},
+    "adapter": {
+        "  name: baseload\n  namespace: llm\n": "  namespace: llm\n  scaler: hpa\n",
+        "      to_zero: true\n": "",
+    },
     "ingress": {
         "    expose: gateway\n    parent: gateways/public\n":
         "    expose: ingress\n    parent: nginx\n    tls_secret: llm-tls\n"
     },
-    "dra": {"      sharing: mps\n": "      sharing: dra\n"},
+    "dra": {
+        "      sharing: mps\n": "      sharing: dra\n",
+        "      engine_replicas: {small: 3}\n": "",
+    },
     "no sites": {FULL.read_text().partition("  sites:\n")[2].partition("  clouds:\n")[0]: ""},
 }  # fmt: skip
 CHANGES["no sites"]["  sites:\n"] = ""
@@ -102,6 +110,21 @@ def test_every_object_is_valid(rendering: Rendering):
         assert len(rendering.objects(site)) > 5
         for minor in MINORS:
             assert [] == invalid(rendering.objects(site), minor)
+        assert [] == [what for each in rendering.objects(site) for what in refused(each)]
+
+
+def test_what_objects_say_of_each_other_holds(rendering: Rendering):
+    """Selectors select, routes and scalers lead somewhere, and what pods name is there."""
+    outside = ("Secret/baseload-env", "PersistentVolumeClaim/weights")
+    for site in rendering.sites:
+        others = [*outside, *(["StorageClass/topolvm"] if site == "branch" else [])]
+        assert [] == dangling(rendering.objects(site), others)
+
+
+def test_no_secret_is_rendered(rendering: Rendering):
+    """Secrets are referred to; none is an object, and no variable was filled in."""
+    for site in rendering.sites:
+        assert [] == [each for each in rendering.objects(site) if each["kind"] == "Secret"]
 
 
 def test_helm_and_kustomize_give_the_same(rendering: Rendering, tmp_path: Path):
