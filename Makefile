@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --require-virtualenv --quiet
 
-.PHONY: help up plan test lint types layers bench conduct fit lock weights clean
+.PHONY: help up plan test lint types layers bench conduct fit dashboards lock weights clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -11,8 +11,8 @@ help: ## this list
 up: .venv/up weights ## install what is needed and start baseload
 	@exec $(BIN)/baseload up
 
-test: .venv/dev .venv/k8s/made weights lint types layers ## lint, types, layers and all tests
-	$(BIN)/python -m pytest
+test: .venv/dev .venv/grafana/made .venv/k8s/made weights lint types layers ## lint, types, layers and all tests
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 lint: .venv/dev ## ruff, rules and format
 	$(BIN)/ruff check
@@ -33,6 +33,9 @@ conduct: .venv/up ## measure failover, resuming, refusals, goodput, and a simula
 
 fit: .venv/dev ## fit the planner's speeds: make fit MEASUREMENTS=serving.csv OWN=h200.jsonl
 	$(BIN)/python bench/fit_speed.py $(MEASUREMENTS) $(OWN)
+
+dashboards: .venv/dev ## write Grafana's dashboards anew
+	$(BIN)/python -m dashboards
 
 plan: .venv/plan ## install what the exact optimiser of `baseload plan` needs
 
@@ -82,6 +85,13 @@ clean: ## remove what was installed and built
 	@rm -rf .venv/k8s
 	@$(PIP) install --require-hashes --no-deps --only-binary :all: --target .venv/k8s/lib -r requirements-infra.lock
 	@$(BIN)/python tests/render/unpack.py .venv/k8s
+	@touch $@
+
+# Grafana's own types, and what checks dashboards against them.
+.venv/grafana/made: .venv/made tests/render/grafana/package-lock.json
+	@mkdir -p .venv/grafana
+	@cp tests/render/grafana/package.json tests/render/grafana/package-lock.json .venv/grafana
+	@cd .venv/grafana && npm ci --no-audit --no-fund --silent
 	@touch $@
 
 # Only the file of the weights is wanted from this package, so its dependencies are left out.

@@ -230,7 +230,7 @@ def test_mistakes_are_bounded():
 def test_hostile_words_stay_on_one_line():
     """What is quoted from the file is cut, and cannot break a line or steer a terminal."""
     expected = [
-        "f:3:1: a\\nb\\x1b[2J: unknown key (known: `admin`, `admin_token`, `backends`, `drain_s`, `inbound`, `jobs`, `keys`, `listen`, `log`, `models`, `open_to_all`, `otel`, `overload`, `prices`, `queue`, `state_dir`, …)",
+        "f:3:1: a\\nb\\x1b[2J: unknown key (known: `admin`, `admin_token`, `backends`, `deploy`, `drain_s`, `inbound`, `jobs`, `keys`, `listen`, `log`, `models`, `open_to_all`, `otel`, `overload`, `prices`, `queue`, …)",
         f'f:4:9: listen: wants text, found the number `1{"0" * 62}…` (put text in quotes; for example "127.0.0.1:8080")',
     ]
 

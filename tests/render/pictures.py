@@ -4,7 +4,6 @@ from datetime import date
 from pathlib import Path
 
 from baseload.config.reading import read_referring
-from baseload.config.references import variables_in
 from baseload.plan.catalog.reading import load
 from baseload.plan.result import Plan
 from baseload.render.picture import Picture
@@ -18,8 +17,8 @@ TODAY = date(2026, 11, 26)
 
 def picture(path: Path = FULL, plan: Plan | None = None) -> Picture:
     """Give the picture of a fleet file as of a fixed day."""
-    fleet, places, mistakes = read_referring(path)
+    fleet, places, mistakes, variables = read_referring(path)
     return settle(
         fleet, load(today=TODAY), Complaints(places, mistakes), plan=plan,
-        sources=("baseload.yaml",), variables=variables_in(path.read_text()), today=TODAY,
+        sources=("baseload.yaml",), variables=variables,
     )  # fmt: skip

@@ -35,17 +35,21 @@ def read_fleet(path: Path, env: Mapping[str, str]) -> Fleet:
     return _parse(_text(path, mistakes), mistakes, env)[0]
 
 
-def read_referring(path: Path) -> tuple[Fleet, Places, Mistakes]:
-    """Read the file at `path` with its variables left as they are, and where each value stands.
+def read_referring(path: Path) -> tuple[Fleet, Places, Mistakes, tuple[str, ...]]:
+    """Read the file at `path` with its variables left as they are.
+
+    Gives the fleet, where each value stands, what later stages add their complaints to, and the
+    names of the variables.
 
     Raises FleetFileError with every mistake; a secret in clear text is one.
     """
     mistakes = Mistakes(printable(str(path)))
     text = _text(path, mistakes)
-    fleet, found = _parse(text, mistakes, References(text))
+    references = References(text)
+    fleet, found = _parse(text, mistakes, references)
     refuse_secrets(found, mistakes)
     mistakes.refuse()
-    return fleet, places_of(found), mistakes
+    return fleet, places_of(found), mistakes, tuple(references)
 
 
 def _text(path: Path, mistakes: Mistakes) -> str:

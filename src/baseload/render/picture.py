@@ -7,7 +7,6 @@ be is refused here too, with its line, before a single byte is written.
 Not here: reading files (`cli`), the text of anything (`kubernetes/`, `terraform/`, `monitoring/`).
 """
 
-from datetime import date
 from math import ceil
 
 import msgspec
@@ -71,6 +70,9 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     said: Cloud
     engine: Engine
     instance: Instance
+    replicas: int
+    """Machines wanted."""
+    replicas_max: int
     standby_region: str
     """Empty: none."""
     on_demand_usd_hour: float | None
@@ -96,7 +98,6 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     """Names of the files that this is made from, for headers."""
     variables: tuple[str, ...]
     """Names of variables that the fleet file refers to: each becomes a key of a Secret."""
-    today: date
 
     @property
     def in_clusters(self) -> tuple[Engine, ...]:

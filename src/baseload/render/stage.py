@@ -11,7 +11,7 @@ broke off, and gets its name once it is whole; so whatever has its name was veri
 that all are there: the next start on the same disk fetches nothing, and asks nobody.
 
 What is refused ends with exit status 1 and one sentence; the cluster then tries again, later each
-time. Variables: HF_TOKEN, HF_ENDPOINT, and those that boto3 knows.
+time. Variables: HF_TOKEN, HF_ENDPOINT, STAGE_PAUSE_S, and those that boto3 knows.
 """
 
 import concurrent.futures
@@ -40,7 +40,8 @@ FETCHES = 8
 """Files at once: one connection seldom fills a network."""
 ATTEMPTS = 5
 """For each file, while nothing but the network is wrong."""
-PAUSE_S = 3.0
+PAUSE_S = float(os.environ.get("STAGE_PAUSE_S", "3"))
+"""After a first failed attempt; longer after each further one."""
 TIMEOUT_S = 60.0
 SUMS_BYTES_MAX = 16 * 1024 * 1024
 LESSER = (".bin", ".pt", ".pth", ".h5", ".msgpack", ".onnx", ".gguf", ".ot")

@@ -9,6 +9,8 @@ Not here: the drivers behind them, which the cluster has already.
 
 from typing import Final
 
+from baseload.render.kubernetes.engine.placing import mps_config
+from baseload.render.kubernetes.engine.sharing import mps_shares
 from baseload.render.kubernetes.identity import marks, priority_class
 from baseload.render.kubernetes.objects import Object, Param, Part, Sheet
 from baseload.render.kubernetes.plain import dump
@@ -32,7 +34,7 @@ def part(picture: Picture) -> Part:
     """Give priorities, and the device plugin's configurations if GPUs are shared."""
     classes = tuple(_priority(picture, *rank) for rank in _RANKS)
     sheets = [Sheet(file="priorityclasses.yaml", objects=classes)]
-    if shares := shares_of(picture):
+    if shares := mps_shares(picture):
         plugin = _device_plugin(picture, shares)
         sheets.append(Sheet(file="device-plugin.yaml", objects=(plugin,), about=_MPS))
     about = "Whether what a cluster has once is made here; a second installation leaves it out."
@@ -61,17 +63,6 @@ def storage_classes(picture: Picture) -> tuple[str, ...]:
     return tuple(dict.fromkeys(named))
 
 
-def shares_of(picture: Picture) -> tuple[int, ...]:
-    """Give into how many shares GPUs are cut through MPS."""
-    mps = {each.said.share for each in picture.in_clusters if each.said.sharing == "mps"}
-    return tuple(sorted(mps))
-
-
-def plugin_config(share: int) -> str:
-    """Give the name of the configuration, which is the value of the nodes' label, too."""
-    return f"mps-{share}"
-
-
 def _priority(picture: Picture, rank: str, value: int, about: str) -> Object:
     return {
         "apiVersion": "scheduling.k8s.io/v1",
@@ -90,7 +81,7 @@ def _device_plugin(picture: Picture, shares: tuple[int, ...]) -> Object:
         about="The namespace of NVIDIA's device plugin; `gpu-operator` where that installs it.",
     )  # fmt: skip
     mps = {
-        plugin_config(share): {
+        mps_config(share): {
             "version": "v1",
             "sharing": {"mps": {"resources": [{"name": "nvidia.com/gpu", "replicas": share}]}},
         }

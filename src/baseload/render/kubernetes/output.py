@@ -5,8 +5,9 @@ Not here: the parts (`gateway`, `watching`, `engines`, `cluster`), and how they 
 """
 
 from baseload.config.mistakes import Mistakes
-from baseload.render.files import File, header
+from baseload.render.files import File
 from baseload.render.kubernetes import (
+    adapter,
     chart,
     cluster,
     config,
@@ -15,12 +16,10 @@ from baseload.render.kubernetes import (
     image,
     kustomize,
     readme,
-    scaling,
     sites,
     watching,
 )
 from baseload.render.kubernetes.objects import Part
-from baseload.render.kubernetes.plain import dump
 from baseload.render.monitoring import rules
 from baseload.render.picture import Picture
 
@@ -33,7 +32,7 @@ def render(picture: Picture) -> tuple[File, ...]:
     return (
         *kustomize.files(picture, parts, places),
         *chart.files(picture, parts, places),
-        *_adapter(picture),
+        *adapter.files(picture),
         image.file(picture),
         readme.file(picture, parts, places),
     )
@@ -63,19 +62,3 @@ def _refuse(picture: Picture) -> None:
         what = "an Ingress without a name would take every name that nobody else has"
         mistakes.add(0, 0, "deploy.gateway.hosts", what, "for example `hosts: [llm.example.com]`")
     mistakes.refuse()
-
-
-def _adapter(picture: Picture) -> tuple[File, ...]:
-    if picture.deploy.scaler != "hpa":
-        return ()
-    path = "adapter-values.yaml"
-    about = "Values for the chart of the Prometheus adapter, which serves what HPAs ask for."
-    found = {"prometheus": _server(picture), "rules": {"custom": scaling.adapter_rules()}}
-    return (File(path=path, text=header(path, picture.sources, about) + dump(found)),)
-
-
-def _server(picture: Picture) -> dict[str, str | int]:
-    url, colon, port = picture.deploy.prometheus.rpartition(":")
-    return {"url": url, "port": int(port)} if colon and port.isdigit() else {
-        "url": picture.deploy.prometheus
-    }  # fmt: skip

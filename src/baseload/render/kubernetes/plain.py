@@ -16,6 +16,9 @@ from baseload.render.kubernetes.objects import Object, mapped
 
 _DOUBTFUL: Final = re.compile(r"[-+.]*[0-9].*|[yn]|~|=|<<", re.IGNORECASE | re.DOTALL)
 
+_BREAKS: Final = re.compile("[\x85\u2028\u2029]")
+"""Ends of lines for some readers only."""
+
 
 class _Dumper(yaml.SafeDumper):
     """Safe YAML without anchors: whoever reads an object need not look elsewhere in the file."""
@@ -25,7 +28,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    style = "|" if "\n" in text else '"' if _DOUBTFUL.fullmatch(text) else None
+    is_doubtful = _DOUBTFUL.fullmatch(text) or _BREAKS.search(text)
+    style = '"' if is_doubtful else "|" if "\n" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

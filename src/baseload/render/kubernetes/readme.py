@@ -4,18 +4,20 @@ Not here: how Baseload itself is run (its own docs).
 """
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from baseload.render.files import File, header
 from baseload.render.kubernetes import config, image, pod
-from baseload.render.kubernetes.cluster import plugin_config, shares_of, storage_classes
+from baseload.render.kubernetes.cluster import storage_classes
+from baseload.render.kubernetes.engine.names import GPU
+from baseload.render.kubernetes.engine.placing import mps_config
+from baseload.render.kubernetes.engine.sharing import mps_shares
 from baseload.render.kubernetes.gateway import ALONE
 from baseload.render.kubernetes.identity import secret
 from baseload.render.kubernetes.objects import Object, Part
 from baseload.render.kubernetes.sites import Place
 from baseload.render.picture import Picture
 
-_PLUGINS: Final = {"NVIDIA": "nvidia.com/gpu", "AMD": "amd.com/gpu"}
 _TEXT = """\
 # {name} on Kubernetes
 
@@ -125,12 +127,12 @@ def _needed_by_engines(picture: Picture) -> Iterator[tuple[str, str]]:
     if any(each.layout.machines > 1 for each in engines):
         what = "LeaderWorkerSet 0.5 or newer, for engines over several machines"
         yield what, _kind("leaderworkersets.leaderworkerset.x-k8s.io")
-    vendors = {each.accelerator.vendor.lower() for each in engines}
-    for vendor, resource in _PLUGINS.items():
-        if vendor.lower() in vendors:
+    vendors = {each.accelerator.vendor for each in engines}
+    for vendor, resource in GPU.items():
+        if vendor in vendors:
             yield f"{vendor}'s device plugin", f"`kubectl describe nodes`: `{resource}`"
-    for share in shares_of(picture):
-        label = f"nvidia.com/device-plugin.config={plugin_config(share)}"
+    for share in mps_shares(picture):
+        label = f"nvidia.com/device-plugin.config={mps_config(share)}"
         what = f"nodes whose GPUs carry {share} engines each (device plugin 0.15 or newer, MPS)"
         yield what, f"`kubectl get nodes -l {label}`"
     if any(each.said.sharing == "dra" for each in engines):

@@ -5,7 +5,7 @@ One is added at once, and taken away slowly: each that goes takes minutes to fin
 
 The Deployment itself says no number: it would undo the scaler's at every apply.
 
-Not here: the scaling of engines (`engines`).
+Not here: the scaling of engines (`engine.scaling`), what an autoscaler asks (`adapter`).
 """
 
 from typing import Any, Final
@@ -29,6 +29,7 @@ _BEHAVIOUR: Final[dict[str, Any]] = {
         "policies": [{"type": "Pods", "value": 1, "periodSeconds": 120}],
     },
 }
+METRIC: Final = "baseload_in_flight"
 _COUNT: Final = {"minimum": 1}
 
 
@@ -37,23 +38,10 @@ def scaler(picture: Picture) -> Object:
     return _keda(picture) if picture.deploy.scaler == "keda" else _hpa(picture)
 
 
-def adapter_rules() -> list[Any]:
-    """Give the rules by which the Prometheus adapter serves the gateway's metric."""
-    labels = {"namespace": {"resource": "namespace"}, "pod": {"resource": "pod"}}
-    return [
-        {
-            "seriesQuery": 'baseload_in_flight{namespace!="",pod!=""}',
-            "resources": {"overrides": labels},
-            "name": {"matches": "^baseload_in_flight$", "as": "baseload_in_flight"},
-            "metricsQuery": "sum by (<<.GroupBy>>) (<<.Series>>{<<.LabelMatchers>>})",
-        }
-    ]
-
-
 def prometheus(picture: Picture) -> Param:
     """Give the URL at which scalers ask for metrics."""
     return Param(
-        path=("monitoring", "prometheus"), value=picture.deploy.prometheus,
+        path=("prometheus",), value=picture.deploy.prometheus,
         about="Where scalers ask for metrics.",
     )  # fmt: skip
 
@@ -87,7 +75,7 @@ def _keda(picture: Picture) -> Object:
     least, most = _counts(picture)
     query = Param(
         path=NAMESPACE, value=picture.deploy.namespace,
-        text='sum(baseload_in_flight{job="baseload",namespace="%s"})',
+        text=f'sum({METRIC}{{job="baseload",namespace="%s"}})',
     )  # fmt: skip
     asked = {"serverAddress": prometheus(picture), "query": query, "threshold": _in_flight(picture)}
     return {
@@ -127,7 +115,7 @@ def _hpa(picture: Picture) -> Object:
             "metrics": [
                 {
                     "type": "Pods",
-                    "pods": {"metric": {"name": "baseload_in_flight"}, "target": target},
+                    "pods": {"metric": {"name": METRIC}, "target": target},
                 }
             ],
         },

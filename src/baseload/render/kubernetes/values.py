@@ -81,11 +81,11 @@ def _lines(tree: Tree, depth: int = 0) -> list[str]:
     found: list[str] = []
     for name, below in tree.items():
         if isinstance(below, Param):
-            found += [f"# {line}".rstrip() for line in below.about.splitlines()]
-            found += dump({name: below.value}).splitlines()
+            found += [f"# {line}" for line in below.about.splitlines()]
+            found += dump({name: below.value}).removesuffix("\n").split("\n")
         else:
             found += [dump({name: 0}).removesuffix(" 0\n"), *_lines(below, 1)]
-    return [("  " * depth + line).rstrip() for line in found]
+    return ["  " * depth + line if line else line for line in found]
 
 
 def _schema(tree: Tree) -> dict[str, Any]:

@@ -1,0 +1,172 @@
+"""A real Prometheus that scrapes a real gateway and a real llama.cpp engine under load.
+
+The load has a bit of everything that a panel counts: streams and whole answers, a backend that is
+closed, keys that are wrong, over a limit, and with a budget.
+"""
+
+import asyncio
+import contextlib
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import httpx
+import yaml
+
+from baseload.config.fleet import Backend
+from tests.engines.engine_kit import MODEL, running
+from tests.needs import give_up, need_the_engine
+
+LOAD_S = 6.0
+READY_S_MAX = 60.0
+KEYS = {"team": "key-of-team", "poor": "key-of-poor"}
+
+
+def free_port() -> int:
+    """Give a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Scraped:
+    """A Prometheus that can be asked."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def numbers(self, query: str) -> list[float]:
+        """Give the numbers of a query now, those that are none left out."""
+        answer = httpx.get(f"{self.url}/api/v1/query", params={"query": query}).json()
+        assert "success" == answer["status"], answer
+        values = [float(each["value"][1]) for each in answer["data"]["result"]]
+        return [value for value in values if not math.isnan(value)]
+
+
+def fleet_of(folder: Path, engine_url: str) -> dict:
+    """Give the fleet under test: a closed backend before an engine with one slot to spare."""
+    limits = {"team": {"usd_day": 5, "usd_month": 50}, "poor": {"rpm": 1}}
+    return {
+        "listen": f"127.0.0.1:{free_port()}",
+        "admin": f"127.0.0.1:{free_port()}",
+        "state_dir": str(folder),
+        "store": {"ledger": f"sqlite:///{folder / 'ledger.db'}"},
+        "backends": {
+            "closed": {"url": f"http://127.0.0.1:{free_port()}/v1"},
+            "edge": {"url": engine_url, "probe_s": 1, "concurrency": 3},
+        },
+        "models": {
+            "m": {"tiers": [{"closed": {"model": MODEL}}, {"edge": {"model": MODEL}}]},
+        },
+        "keys": [
+            {"name": name, "sha256": sha256(key.encode()).hexdigest(), **limits[name]}
+            for name, key in KEYS.items()
+        ],
+        "prices": [
+            {"backend": "edge", "model": MODEL, "since": "2026-01-01", "input_usd_mtok": 1.0,
+             "output_usd_mtok": 2.0},
+        ],
+    }  # fmt: skip
+
+
+async def load(base: str) -> None:
+    """Call for a while, six at once."""
+    body = {"model": "m", "max_tokens": 12, "messages": [{"role": "user", "content": "Hello"}]}
+
+    async def one(client: httpx.AsyncClient, key: str, **more) -> None:
+        headers = {"authorization": f"Bearer {key}"}
+        await client.post(f"{base}/chat/completions", json=body | more, headers=headers)
+
+    async def caller(client: httpx.AsyncClient, number: int) -> None:
+        while time.monotonic() < ends:
+            await one(client, KEYS["team"], stream=number % 3 != 0)
+            if number == 0:
+                await one(client, KEYS["poor"])
+                await one(client, "no-key")
+                await one(client, KEYS["team"], model="nobody")
+
+    ends = time.monotonic() + LOAD_S
+    async with httpx.AsyncClient(timeout=60) as client:
+        await asyncio.gather(*(caller(client, number) for number in range(6)))
+
+
+@contextlib.contextmanager
+def scraped(folder: Path) -> Iterator[Scraped]:
+    """Start engine, gateway and Prometheus, put load on them, and give Prometheus."""
+    need_the_engine()
+    if shutil.which("prometheus") is None:
+        give_up("prometheus")
+    engine = Backend(name="edge", engine="llama.cpp", model=MODEL)
+    with running(engine, folder) as state, contextlib.ExitStack() as stack:
+        fleet = fleet_of(folder, state.url)
+        file = folder / "fleet.yaml"
+        file.write_text(yaml.safe_dump(fleet))
+        command = [sys.executable, "-m", "baseload", "up", "-c", str(file)]
+        stack.enter_context(started(command, f"http://{fleet['admin']}/readyz", folder))
+        url = stack.enter_context(prometheus(folder, fleet["admin"], state.url))
+        asyncio.run(load(f"http://{fleet['listen']}/v1"))
+        yield Scraped(url)
+
+
+@contextlib.contextmanager
+def prometheus(folder: Path, gateway: str, engine_url: str) -> Iterator[str]:
+    """Run a Prometheus that scrapes both every second."""
+    engine = re.sub(r"^https?://|/v1$", "", engine_url)
+    config = {
+        "global": {"scrape_interval": "1s"},
+        "scrape_configs": [
+            {"job_name": "baseload", "static_configs": [{"targets": [gateway]}]},
+            {"job_name": "engines", "static_configs": [
+                {"targets": [engine], "labels": {"backend": "edge"}},
+            ]},
+        ],
+    }  # fmt: skip
+    (folder / "prometheus.yml").write_text(json.dumps(config))
+    address = f"127.0.0.1:{free_port()}"
+    command = [
+        "prometheus", f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'tsdb'}", f"--web.listen-address={address}",
+        "--log.level=warn",
+    ]  # fmt: skip
+    url = f"http://{address}"
+    with started(command, f"{url}/-/ready", folder):
+        until_there(lambda: Scraped(url).numbers("sum(up) == 2"))
+        yield url
+
+
+@contextlib.contextmanager
+def started(command: list[str], ready: str, folder: Path) -> Iterator[None]:
+    """Run a process until the block ends; begin when it says that it is ready."""
+    log = (folder / f"{Path(command[0]).name}.log").open("wb")
+    with subprocess.Popen(command, stdout=log, stderr=log, env=os.environ) as process:
+        try:
+            until_there(lambda: answers(ready))
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+    log.close()
+
+
+def answers(url: str) -> bool:
+    """Say whether a GET is answered with success."""
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(url).is_success
+    return False
+
+
+def until_there(condition) -> None:
+    """Wait until something is so."""
+    ends = time.monotonic() + READY_S_MAX
+    while not condition():
+        assert time.monotonic() < ends, "not ready in time"
+        time.sleep(0.05)
