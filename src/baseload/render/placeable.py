@@ -84,6 +84,7 @@ def _sharing(deploy: Deploy, engine: Engine) -> Iterator[Found]:
         yield "sharing", what + " way", "take vllm"
     if said.share < 2:
         yield "share", "one engine shares with nobody", "give how many engines one GPU carries"
+        return
     counts = [site.engine_replicas.get(said.name, 0) for site in deploy.sites.values()]
     most = max([engine.replicas_max, *counts])
     if said.sharing == "dra" and most > said.share:
