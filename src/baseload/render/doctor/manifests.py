@@ -107,7 +107,7 @@ def dotted(at: Pointer) -> str:
         if isinstance(step, int):
             path += f"[{step}]"
         elif _PLAIN.fullmatch(step):
-            path += f".{step}" if path else step
+            path += f".{shown(step)}" if path else shown(step)
         else:
             path += f'["{shown(step)}"]'
     return path

@@ -37,9 +37,9 @@ def parse(value: Any) -> Fraction | None:
         return None
     number, unit = Fraction(match[1]), match[2]
     if unit in _BINARY:
-        return number * 1024 ** (_BINARY.index(unit) + 1)
+        return number * (1 << 10 * (_BINARY.index(unit) + 1))
     power = _POWERS[unit] if unit in _POWERS else int(unit[1:])
-    return number * 10**power if power >= 0 else number / 10**-power
+    return number * Fraction(f"1e{power}")
 
 
 def meant(value: Any) -> str | None:

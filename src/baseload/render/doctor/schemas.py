@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any, Final
 
-from baseload.config.mistakes import shown
+from baseload.config.mistakes import printable
 from baseload.render.doctor.manifests import Manifest, Pointer
 from baseload.render.doctor.rules import Hit
 from baseload.render.doctor.shape import KINDS, VERSION
 
 RULE: Final = "schema"
 PACKAGE: Final = "kubernetes_validate"
+MESSAGE_CHARACTERS_MAX: Final = 200
 
 
 def is_there() -> bool:
@@ -63,7 +64,11 @@ def _validated(manifest: Manifest) -> Hit | bool:
     except package.SchemaNotFoundError:
         return False
     except package.ValidationError as error:
-        return Hit(at=_at(error), what=shown(error.message), hint="by Kubernetes' own schema")
+        return Hit(
+            at=_at(error),
+            what=printable(error.message[:MESSAGE_CHARACTERS_MAX]),
+            hint="by Kubernetes' own schema",
+        )
     return True
 
 

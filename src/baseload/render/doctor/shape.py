@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from baseload.render.doctor.edits import Drop, Edit, Put
-from baseload.render.doctor.manifests import Manifest, Manifests, Pointer, word
+from baseload.render.doctor.manifests import Manifest, Manifests, Pointer, get, word
 from baseload.render.doctor.rules import Hit, Hits, Rule
 
 _FILE: dict[str, Any] = msgspec.json.decode((files(__package__) / "shapes.json").read_bytes())
@@ -193,6 +193,7 @@ def repeated(manifest: Manifest, _: Manifests) -> Hits:
         yield Hit(
             at=at, what=f"`{word(at[-1])}` is there twice",
             hint="the last one counts, in silence; strict tools refuse the file",
+            cure="the last one is kept", edits=(Put(at=at, value=get(manifest.body, *at)),),
         )  # fmt: skip
 
 
