@@ -13,13 +13,12 @@ from typing import Any, Final
 from baseload import __version__
 from baseload.render.files import File, header
 from baseload.render.kubernetes import values
+from baseload.render.kubernetes.cluster import kubernetes
 from baseload.render.kubernetes.objects import ITEM, Param, Part, Sheet, mapped
 from baseload.render.kubernetes.plain import documents, dump
 from baseload.render.kubernetes.sites import Place
 from baseload.render.picture import Picture
 
-KUBERNETES: Final = ">=1.30.0-0"
-"""The oldest that knows every field used here; a pod that sleeps before it goes is the youngest."""
 _OPEN: Final = "{{"
 _WORD: Final = "HERE{}GOES"
 
@@ -39,7 +38,7 @@ def _chart(picture: Picture) -> File:
         "type": "application",
         "version": __version__,
         "appVersion": __version__,
-        "kubeVersion": KUBERNETES,
+        "kubeVersion": f">={kubernetes(picture)}.0-0",
     }
     return File(path=path, text=header(path, picture.sources) + dump(about))
 

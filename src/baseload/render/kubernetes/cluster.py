@@ -63,6 +63,12 @@ def storage_classes(picture: Picture) -> tuple[str, ...]:
     return tuple(dict.fromkeys(named))
 
 
+def kubernetes(picture: Picture) -> str:
+    """Give the oldest version that knows every field used: pods that sleep before they go, DRA."""
+    has_claims = any(each.said.sharing == "dra" for each in picture.in_clusters)
+    return "1.34" if has_claims else "1.30"
+
+
 def _priority(picture: Picture, rank: str, value: int, about: str) -> Object:
     return {
         "apiVersion": "scheduling.k8s.io/v1",

@@ -8,7 +8,7 @@ from typing import Any
 
 from baseload.render.files import File, header
 from baseload.render.kubernetes import config, image, pod
-from baseload.render.kubernetes.cluster import storage_classes
+from baseload.render.kubernetes.cluster import kubernetes, storage_classes
 from baseload.render.kubernetes.engine.names import GPU
 from baseload.render.kubernetes.engine.placing import mps_config
 from baseload.render.kubernetes.engine.sharing import mps_shares
@@ -104,10 +104,10 @@ def _about(part: Part) -> str:
 
 def _needed(picture: Picture) -> Iterator[tuple[str, str]]:
     said = picture.deploy
-    yield "Kubernetes 1.30 or newer", "`kubectl version`"
+    yield f"Kubernetes {kubernetes(picture)} or newer", "`kubectl version`"
     yield "a network plugin that holds NetworkPolicies", "its own documentation"
     if said.scaler == "keda":
-        yield "KEDA 2.15 or newer", _kind("scaledobjects.keda.sh")
+        yield "KEDA 2.17 or newer", _kind("scaledobjects.keda.sh")
     else:
         what = "the Prometheus adapter, with `adapter-values.yaml`"
         yield what, "`kubectl get apiservice v1beta1.custom.metrics.k8s.io`"
@@ -125,7 +125,7 @@ def _needed(picture: Picture) -> Iterator[tuple[str, str]]:
 def _needed_by_engines(picture: Picture) -> Iterator[tuple[str, str]]:
     engines = picture.in_clusters
     if any(each.layout.machines > 1 for each in engines):
-        what = "LeaderWorkerSet 0.5 or newer, for engines over several machines"
+        what = "LeaderWorkerSet 0.8 or newer, for engines over several machines"
         yield what, _kind("leaderworkersets.leaderworkerset.x-k8s.io")
     vendors = {each.accelerator.vendor for each in engines}
     for vendor, resource in GPU.items():
@@ -142,7 +142,7 @@ def _needed_by_engines(picture: Picture) -> Iterator[tuple[str, str]]:
 
 
 def _kind(name: str) -> str:
-    return f"`kubectl get crd {name} --show-labels`"
+    return f"`kubectl describe crd {name}`: labels and annotations"
 
 
 def _kept(parts: tuple[Part, ...]) -> dict[str, list[str]]:
