@@ -117,7 +117,7 @@ MISTAKES = {
     "wrong-type": box("env.0.value", True),
     "bad-choice": box("imagePullPolicy", "ifNotPresent"),
     "missing-field": one("Ingress", "spec.rules.0.http.paths.0.backend", GONE),
-    "memory-milli": deployment((*RES, "limits", "memory"), "512m"),
+    "suffix-mistaken": deployment((*RES, "limits", "memory"), "512m"),
     "memory-overcommit": deployment((*RES, "requests", "memory"), "32Gi"),
     "memory-unlimited": deployment((*RES, "limits", "memory"), GONE),
     "cpu-missing": deployment((*RES, "requests", "cpu"), GONE),

@@ -194,3 +194,62 @@ def test_what_was_meant(said, better):
 def test_amounts(said, amount):
     """Amounts are what the API server takes them for."""
     assert amount == parse(said)
+
+
+PLAIN = """
+apiVersion: apps/v1beta2
+kind: {kind}
+metadata: {{name: web}}
+spec:
+  replica: 1
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec:
+      containers:
+      - {{name: web, image: "web:1", {more}}}
+"""
+
+
+def cured(kind, more):
+    """Give the mended spec of the pods of a plain web server, and the rules that found something."""
+    report = examine(PLAIN.format(kind=kind, more=more), "w.yaml")
+    body = next(yaml.safe_load_all(report.fixed))
+    return body["spec"]["template"]["spec"], {each.rule for each in report.findings}
+
+
+def test_objects_of_old_versions_are_looked_at_whole():
+    """What else is wrong with an object of a removed version is told at once, not after mending."""
+    _, rules = cured("Deployment", 'ports: [{containerPort: "80"}]')
+
+    assert {"api-removed", "unknown-field", "wrong-type"} < rules
+
+
+def test_ports_of_people_are_kept():
+    """A port that is written as text is mended and asked; none is made up beside it."""
+    spec, rules = cured("Deployment", 'ports: [{containerPort: "80"}]')
+
+    assert "readiness-missing" in rules
+    assert [{"containerPort": 80}] == spec["containers"][0]["ports"]
+    assert {"port": 80} == spec["containers"][0]["readinessProbe"]["tcpSocket"]
+    # A plain user may then listen there.
+    assert [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}] == spec[
+        "securityContext"
+    ]["sysctls"]
+
+
+def test_workers_are_not_asked():
+    """What is no model server and names no port may be a worker: it gets no probe and no port."""
+    spec, rules = cured("Deployment", "command: [work]")
+
+    assert "readiness-missing" not in rules
+    assert "ports" not in spec["containers"][0]
+
+
+def test_what_is_a_nodes_own_keeps_its_rights():
+    """A DaemonSet's rights are for a person to judge: told, and left."""
+    spec, rules = cured("DaemonSet", "securityContext: {privileged: true}")
+
+    assert {"privileged", "root"} < rules
+    assert True is spec["containers"][0]["securityContext"]["privileged"]
+    assert "securityContext" not in spec

@@ -134,6 +134,14 @@ def serves_a_model(container: dict[str, Any]) -> bool:
     return wants_accelerator(container) or bool(_SERVER.search(" ".join(words).lower()))
 
 
+def port_number(port: Any) -> int:
+    """Give the number of a container's port, also one that is written as text; 0 if it has none."""
+    said = get(port, "containerPort")
+    if isinstance(said, str) and said.isdecimal() and len(said) < 6:
+        return int(said)
+    return whole(said) or 0
+
+
 def replicas(manifest: Manifest, others: Manifests) -> int:
     """Give how many pods there are at least: what a scaler keeps, or what is said; 1 by default."""
     for scaler in others:

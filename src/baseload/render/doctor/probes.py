@@ -23,7 +23,7 @@ from baseload.render.doctor.manifests import (
     whole,
     word,
 )
-from baseload.render.doctor.pods import SERVING, pods_of, serves_a_model
+from baseload.render.doctor.pods import SERVING, pods_of, port_number, serves_a_model
 from baseload.render.doctor.rules import Hit, Hits, Rule
 
 PROBES: Final = ("startupProbe", "livenessProbe", "readinessProbe")
@@ -51,7 +51,8 @@ def _served(manifest: Manifest) -> Iterator[tuple[Pointer, dict[str, Any]]]:
         for pod in [each for each in pods if each.leads] or pods:
             found = list(pod.containers)
             main = [each for each in found if serves_a_model(each[1])]
-            yield from main or found[:1]
+            # What is no model server and has no port may be a worker, which nobody calls.
+            yield from main or [each for each in found[:1] if port_of(each[1]) is not None]
 
 
 def _probed(manifest: Manifest) -> Iterator[tuple[Pointer, dict[str, Any], dict[str, Any]]]:
@@ -76,7 +77,7 @@ def port_of(container: dict[str, Any]) -> int | str | None:
     ports = [each for each in entries(container, "ports") if isinstance(each, dict)]
     ports.sort(key=lambda port: port.get("name") != "http")
     for port in ports:
-        if found := text(port, "name") or whole(port, "containerPort"):
+        if found := text(port, "name") or port_number(port):
             return found
     return None
 
@@ -84,8 +85,8 @@ def port_of(container: dict[str, Any]) -> int | str | None:
 def _asking(manifest: Manifest, at: Pointer, container: dict[str, Any]) -> tuple[Any, list[Edit]]:
     """Give how to ask, with the edits that declare the port if none is."""
     port = port_of(container)
-    if port is not None:
-        return handler(container, port), []
+    if port is not None or entries(container, "ports"):
+        return handler(container, port or PORT), []
     why = f"port {PORT}, as the file names none: look where the server listens"
     edits: list[Edit] = [
         Put(at=(*at, "ports"), value=[{"name": "http", "containerPort": PORT}]),

@@ -84,17 +84,19 @@ def _pairs(manifest: Manifest) -> Iterator[tuple[Pointer, str, Any, Any]]:
                     yield (*at, "resources"), name, request, limit
 
 
-def milli_memory(manifest: Manifest, _: Manifests) -> Hits:
-    """Find memory in thousandths of a byte, which somebody meant as megabytes."""
+def mistaken(manifest: Manifest, _: Manifests) -> Hits:
+    """Find memory in thousandths of a byte and CPUs by the million: `m` and `M` mixed up."""
     for at, value in _amounts(manifest):
+        if not isinstance(value, str) or parse(value) is None:
+            continue
         is_size = at[-1] in ("memory", "ephemeral-storage", "storage", "sizeLimit")
-        is_read = is_size and isinstance(value, str) and parse(value) is not None
-        if is_read and value.endswith("m"):
-            better = f"{value[:-1]}M"
+        better = f"{value[:-1]}M" if is_size and value.endswith("m") else ""
+        better = f"{value[:-1]}m" if at[-1] == "cpu" and value.endswith("M") else better
+        if better:
+            what = "is thousandths of a byte" if is_size else "is millions of CPUs"
             yield Hit(
-                at=at, what=f"`{word(value)}` is thousandths of a byte",
-                hint="`M` and `Mi` are megabytes", cure=f"it is `{better}`",
-                edits=(Put(at=at, value=better),),
+                at=at, what=f"`{word(value)}` {what}", hint="`m` is a thousandth, `M` a million",
+                cure=f"it is `{better}`", edits=(Put(at=at, value=better),),
             )  # fmt: skip
 
 
@@ -162,8 +164,8 @@ RULES: Final = (
         about="a request is higher than its limit",
     ),
     Rule(
-        id="memory-milli", severity="harmful", check=milli_memory,
-        about="memory with the suffix `m`, which is thousandths of a byte",
+        id="suffix-mistaken", severity="harmful", check=mistaken,
+        about="memory in thousandths of a byte (`m`), or CPUs by the million (`M`)",
     ),
     Rule(
         id="memory-overcommit", severity="harmful", check=overcommitted,

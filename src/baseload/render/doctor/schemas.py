@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from baseload.config.mistakes import printable
-from baseload.render.doctor.manifests import Manifest, Pointer
+from baseload.render.doctor.manifests import Manifest, Pointer, text
 from baseload.render.doctor.rules import Hit
-from baseload.render.doctor.shape import KINDS, VERSION
+from baseload.render.doctor.shape import MOVED, VERSION, is_of_kubernetes, type_of
 
 RULE: Final = "schema"
 PACKAGE: Final = "kubernetes_validate"
@@ -32,8 +32,9 @@ def check(manifest: Manifest) -> Iterator[Hit]:
 
 def knows(manifest: Manifest) -> bool:
     """Say whether this kind can be checked at all, here or by the package."""
-    version = manifest.body.get("apiVersion")
-    if isinstance(version, str) and (version, manifest.kind) in KINDS:
+    if type_of(manifest) is not None or (
+        manifest.kind in MOVED and is_of_kubernetes(text(manifest.body, "apiVersion"))
+    ):  # fmt: skip
         return True
     return is_there() and _validated(manifest) is not False
 

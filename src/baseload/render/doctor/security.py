@@ -19,7 +19,7 @@ from baseload.render.doctor.manifests import (
     word,
 )
 from baseload.render.doctor.names import slug
-from baseload.render.doctor.pods import Pod, pods_of
+from baseload.render.doctor.pods import Pod, pods_of, port_number
 from baseload.render.doctor.rules import Hit, Hits, Rule
 
 _SECRET = re.compile(r"(^|[_-])(\w*API_?KEY|\w*ACCESS_?KEY|KEY|TOKEN|PASSWORD|PASSWD|SECRET)$",
@@ -66,18 +66,34 @@ def root(manifest: Manifest, _: Manifests) -> Hits:
         if any(is_root is None for _, is_root in found):
             at = (*pod.here, "securityContext")
             why = f"user {USER}: the image must run as one that is not root, with HOME writable"
-            values = {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER}
             has = mapping(pod.spec, "securityContext")
+            is_mendable = manifest.kind not in _NODES_OWN
             yield Hit(
                 at=at, what="it runs as whatever user its image says, often root",
                 hint="what breaks out of it is then root on the node",
-                cure=f"it runs as user {USER}",
+                cure=f"it runs as user {USER}" if is_mendable else "",
                 edits=(
-                    *(Put(at=(*at, key), value=value) for key, value in values.items()
+                    *(Put(at=(*at, key), value=value) for key, value in _as_user(pod).items()
                       if has.get(key) in (None, False)),
                     *assume(manifest.body, "user", why),
-                ),
+                ) if is_mendable else (),
             )  # fmt: skip
+
+
+def _as_user(pod: Pod) -> dict[str, Any]:
+    """Give what a pod needs to run as a plain user: for low ports, the right to listen there."""
+    values: dict[str, Any] = {
+        "runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
+        # Else all files of a large volume change hands at every start.
+        "fsGroupChangePolicy": "OnRootMismatch",
+    }  # fmt: skip
+    ports = [
+        port_number(port)
+        for _, container in pod.containers for port in entries(container, "ports")
+    ]  # fmt: skip
+    if any(0 < port < 1024 for port in ports) and pod.spec.get("hostNetwork") is not True:
+        values["sysctls"] = [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]
+    return values
 
 
 def escalation(manifest: Manifest, _: Manifests) -> Hits:
@@ -193,7 +209,8 @@ RULES: Final = (
         about="a container is privileged",
     ),
     Rule(
-        id="root", severity="harmful", check=root, fixed="but not where root is asked for",
+        id="root", severity="harmful", check=root,
+        fixed="but no DaemonSet, and not where root is asked for",
         about="a pod runs as root, or as whatever its image says",
     ),
     Rule(

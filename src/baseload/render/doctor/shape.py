@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from baseload.render.doctor.edits import Drop, Edit, Put
-from baseload.render.doctor.manifests import Manifest, Manifests, Pointer, get, word
+from baseload.render.doctor.manifests import Manifest, Manifests, Pointer, get, text, word
 from baseload.render.doctor.rules import Hit, Hits, Rule
 
 _FILE: dict[str, Any] = msgspec.json.decode((files(__package__) / "shapes.json").read_bytes())
@@ -30,6 +30,8 @@ _REQUIRED: Final[dict[str, list[str]]] = {
     name: [field[:-1] for field in fields if field.endswith("!")]
     for name, fields in _FILE["types"].items()
 }
+MOVED: Final = ("Ingress", "HorizontalPodAutoscaler")
+"""Kinds whose fields were others in older versions."""
 _WORDS: Final = {
     "string": "text", "int": "a whole number", "number": "a number", "bool": "true or false",
     "quantity": "a quantity", "int|string": "a whole number or text",
@@ -82,14 +84,30 @@ def _walk(type_: str, value: Any, at: Pointer) -> Iterator[tuple[str, Any, Point
                 yield from _walk(TYPES[type_][key], each, (*at, key))
 
 
+def newest(kind: str) -> str | None:
+    """Give the newest version of the API that has a kind; None if the kind is not known."""
+    found = [version for version, known in KINDS if known == kind]
+    return max(found, key=lambda version: ("beta" not in version, version)) if found else None
+
+
+def type_of(manifest: Manifest) -> str | None:
+    """Give the type of an object; one of an old version is held against the newest."""
+    version, kind = text(manifest.body, "apiVersion"), manifest.kind
+    if (version, kind) in KINDS:
+        return KINDS[version, kind]
+    fresh = newest(kind) if is_of_kubernetes(version) and kind not in MOVED else None
+    return KINDS[fresh, kind] if fresh else None
+
+
+def is_of_kubernetes(version: str) -> bool:
+    """Say whether a version of the API is of a group that Kubernetes itself may have."""
+    group = version.rpartition("/")[0]
+    return bool(version) and ("." not in group or group.endswith(".k8s.io"))
+
+
 def _all(manifest: Manifest) -> Iterator[tuple[str, Any, Pointer]]:
-    type_ = KINDS.get((manifest.body.get("apiVersion", ""), manifest.kind)) if _is_said(manifest) \
-        else None  # fmt: skip
+    type_ = type_of(manifest)
     return _walk(type_, manifest.body, ()) if type_ else iter(())
-
-
-def _is_said(manifest: Manifest) -> bool:
-    return isinstance(manifest.body.get("apiVersion"), str)
 
 
 def unknown(manifest: Manifest, _: Manifests) -> Hits:
@@ -159,6 +177,8 @@ def mistyped(manifest: Manifest, _: Manifests) -> Hits:
         better = _as(type_, value, manifest.raws.get(at))
         is_bare = type_ == "string" and better is not None
         hint = f'put it in quotes: "{word(better)}"' if is_bare else ""
+        is_quoted = type_ in ("int", "bool") and better is not None and isinstance(value, str)
+        hint = "write it without quotes" if is_quoted else hint
         yield Hit(
             at=at, what=f"`{word(value)}` has to be {wanted}", hint=hint,
             cure=f"it is {_said(better)}" if better is not None else "",

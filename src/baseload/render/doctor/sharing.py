@@ -43,7 +43,8 @@ memory and compute: see that the model fits into it."""
 
 
 def _sides(container: dict[str, Any], name: str) -> tuple[Any, Any]:
-    return tuple(mapping(container, "resources", side).get(name) for side in ("requests", "limits"))  # type: ignore[return-value]
+    resources = mapping(container, "resources")
+    return mapping(resources, "requests").get(name), mapping(resources, "limits").get(name)
 
 
 def _wanted(container: dict[str, Any], name: str) -> Fraction | None:

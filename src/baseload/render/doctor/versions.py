@@ -20,7 +20,7 @@ from baseload.render.doctor.manifests import (
     word,
 )
 from baseload.render.doctor.rules import Hit, Hits, Rule
-from baseload.render.doctor.shape import KINDS
+from baseload.render.doctor.shape import KINDS, is_of_kubernetes, newest
 
 Removed = tuple[str, str, str, str]
 """Old version, kind, the Kubernetes that no longer has it, what took its place (empty: nothing)."""
@@ -60,18 +60,12 @@ def unsaid(manifest: Manifest, _: Manifests) -> Hits:
     """Find objects that do not say what they are."""
     for key in ("apiVersion", "kind"):
         if not text(manifest.body, key):
-            better = _only(manifest.kind) if key == "apiVersion" else None
+            better = newest(manifest.kind) if key == "apiVersion" else None
             yield Hit(
                 at=(key,), what=f"it has no {key}", hint="is it a Kubernetes object?",
                 cure=f"it is {better}" if better else "",
                 edits=(Put(at=(key,), value=better),) if better else (),
             )  # fmt: skip
-
-
-def _only(kind: str) -> str | None:
-    """Give the newest version of a kind that is known."""
-    found = [version for version, known in KINDS if known == kind]
-    return max(found, key=lambda version: ("beta" not in version, version)) if found else None
 
 
 def removed(manifest: Manifest, _: Manifests) -> Hits:
@@ -96,9 +90,9 @@ def wrong(manifest: Manifest, _: Manifests) -> Hits:
     said, kind = text(manifest.body, "apiVersion"), manifest.kind
     if not said or any((said, kind) == each[:2] for each in REMOVED) or (said, kind) in KINDS:
         return
-    better = _only(kind)
+    better = newest(kind)
     group = said.rpartition("/")[0]
-    if better is not None and ("." not in group or group.endswith(".k8s.io")):
+    if better is not None and is_of_kubernetes(said):
         yield Hit(
             at=("apiVersion",), what=f"{word(said)} has no {kind}", hint=f"{kind} is of {better}",
             cure=f"it is {better}", edits=(Put(at=("apiVersion",), value=better),),
