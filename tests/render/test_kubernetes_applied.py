@@ -72,6 +72,11 @@ def test_helm_and_kustomize_give_the_same(rendering: Rendering, tmp_path: Path):
     assert _named(rendering.base(tmp_path)) == _named(rendering.chart())
 
 
+def test_another_sites_values_give_something_else(full: Rendering):
+    """The comparison above tells sites apart, so it can fail."""
+    assert _named(full.objects("home")) != _named(full.chart("values-branch.yaml"))
+
+
 def test_helm_finds_the_chart_good(rendering: Rendering):
     """`helm lint --strict` has nothing against the chart with any site's values."""
     for site in rendering.sites:
