@@ -40,8 +40,9 @@ class Types:
     def __init__(self, wheel: Path) -> None:
         with zipfile.ZipFile(wheel) as packed:
             (name,) = [name for name in packed.namelist() if name.endswith(".jsii.tgz")]
-            inner = tarfile.open(fileobj=io.BytesIO(packed.read(name)))
-        self.all = json.load(inner.extractfile("package/.jsii"))["types"]
+            packed_again = io.BytesIO(packed.read(name))
+        with tarfile.open(fileobj=packed_again) as inner:
+            self.all = json.load(inner.extractfile("package/.jsii"))["types"]
         self.by_name = {name.lower(): name for name in self.all}
 
     def entry(self, kind: str) -> dict[str, Any]:

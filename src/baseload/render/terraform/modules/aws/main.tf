@@ -139,7 +139,6 @@ module "fleet" {
   weights_bucket     = var.weights_bucket
   weights_prefix     = var.weights_prefix
   key_secret         = aws_secretsmanager_secret.engine_key.name
-  key_variable       = var.key_variable
   alarm_email        = var.alarm_email
   protect            = var.protect
 }
@@ -176,10 +175,9 @@ module "standby" {
   engine_image       = var.engine_image
   engine_args        = var.engine_args
   engine_environment = var.engine_environment
-  weights_bucket     = var.weights_bucket == var.bucket && var.bucket != "" ? local.standby_bucket : var.weights_bucket
+  weights_bucket     = var.weights_bucket == var.bucket ? local.standby_bucket : var.weights_bucket
   weights_prefix     = var.weights_prefix
   key_secret         = aws_secretsmanager_secret.engine_key.name
-  key_variable       = var.key_variable
   alarm_email        = var.alarm_email
   protect            = var.protect
 }
