@@ -22,6 +22,11 @@ from baseload.render.terraform.clouds import aws
 from baseload.render.terraform.hcl import Setting, settings_text
 
 
+def alike(settings: tuple[Setting, ...], _environment: str) -> tuple[Setting, ...]:
+    """Environments share what they are told."""
+    return settings
+
+
 class Wiring(msgspec.Struct, frozen=True, kw_only=True):
     """How a cloud's modules are told of a fleet."""
 
@@ -29,10 +34,12 @@ class Wiring(msgspec.Struct, frozen=True, kw_only=True):
     """Values of the root module's variables; those of `_environment` come by themselves."""
     state: Callable[[Group, str], tuple[Setting, ...]]
     """What the backend is told where the environment of this name keeps its state."""
+    apart: Callable[[tuple[Setting, ...], str], tuple[Setting, ...]] = alike
+    """Changes what environments after the first must have of their own: names that are unique."""
 
 
 CLOUDS: Final[dict[str, Wiring]] = {
-    "aws": Wiring(settings=aws.settings, state=aws.state),
+    "aws": Wiring(settings=aws.settings, state=aws.state, apart=aws.apart),
 }
 
 
@@ -52,9 +59,11 @@ def _cloud(group: Group, picture: Picture) -> Iterator[File]:
     for path, text in shipped(cloud):
         name = f"{cloud}/{path}"
         yield File(path=name, text=_headed(text, header(name, picture.sources)))
-    for environment in environments(group):
+    told = wiring.settings(group, picture)
+    for place, environment in enumerate(environments(group)):
         name = environment.name
-        values = (*_environment(group, environment), *wiring.settings(group, picture))
+        own = wiring.apart(told, name) if place else told
+        values = (*_environment(group, environment), *own)
         yield _settings(
             f"{cloud}/{name}.tfvars", values, picture,
             f"What `{name}` is told: terraform plan -var-file={name}.tfvars",
