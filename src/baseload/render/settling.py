@@ -38,6 +38,8 @@ OBJECT = "s3"
 IMAGE_S = (30.0, 240.0)
 """Pulling an engine's image of some 10 GB: kept on the node or near; from afar (assumed)."""
 HOURS_MONTH = 730.0
+FETCHED = {"aws": "s3://"}
+"""Where machines of a cloud's group fetch weights from, with the role that they have there."""
 SPARE = 1.2
 """A budget over what is expected."""
 
@@ -213,6 +215,7 @@ def _group(
 
     if engine is None:
         return None
+    _see_engine(cloud, engine, complaints)
     _regions(cloud, wrong)
     rows = {row.name.lower(): row for row in catalogue.instances.values()}
     planned = _planned(plan, engine.said)
@@ -240,6 +243,17 @@ def _group(
         on_demand_usd_hour=hour, spot_usd_hour=instance.spot_usd_hour, seen=instance.seen,
         budget_usd_month=budget,
     )  # fmt: skip
+
+
+def _see_engine(cloud: Cloud, engine: Engine, complaints: Complaints) -> None:
+    """See that a machine of its own can run it: by one command, with weights that it can reach."""
+    path, source = f"deploy.engines.{engine.name}", FETCHED.get(cloud.name, "")
+    if not engine.said.weights.startswith(source):
+        what = f"machines in {cloud.name} fetch weights from {source} only"
+        complaints.add(f"{path}.weights", what, "copy them there once")
+    if engine.said.engine == "llama.cpp":
+        what = "a group of machines runs vLLM or SGLang"
+        complaints.add(f"{path}.engine", what, "llama.cpp runs in clusters, and in the gateway")
 
 
 Wrong = Callable[..., None]
