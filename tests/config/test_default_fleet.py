@@ -2,9 +2,11 @@
 
 import re
 
-from msgspec import NODEFAULT, inspect
+from msgspec import NODEFAULT, Struct, inspect
+from msgspec.structs import replace
 
 from baseload.config.default import default_fleet, init_text
+from baseload.config.deploying import Cloud, Deploy, EngineDeploy
 from baseload.config.fleet import Backend, Fleet, Target
 from baseload.config.reading import parse_fleet
 from baseload.config.wishes import fields, wish
@@ -80,7 +82,7 @@ def test_init_text_shows_true_defaults():
     """The settings that are commented out show the values that hold without them."""
     head, tail = init_text().split("# drain_s", 1)
     settings = re.sub(r"^# ", "", f"# drain_s{tail}", flags=re.MULTILINE)
-    for part in ("tls", "keys", "prices"):  # examples, which have no default
+    for part in ("tls", "keys", "prices", "deploy"):  # examples, which have no default
         settings = re.sub(rf"^{part}:.*\n(  .*\n)+", "", settings, flags=re.MULTILINE)
     settings = re.sub(r"^admin_token:.*\n", "", settings, flags=re.MULTILINE)
 
@@ -91,4 +93,34 @@ def test_init_text_shows_true_defaults():
     optional = {
         one.encode_name for one in inspect.type_info(Fleet).fields if one.default is not NODEFAULT
     }
-    assert optional - {"listen", "admin", "tls", "keys", "prices", "admin_token"} == shown
+    examples = {"tls", "keys", "prices", "deploy", "admin_token"}
+    assert optional - {"listen", "admin"} - examples == shown
+
+
+def test_the_example_of_a_deployment_is_sound_and_shows_true_defaults():
+    """Beside the backend that is its example, it can be read; what it need not say is the default."""
+    head, example = init_text().split("# deploy:", 1)
+    edge = "  edge: {url: http://gpu-1.example:8000/v1}\\n"
+    whole = re.sub(r"^(backends:.*\n)", rf"\1{edge}", head, flags=re.MULTILINE)
+    whole += re.sub(r"^# ", "", f"# deploy:{example}", flags=re.MULTILINE)
+    deploy = parse_fleet(whole, "f", {"PAGERDUTY_KEY": "k"}).deploy
+    engine, cloud = deploy.engines["edge"], deploy.clouds["aws"]
+
+    assert Deploy() == replace(
+        deploy, engines={}, sites={}, clouds={}, monitoring=replace(
+            deploy.monitoring, page=None, ticket=None
+        ),
+    )  # fmt: skip
+    assert {"accelerator", "per_machine", "precision", "replicas_max"} == _other(
+        engine, EngineDeploy(model=engine.model, weights=engine.weights)
+    )
+    assert {
+        "standby_region", "instance", "quota", "zone", "bucket", "alarm_email", "state_bucket",
+        "environments",
+    } == _other(cloud, Cloud(engine=cloud.engine, region=cloud.region))  # fmt: skip
+
+
+def _other(one: Struct, two: Struct) -> set[str]:
+    """Give the fields in which two structs differ, but for their names."""
+    names = set(one.__struct_fields__) - {"name"}
+    return {name for name in names if getattr(one, name) != getattr(two, name)}

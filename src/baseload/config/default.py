@@ -5,10 +5,14 @@ the text is parsed each time someone starts without a file. DeepSeek's API takes
 is in the environment; otherwise its lines are there, but commented out, so that the file works as
 written.
 
+The part that says where it is to run is long, and stands in a file of its own, `deploy.yaml`.
+
 Which models an engine knows is the engine's matter, not checked here.
 """
 
 from collections.abc import Mapping
+from functools import cache
+from importlib import resources
 from typing import Final
 
 from baseload.config.fleet import Fleet
@@ -17,6 +21,7 @@ from baseload.config.reading import parse_fleet
 DEEPSEEK_KEY: Final = "DEEPSEEK_API_KEY"
 """The variable that, when it holds something, puts DeepSeek's API in front."""
 _FILE: Final = "the built-in fleet"
+_DEPLOY_FILE: Final = "deploy.yaml"
 
 # `@with ` marks lines that need DeepSeek's key, `@without ` those that stand in for them.
 _TEXT: Final = """\
@@ -45,6 +50,8 @@ backends:                       # places where models run, by a name of your cho
   #   ca: private-ca.pem        # PEM file of a private CA, for https
   #   account: lab              # backends with equal `account` share one limit on calls at once
   #   probe_s: 5.0              # seconds between looks at its health and load; 0: none
+  #   cold_start_s: 0.0         # longest it takes to come up from zero replicas; calls wait that
+  #                             # long for it instead of being refused; 0: it never is at zero
   #   prefill: auto             # how it can be asked to go on with a text that broke off: prefix,
   #                             # continue_final_message, assistant; or off
 
@@ -166,7 +173,14 @@ def init_text(*, with_deepseek: bool = False) -> str:
     Without DeepSeek it needs nothing from the environment; with it, it needs DEEPSEEK_KEY.
     """
     on, off = ("", "# ") if with_deepseek else ("# ", "")
-    return _TEXT.replace("@with ", on).replace("@without ", off)
+    return _TEXT.replace("@with ", on).replace("@without ", off) + _deploy()
+
+
+@cache
+def _deploy() -> str:
+    """Give the example of where a fleet is to run, commented out."""
+    text = resources.files(__package__).joinpath(_DEPLOY_FILE).read_text(encoding="utf-8")
+    return "\n" + "".join(f"# {line}\n" for line in text.splitlines())
 
 
 def wants_deepseek(env: Mapping[str, str]) -> bool:

@@ -11,7 +11,7 @@ from baseload.config.prices import prices_of
 
 def notes(fleet: Fleet) -> list[str]:
     """Return one sentence for each thing worth knowing, most urgent first."""
-    parts = (_loud, _open_doors, _unused, _not_acted_on, _unpriced)
+    parts = (_loud, _open_doors, _unused, _not_acted_on, _asleep, _unpriced)
     return [note for part in parts for note in part(fleet)]
 
 
@@ -70,6 +70,26 @@ def _not_acted_on(fleet: Fleet) -> list[str]:
         if model.hedge and sum(len(tier) for tier in model.tiers) < 2:
             found.append(f"models.{name}.hedge: has no effect with one backend")
     return found
+
+
+def _asleep(fleet: Fleet) -> list[str]:
+    """Who calls for a backend at zero, and is refused before it can have come up."""
+    found = []
+    for name, engine in (fleet.deploy.engines if fleet.deploy else {}).items():
+        backend = fleet.backends.get(name)
+        if engine.to_zero and backend is not None and not backend.cold_start_s:
+            found.append(
+                f"deploy.engines.{name}.to_zero: with this file a gateway refuses calls that find "
+                f"nobody there; `backends.{name}.cold_start_s` has them wait"
+            )
+    return found + [
+        f"models.{model.name}.total_s: no longer than the cold start of {name}, so calls that wait "
+        "for it end before they are answered"
+        for model in fleet.models.values()
+        for tier in model.tiers
+        for name in tier
+        if fleet.backends[name].cold_start_s >= model.total_s
+    ]
 
 
 def _unpriced(fleet: Fleet) -> list[str]:

@@ -73,6 +73,9 @@ class Failure(msgspec.Struct, frozen=True):
 class Gateway:
     """One data plane. Make it inside a running event loop."""
 
+    certificate_ends_at: float | None = None
+    """When what callers are shown ends, in seconds since 1970."""
+
     def __init__(
         self,
         fleet: Fleet,
@@ -116,8 +119,6 @@ class Gateway:
         self.handle = self.reception.handle
         """Answers a request, or begins its call."""
         self.tls: ssl.SSLContext | None = None
-        self.certificate_ends_at: float | None = None
-        """When what callers are shown ends, in seconds since 1970."""
         self._servers: list[asyncio.Server] = []
         self._sweep: asyncio.TimerHandle | None = None
         self._drain_until = 0.0
