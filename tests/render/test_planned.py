@@ -21,7 +21,7 @@ models:
   m: {tiers: [{own: {model: r1}}]}
 deploy:
   engines:
-    own: {model: MODEL, weights: hf://deepseek-ai/R1MORE}
+    own: {model: MODEL, weights: s3://models/r1MORE}
   clouds:
     aws: {engine: own, region: us-east-1}
 """

@@ -95,8 +95,8 @@ def environments(group: Group) -> tuple[Environment, ...]:
 def _environment(group: Group, environment: Environment) -> tuple[Setting, ...]:
     """Say what environments differ in: variables that every cloud's root module has."""
     said = group.said
-    replicas = said.replicas if environment.replicas is None else environment.replicas
-    most = max(environment.replicas_max or said.replicas_max, replicas)
+    replicas = group.replicas if environment.replicas is None else environment.replicas
+    most = max(environment.replicas_max or group.replicas_max, replicas)
     return (
         Setting(name="environment", value=environment.name),
         Setting(name="replicas", value=replicas, about="Machines at least."),
