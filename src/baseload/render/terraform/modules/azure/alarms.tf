@@ -40,7 +40,7 @@ resource "azurerm_monitor_metric_alert" "names" {
   }
 
   action {
-    action_group_id = local.alarms
+    action_group_id = azurerm_monitor_action_group.people[0].id
   }
 }
 

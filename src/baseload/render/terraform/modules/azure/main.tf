@@ -4,13 +4,10 @@ locals {
   name    = "${var.name}-${var.environment}"
   account = substr("${var.bucket}${var.environment == "prod" ? "" : replace(var.environment, "-", "")}", 0, 24)
   public  = var.zone != ""
-  alarms  = var.alarm_email == "" ? "" : azurerm_monitor_action_group.people[0].id
+  alarms  = azurerm_monitor_action_group.people[*].id
 
-  tags = {
-    "app.kubernetes.io/name"       = var.name
-    "app.kubernetes.io/managed-by" = "terraform"
-    environment                    = var.environment
-  }
+  # Azure takes no `/` in names of tags, so these are not Kubernetes' usual ones.
+  tags = { application = var.name, environment = var.environment, managed-by = "terraform" }
 
   # Where replicas is 0 there is nobody to say how busy they are, so nothing scales it up by itself.
   wanted = { least = var.replicas, most = var.replicas_max, wanted = var.replicas }

@@ -16,7 +16,7 @@ resource "azurerm_traffic_manager_profile" "engine" {
   tags                   = local.tags
 
   dns_config {
-    relative_name = local.name
+    relative_name = local.account
     ttl           = 60
   }
 
@@ -50,5 +50,17 @@ resource "azurerm_dns_cname_record" "engine" {
   resource_group_name = data.azurerm_dns_zone.zone[0].resource_group_name
   ttl                 = 60
   record              = azurerm_traffic_manager_profile.engine[0].fqdn
+  tags                = local.tags
+}
+
+# The one that stands by has a name of its own too, for a gateway that fails over by itself.
+resource "azurerm_dns_cname_record" "standby" {
+  count = local.public && var.standby != "none" ? 1 : 0
+
+  name                = "standby.azure"
+  zone_name           = data.azurerm_dns_zone.zone[0].name
+  resource_group_name = data.azurerm_dns_zone.zone[0].resource_group_name
+  ttl                 = 60
+  record              = module.standby[0].host
   tags                = local.tags
 }

@@ -1,7 +1,7 @@
 locals {
   urls = merge(
     { (var.engine.name) = local.public ? "https://engine.azure.${var.zone}/v1" : module.first.url },
-    var.standby == "none" ? {} : { "${var.engine.name}-standby" = module.standby[0].url },
+    var.standby == "none" ? {} : { "${var.engine.name}-standby" = local.public ? "https://standby.azure.${var.zone}/v1" : module.standby[0].url },
   )
 }
 

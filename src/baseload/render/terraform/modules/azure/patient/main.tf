@@ -129,7 +129,7 @@ resource "azurerm_service_plan" "worker" {
 }
 
 resource "azurerm_function_app_flex_consumption" "worker" {
-  name                = "${var.name}-worker"
+  name                = "${var.account}-worker"
   location            = var.region
   resource_group_name = var.resource_group
   service_plan_id     = azurerm_service_plan.worker.id
@@ -181,7 +181,7 @@ resource "azurerm_function_app_flex_consumption" "worker" {
 }
 
 resource "azurerm_monitor_metric_alert" "dead" {
-  count = var.alarms == "" ? 0 : 1
+  count = length(var.alarms) > 0 ? 1 : 0
 
   name                = "${var.name}-jobs"
   resource_group_name = var.resource_group
@@ -200,8 +200,12 @@ resource "azurerm_monitor_metric_alert" "dead" {
     threshold        = 0
   }
 
-  action {
-    action_group_id = var.alarms
+  dynamic "action" {
+    for_each = var.alarms
+
+    content {
+      action_group_id = action.value
+    }
   }
 }
 

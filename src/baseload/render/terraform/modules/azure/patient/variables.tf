@@ -69,6 +69,6 @@ variable "vault_url" {
 }
 
 variable "alarms" {
-  description = "The action group that hears alarms; empty: nobody."
-  type        = string
+  description = "The action groups that hear alarms; none: nobody hears them."
+  type        = list(string)
 }

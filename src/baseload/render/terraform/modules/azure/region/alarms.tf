@@ -1,5 +1,5 @@
 resource "azurerm_monitor_metric_alert" "health" {
-  count = var.alarms == "" || var.machines.least == 0 ? 0 : 1
+  count = length(var.alarms) > 0 && var.machines.least > 0 ? 1 : 0
 
   name                = "${var.name}-health"
   resource_group_name = azurerm_resource_group.here.name
@@ -18,13 +18,17 @@ resource "azurerm_monitor_metric_alert" "health" {
     threshold        = 50
   }
 
-  action {
-    action_group_id = var.alarms
+  dynamic "action" {
+    for_each = var.alarms
+
+    content {
+      action_group_id = action.value
+    }
   }
 }
 
 resource "azurerm_monitor_metric_alert" "load" {
-  count = var.alarms == "" || var.machines.least == 0 ? 0 : 1
+  count = length(var.alarms) > 0 && var.machines.least > 0 ? 1 : 0
 
   name                = "${var.name}-load"
   resource_group_name = azurerm_resource_group.here.name
@@ -44,7 +48,11 @@ resource "azurerm_monitor_metric_alert" "load" {
     skip_metric_validation = true
   }
 
-  action {
-    action_group_id = var.alarms
+  dynamic "action" {
+    for_each = var.alarms
+
+    content {
+      action_group_id = action.value
+    }
   }
 }

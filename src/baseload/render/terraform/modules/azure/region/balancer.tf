@@ -9,7 +9,7 @@ resource "azurerm_public_ip" "in" {
   resource_group_name = azurerm_resource_group.here.name
   allocation_method   = "Static"
   sku                 = "Standard"
-  domain_name_label   = var.name
+  domain_name_label   = var.account
   tags                = var.tags
 }
 

@@ -1,6 +1,11 @@
 output "url" {
   description = "Where the engine answers."
-  value       = var.public ? "https://${azurerm_public_ip.in[0].fqdn}/v1" : "http://${local.address}:${var.engine.port}/v1"
+  value       = "${var.public ? "https://${azurerm_public_ip.in[0].fqdn}" : "http://${local.address}:${var.engine.port}"}/v1"
+}
+
+output "host" {
+  description = "The name that Azure gives the balancer's public address; null inside."
+  value       = var.public ? azurerm_public_ip.in[0].fqdn : null
 }
 
 output "public_ip_id" {

@@ -100,6 +100,6 @@ variable "weights" {
 }
 
 variable "alarms" {
-  description = "The action group that hears alarms; empty: nobody."
-  type        = string
+  description = "The action groups that hear alarms; none: nobody hears them."
+  type        = list(string)
 }
