@@ -1,0 +1,19 @@
+variable "name" {
+  description = "What everything here is called."
+  type        = string
+}
+
+variable "cidr" {
+  description = "Addresses of the VPC: a /16."
+  type        = string
+}
+
+variable "instance_types" {
+  description = "The machines that are wanted; zones that have them come first."
+  type        = list(string)
+}
+
+variable "key_arn" {
+  description = "The region's key."
+  type        = string
+}
