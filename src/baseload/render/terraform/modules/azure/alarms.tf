@@ -35,7 +35,7 @@ resource "azurerm_monitor_metric_alert" "names" {
     dimension {
       name     = "EndpointName"
       operator = "Include"
-      values   = var.standby == "cold" && !var.standby_active ? ["first"] : ["*"]
+      values   = local.standby_replicas == 0 ? ["first"] : ["*"]
     }
   }
 

@@ -9,10 +9,22 @@ locals {
   # Azure takes no `/` in names of tags, so these are not Kubernetes' usual ones.
   tags = { application = var.name, environment = var.environment, managed-by = "terraform" }
 
-  # Where replicas is 0 there is nobody to say how busy they are, so nothing scales it up by itself.
-  wanted = { least = var.replicas, most = var.replicas_max, wanted = var.replicas }
-  idle   = { least = var.standby == "warm" ? 1 : 0, most = var.replicas_max, wanted = var.standby == "warm" ? 1 : 0 }
-  lots   = { spot = var.spot, floor = var.floor }
+  engine = {
+    name         = var.engine_name
+    image        = var.engine_image
+    args         = var.engine_args
+    environment  = var.engine_environment
+    key_variable = var.key_variable
+    port         = var.port
+    sequences    = var.sequences
+    load_wanted  = var.load_wanted
+    start_s      = var.start_s
+    answer_s     = var.answer_s
+  }
+  weights = { container = var.weights_container, path = var.weights_path }
+
+  # One that is cold has no machine to say how busy it is, so nothing but a person wakes it.
+  standby_replicas = coalesce(var.standby_replicas, var.standby == "warm" ? 1 : 0)
 }
 
 module "first" {
@@ -21,19 +33,22 @@ module "first" {
   name           = local.name
   region         = var.region
   tags           = local.tags
-  network        = "10.80.0.0/16"
-  callers        = var.callers
+  network        = var.cidr
+  callers        = concat([var.cidr], var.callers)
   public         = local.public
-  instance       = var.instance
+  instance       = var.instance_type
   image          = var.image
   ssh_public_key = var.ssh_public_key
-  machines       = merge(local.lots, local.wanted)
-  disk_gb        = var.disk_gb
+  replicas       = var.replicas
+  replicas_max   = var.replicas_max
+  spot           = var.spot
+  floor          = var.floor
+  disk_gb        = var.data_volume_gb
   scaling        = var.scaling
-  engine         = var.engine
+  engine         = local.engine
   account        = local.account
   vault          = "${substr(local.account, 0, 18)}-keys"
-  weights        = var.weights
+  weights        = local.weights
   alarms         = local.alarms
 }
 
@@ -44,19 +59,22 @@ module "standby" {
   name           = "${local.name}-standby"
   region         = var.standby_region
   tags           = local.tags
-  network        = "10.81.0.0/16"
-  callers        = var.callers
+  network        = var.standby_cidr
+  callers        = concat([var.standby_cidr], var.callers)
   public         = local.public
-  instance       = var.instance
+  instance       = var.instance_type
   image          = var.image
   ssh_public_key = var.ssh_public_key
-  machines       = merge(local.lots, var.standby_active ? local.wanted : local.idle)
-  disk_gb        = var.disk_gb
+  replicas       = local.standby_replicas
+  replicas_max   = var.replicas_max
+  spot           = var.spot
+  floor          = var.floor
+  disk_gb        = var.data_volume_gb
   scaling        = var.scaling
-  engine         = var.engine
+  engine         = local.engine
   account        = "${substr(local.account, 0, 23)}2"
   vault          = "${substr(local.account, 0, 18)}-keys2"
-  weights        = var.weights
+  weights        = local.weights
   alarms         = local.alarms
 }
 
@@ -85,10 +103,8 @@ module "patient" {
   inside         = module.first.inside
   account        = "${substr(local.account, 0, 20)}jobs"
   bus            = "${local.account}-jobs"
-  gateway_url    = var.gateway_url
-  answer_max_s   = var.engine.answer_max_s
-  worker_zip     = var.worker_zip
-  vault_id       = module.first.vault_id
-  vault_url      = module.first.vault_url
+  url            = local.public ? "https://${var.host}" : module.first.url
+  answer_s       = var.answer_s
+  vault          = module.first.vault
   alarms         = local.alarms
 }

@@ -45,7 +45,7 @@ resource "azurerm_traffic_manager_azure_endpoint" "engine" {
 resource "azurerm_dns_cname_record" "engine" {
   count = local.public ? 1 : 0
 
-  name                = "engine.azure"
+  name                = trimsuffix(var.host, ".${var.zone}")
   zone_name           = data.azurerm_dns_zone.zone[0].name
   resource_group_name = data.azurerm_dns_zone.zone[0].resource_group_name
   ttl                 = 60
@@ -57,7 +57,7 @@ resource "azurerm_dns_cname_record" "engine" {
 resource "azurerm_dns_cname_record" "standby" {
   count = local.public && var.standby != "none" ? 1 : 0
 
-  name                = "standby.azure"
+  name                = "standby.${trimsuffix(var.host, ".${var.zone}")}"
   zone_name           = data.azurerm_dns_zone.zone[0].name
   resource_group_name = data.azurerm_dns_zone.zone[0].resource_group_name
   ttl                 = 60

@@ -1,21 +1,21 @@
 locals {
+  key  = var.engine_key_reference == "" ? {} : { api_key = var.engine_key_reference }
+  most = max(1, var.sequences * max(1, var.replicas))
+
   urls = merge(
-    { (var.engine.name) = local.public ? "https://engine.azure.${var.zone}/v1" : module.first.url },
-    var.standby == "none" ? {} : { "${var.engine.name}-standby" = local.public ? "https://standby.azure.${var.zone}/v1" : module.standby[0].url },
+    { (var.engine_name) = local.public ? "https://${var.host}" : module.first.url },
+    local.standby_replicas == 0 || var.standby == "none" ? {} : {
+      "${var.engine_name}-standby" = local.public ? "https://standby.${var.host}" : module.standby[0].url
+    },
   )
 }
 
 output "baseload_backends" {
-  description = "Backends for baseload.yaml: put them below `backends:`."
+  description = "For the fleet file: terraform output -raw baseload_backends"
 
-  value = join("", [for name, url in local.urls :
-    "  ${name}: {url: ${jsonencode(url)}, api_key: \"$${${upper(replace(var.engine.name, "-", "_"))}_ENGINE_KEY}\"}\n"
-  ])
-}
-
-output "urls" {
-  description = "Where engines answer, by backend."
-  value       = local.urls
+  value = yamlencode({
+    backends = { for name, url in local.urls : name => merge({ url = "${url}/v1", concurrency = local.most }, local.key) }
+  })
 }
 
 output "groups" {
@@ -24,8 +24,8 @@ output "groups" {
 }
 
 output "vaults" {
-  description = "Where people put `engine-key` and, with a zone, `engine-tls` (a certificate in PEM)."
-  value       = concat([module.first.vault_url], module.standby[*].vault_url)
+  description = "Where people put `engine-key` and, with a zone, `engine-tls`: key and certificate in PEM."
+  value       = concat([module.first.vault.url], module.standby[*].vault.url)
 }
 
 output "networks" {
@@ -34,6 +34,6 @@ output "networks" {
 }
 
 output "jobs" {
-  description = "The queue for patient jobs; null: none."
-  value       = var.patient ? module.patient[0].queue : null
+  description = "The queue for jobs that can wait; null: none."
+  value       = one(module.patient[*].queue)
 }

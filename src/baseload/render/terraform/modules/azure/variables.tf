@@ -25,7 +25,7 @@ variable "standby_region" {
 }
 
 variable "standby" {
-  description = "There: `warm`, one machine that runs; `cold`, none until it is taken over; or `none`."
+  description = "`none`; `warm`: one machine runs in the second region; `cold`: none does until it is asked for."
   type        = string
   default     = "none"
 
@@ -38,17 +38,6 @@ variable "standby" {
     condition     = (var.standby == "none") == (var.standby_region == "")
     error_message = "A standby needs a region, and a region a standby."
   }
-}
-
-variable "standby_active" {
-  description = "Set it when the first region is gone: the standby then has as many machines."
-  type        = bool
-  default     = false
-}
-
-variable "instance" {
-  description = "The machines' size."
-  type        = string
 }
 
 variable "image" {
@@ -105,83 +94,10 @@ variable "scaling" {
   }
 }
 
-variable "engine" {
-  description = "The model server: what runs, where it listens, how long it takes."
-
-  type = object({
-    name         = string
-    image        = string
-    command      = list(string)
-    port         = number
-    calls        = list(string)
-    calls_max    = number
-    start_s      = number
-    answer_max_s = number
-  })
-}
-
-variable "disk_gb" {
-  description = "The data disk that holds weights."
-  type        = number
-}
-
-variable "bucket" {
-  description = "The storage account to be made; `prod` has this name, others add theirs to it."
-  type        = string
-
-  validation {
-    condition     = can(regex("^[a-z0-9]{3,24}$", var.bucket))
-    error_message = "Azure takes 3 to 24 of a to z and 0 to 9, and nothing else."
-  }
-}
-
-variable "weights" {
-  description = "The container for weights, and the model's folder in it; empty: not from there."
-
-  type = object({
-    container = string
-    path      = string
-  })
-}
-
-variable "callers" {
-  description = "Networks from which the engine may be called: those of the gateways."
-  type        = list(string)
-  default     = ["10.0.0.0/8"]
-
-  validation {
-    condition     = !contains(var.callers, "0.0.0.0/0")
-    error_message = "Not the whole internet."
-  }
-}
-
-variable "zone" {
-  description = "The DNS zone for the failover name; empty: inside the network only, no name."
-  type        = string
-  default     = ""
-}
-
 variable "patient" {
   description = "Whether there is a queue with a serverless worker."
   type        = bool
   default     = false
-}
-
-variable "gateway_url" {
-  description = "Where the worker calls: the gateway, as https://.../v1."
-  type        = string
-  default     = ""
-
-  validation {
-    condition     = !var.patient || startswith(var.gateway_url, "https://")
-    error_message = "The worker for patient jobs needs a gateway to call, over https."
-  }
-}
-
-variable "worker_zip" {
-  description = "The worker's package, made of the folder `worker`; empty: deployed apart."
-  type        = string
-  default     = ""
 }
 
 variable "alarm_email" {
@@ -194,4 +110,142 @@ variable "budget_usd_month" {
   description = "Told of before it is passed, in the subscription's currency; null: no budget."
   type        = number
   default     = null
+}
+
+variable "cidr" {
+  description = "Addresses of its network: a /16."
+  type        = string
+  default     = "10.80.0.0/16"
+}
+
+variable "standby_cidr" {
+  description = "Addresses of the network there: a /16 other than `cidr`, so that both can be peered."
+  type        = string
+  default     = "10.81.0.0/16"
+}
+
+variable "standby_replicas" {
+  description = "Machines there at least; null: as `standby` says. This is what wakes a cold one."
+  type        = number
+  default     = null
+}
+
+variable "callers" {
+  description = "Address ranges outside the network that may call the engine: those of the gateways."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = !contains(var.callers, "0.0.0.0/0")
+    error_message = "Not the whole internet."
+  }
+}
+
+variable "zone" {
+  description = "The DNS zone, which is there already; empty: inside the network only, no name."
+  type        = string
+  default     = ""
+}
+
+variable "host" {
+  description = "The engine's name in that zone, which callers use."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.zone == "" || endswith(var.host, ".${var.zone}")
+    error_message = "A name in the zone."
+  }
+}
+
+variable "instance_type" {
+  description = "The machines' size."
+  type        = string
+}
+
+variable "data_volume_gb" {
+  description = "Size of the data disk: weights, where a machine has no NVMe of its own."
+  type        = number
+}
+
+variable "sequences" {
+  description = "Calls at once that one machine holds."
+  type        = number
+}
+
+variable "load_wanted" {
+  description = "Part of `sequences` that a machine is to have in flight."
+  type        = number
+  default     = 0.7
+}
+
+variable "start_s" {
+  description = "Seconds until a machine that was started can answer, at the longest."
+  type        = number
+}
+
+variable "answer_s" {
+  description = "Seconds that an answer may take."
+  type        = number
+}
+
+variable "port" {
+  description = "Where the engine listens."
+  type        = number
+  default     = 8000
+}
+
+variable "engine_name" {
+  description = "The engine's name in the fleet file."
+  type        = string
+}
+
+variable "engine_image" {
+  description = "The engine's container image."
+  type        = string
+}
+
+variable "engine_args" {
+  description = "What follows the image: its arguments."
+  type        = list(string)
+}
+
+variable "engine_environment" {
+  description = "Variables of its container; no secrets."
+  type        = map(string)
+  default     = {}
+}
+
+variable "engine_key_reference" {
+  description = "How the fleet file refers to the engine's key; it goes into the output."
+  type        = string
+  default     = ""
+}
+
+variable "key_variable" {
+  description = "The variable in which the engine takes its key."
+  type        = string
+  default     = "VLLM_API_KEY"
+}
+
+variable "bucket" {
+  description = "The storage account to be made; `prod` has this name, others add theirs to it."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z0-9]{3,24}$", var.bucket))
+    error_message = "Azure takes 3 to 24 of a to z and 0 to 9, and nothing else."
+  }
+}
+
+variable "weights_container" {
+  description = "The container for weights, which is made too."
+  type        = string
+  default     = "weights"
+}
+
+variable "weights_path" {
+  description = "The model's folder in that container; empty: the engine fetches its weights itself."
+  type        = string
+  default     = ""
 }

@@ -8,7 +8,17 @@ terraform {
       source  = "hashicorp/azurerm"
       version = ">= 5.10.0, < 6.0.0"
     }
+    archive = {
+      source  = "hashicorp/archive"
+      version = "~> 2.4"
+    }
   }
+}
+
+data "archive_file" "worker" {
+  type        = "zip"
+  source_dir  = "${path.module}/worker"
+  output_path = "${path.root}/.worker.zip"
 }
 
 resource "azurerm_servicebus_namespace" "jobs" {
@@ -110,7 +120,7 @@ resource "azurerm_role_assignment" "worker" {
   for_each = {
     "Azure Service Bus Data Receiver" = azurerm_servicebus_queue.jobs.id
     "Storage Blob Data Owner"         = azurerm_storage_account.jobs.id
-    "Key Vault Secrets User"          = "${var.vault_id}/secrets/gateway-key"
+    "Key Vault Secrets User"          = "${var.vault.id}/secrets/engine-key"
   }
 
   scope                = each.value
@@ -149,7 +159,7 @@ resource "azurerm_function_app_flex_consumption" "worker" {
   public_network_access_enabled                  = false
   client_certificate_enabled                     = true
   webdeploy_publish_basic_authentication_enabled = false
-  zip_deploy_file                                = var.worker_zip == "" ? null : var.worker_zip
+  zip_deploy_file                                = data.archive_file.worker.output_path
   tags                                           = var.tags
 
   site_config {
@@ -172,9 +182,8 @@ resource "azurerm_function_app_flex_consumption" "worker" {
     JOBS__clientId                   = azurerm_user_assigned_identity.worker.client_id
     CLIENT_ID                        = azurerm_user_assigned_identity.worker.client_id
     ANSWERS_URL                      = "${azurerm_storage_account.jobs.primary_blob_endpoint}answers"
-    GATEWAY_URL                      = var.gateway_url
-    GATEWAY_KEY_URL                  = "${var.vault_url}secrets/gateway-key"
-    ANSWER_MAX_S                     = tostring(var.answer_max_s)
+    URL                              = var.url
+    KEY_URL                          = "${var.vault.url}secrets/engine-key"
   }
 
   depends_on = [azurerm_private_endpoint.jobs, azurerm_role_assignment.worker]

@@ -38,34 +38,24 @@ variable "bus" {
   type        = string
 }
 
-variable "gateway_url" {
-  description = "Where the worker calls."
+variable "url" {
+  description = "Where the engine answers."
   type        = string
 }
 
-variable "answer_max_s" {
-  description = "The longest that an answer may take."
+variable "answer_s" {
+  description = "Seconds that an answer may take."
   type        = number
 
   validation {
-    condition     = var.answer_max_s <= 1800
+    condition     = var.answer_s <= 1740
     error_message = "The worker is stopped after half an hour."
   }
 }
 
-variable "worker_zip" {
-  description = "The worker's package; empty: deployed apart."
-  type        = string
-}
-
-variable "vault_id" {
-  description = "The key vault with the worker's key for the gateway, as `gateway-key`."
-  type        = string
-}
-
-variable "vault_url" {
-  description = "Where that vault answers."
-  type        = string
+variable "vault" {
+  description = "The key vault that holds the engine's key: its id, and where it answers."
+  type        = object({ id = string, url = string })
 }
 
 variable "alarms" {

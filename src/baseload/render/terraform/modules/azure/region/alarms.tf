@@ -1,5 +1,5 @@
 resource "azurerm_monitor_metric_alert" "health" {
-  count = length(var.alarms) > 0 && var.machines.least > 0 ? 1 : 0
+  count = length(var.alarms) > 0 && var.replicas > 0 ? 1 : 0
 
   name                = "${var.name}-health"
   resource_group_name = azurerm_resource_group.here.name
@@ -28,7 +28,7 @@ resource "azurerm_monitor_metric_alert" "health" {
 }
 
 resource "azurerm_monitor_metric_alert" "load" {
-  count = length(var.alarms) > 0 && var.machines.least > 0 ? 1 : 0
+  count = length(var.alarms) > 0 && var.replicas > 0 ? 1 : 0
 
   name                = "${var.name}-load"
   resource_group_name = azurerm_resource_group.here.name

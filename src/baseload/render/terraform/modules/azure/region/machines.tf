@@ -7,17 +7,17 @@ resource "azurerm_orchestrated_virtual_machine_scale_set" "machines" {
   resource_group_name         = azurerm_resource_group.here.name
   platform_fault_domain_count = 1
   sku_name                    = var.instance
-  instances                   = var.machines.wanted
+  instances                   = var.replicas
   encryption_at_host_enabled  = true
   network_api_version         = "2022-11-01"
-  priority                    = var.machines.spot ? "Spot" : "Regular"
-  eviction_policy             = var.machines.spot ? "Delete" : null
-  max_bid_price               = var.machines.spot ? -1 : null
+  priority                    = var.spot ? "Spot" : "Regular"
+  eviction_policy             = var.spot ? "Delete" : null
+  max_bid_price               = var.spot ? -1 : null
   source_image_id             = var.image == "" ? null : var.image
   tags                        = var.tags
 
   dynamic "priority_mix" {
-    for_each = var.machines.spot ? [var.machines.floor] : []
+    for_each = var.spot ? [var.floor] : []
 
     content {
       base_regular_count            = priority_mix.value
@@ -107,7 +107,7 @@ resource "azurerm_orchestrated_virtual_machine_scale_set" "machines" {
 
   termination_notification {
     enabled = true
-    timeout = "PT${min(15, max(5, ceil(var.engine.answer_max_s / 60)))}M"
+    timeout = "PT${min(15, max(5, ceil(var.engine.answer_s / 60)))}M"
   }
 
   lifecycle {

@@ -13,11 +13,11 @@ locals {
 
   boot = templatefile("${path.module}/boot.sh.tftpl", {
     engine    = var.engine
-    command   = join(" ", [for word in var.engine.command : "'${replace(word, "'", "'\\''")}'"])
+    args      = jsonencode(var.engine.args)
+    settings  = jsonencode(var.engine.environment)
     client_id = azurerm_user_assigned_identity.machine.client_id
     vault_url = azurerm_key_vault.keys.vault_uri
     weights   = var.weights.path == "" ? "" : "${azurerm_storage_account.weights.primary_blob_endpoint}${var.weights.container}/${var.weights.path}"
-    calls     = join("|", var.engine.calls)
     publish   = "https://${var.region}.monitoring.azure.com${local.group_id}/metrics"
     region    = var.region
     public    = var.public

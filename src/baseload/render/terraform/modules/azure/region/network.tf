@@ -96,7 +96,7 @@ resource "azurerm_network_security_group" "machines" {
     direction                  = "Inbound"
     access                     = "Allow"
     protocol                   = "Tcp"
-    source_address_prefixes    = var.callers
+    source_address_prefixes    = concat(var.callers, var.public ? ["${azurerm_public_ip.out.ip_address}/32"] : [])
     source_port_range          = "*"
     destination_address_prefix = "*"
     destination_port_range     = local.port

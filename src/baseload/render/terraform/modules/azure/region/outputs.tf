@@ -1,6 +1,6 @@
 output "url" {
   description = "Where the engine answers."
-  value       = "${var.public ? "https://${azurerm_public_ip.in[0].fqdn}" : "http://${local.address}:${var.engine.port}"}/v1"
+  value       = var.public ? "https://${azurerm_public_ip.in[0].fqdn}" : "http://${local.address}:${var.engine.port}"
 }
 
 output "host" {
@@ -42,11 +42,6 @@ output "container" {
   value       = azurerm_storage_container.weights.name
 }
 
-output "vault_id" {
-  description = "The key vault."
-  value       = azurerm_key_vault.keys.id
-}
-
 output "group_id" {
   description = "The group of machines."
   value       = azurerm_orchestrated_virtual_machine_scale_set.machines.id
@@ -62,7 +57,7 @@ output "inside" {
   }
 }
 
-output "vault_url" {
-  description = "Where the key vault answers."
-  value       = azurerm_key_vault.keys.vault_uri
+output "vault" {
+  description = "The key vault: its id, and where it answers."
+  value       = { id = azurerm_key_vault.keys.id, url = azurerm_key_vault.keys.vault_uri }
 }

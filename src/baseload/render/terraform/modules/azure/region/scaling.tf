@@ -3,7 +3,7 @@
 # a machine takes to start, so that what was added is there before anybody asks again.
 
 locals {
-  target = 0.7
+  target = var.engine.load_wanted
   start  = "PT${ceil(var.engine.start_s / 60) + 5}M"
 
   rules = {
@@ -66,9 +66,9 @@ resource "azurerm_monitor_autoscale_setting" "machines" {
     name = var.scaling
 
     capacity {
-      minimum = var.machines.least
-      default = var.machines.wanted
-      maximum = var.machines.most
+      minimum = var.replicas
+      default = var.replicas
+      maximum = max(var.replicas, var.replicas_max)
     }
 
     dynamic "rule" {

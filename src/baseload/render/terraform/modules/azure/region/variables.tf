@@ -43,16 +43,24 @@ variable "ssh_public_key" {
   type        = string
 }
 
-variable "machines" {
-  description = "At least, at most, wanted at first; whether those above the floor are spot."
+variable "replicas" {
+  description = "Machines at least."
+  type        = number
+}
 
-  type = object({
-    least  = number
-    most   = number
-    wanted = number
-    spot   = bool
-    floor  = number
-  })
+variable "replicas_max" {
+  description = "Machines at most."
+  type        = number
+}
+
+variable "spot" {
+  description = "Whether machines above the floor are spot."
+  type        = bool
+}
+
+variable "floor" {
+  description = "Machines that are always on demand."
+  type        = number
 }
 
 variable "disk_gb" {
@@ -71,12 +79,14 @@ variable "engine" {
   type = object({
     name         = string
     image        = string
-    command      = list(string)
+    args         = list(string)
+    environment  = map(string)
+    key_variable = string
     port         = number
-    calls        = list(string)
-    calls_max    = number
+    sequences    = number
+    load_wanted  = number
     start_s      = number
-    answer_max_s = number
+    answer_s     = number
   })
 }
 
