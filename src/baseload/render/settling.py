@@ -3,7 +3,8 @@
 A plan fills in what the file leaves open, for engines of the plan's model: the accelerator, the
 split, the precision, the instance. What the file says goes before it.
 
-Not here: what a picture is (`picture`), how a complaint finds its line (`refusing`).
+Not here: what a picture is (`picture`), how a complaint finds its line (`refusing`), what clusters
+cannot run though it fits (`placeable`).
 """
 
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from baseload.plan.result import Way as Planned
 from baseload.plan.speed.layout import Layout
 from baseload.plan.transport.loading import MACHINE_S, SAFETENSORS_BYTES_S, WARM_UP_S, Way, load
 from baseload.render.picture import ANSWER_S_MIN, Engine, Group, Picture
+from baseload.render.placeable import see_clusters
 from baseload.render.refusing import Complaints
 from baseload.render.regions import REGIONS
 
@@ -55,6 +57,7 @@ def settle(
         if (group := _group(cloud, by_name.get(cloud.engine), catalogue, complaints, plan))
     )  # fmt: skip
     _quotas(deploy, by_name, complaints)
+    see_clusters(deploy, engines, complaints)
     complaints.refuse()
     return Picture(
         fleet=fleet, deploy=deploy, engines=engines, groups=groups, catalogue=catalogue,

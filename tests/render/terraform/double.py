@@ -73,10 +73,10 @@ class Double(rpc.ProviderServicer):
     def __init__(self, schema: dict[str, Any]) -> None:
         self._schema = schema
 
-    def GetMetadata(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    def GetMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
         return pb.GetMetadata.Response()
 
-    def GetProviderSchema(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    def GetProviderSchema(self, request: Any, context: Any) -> Any:  # noqa: N802
         def schemas(kind: str) -> dict[str, pb.Schema]:
             found = self._schema.get(kind, {}).items()
             return {name: pb.Schema(block=_block(each["block"])) for name, each in found}
@@ -87,22 +87,22 @@ class Double(rpc.ProviderServicer):
             data_source_schemas=schemas("data_source_schemas"),
         )
 
-    def ValidateProviderConfig(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    def ValidateProviderConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
         return pb.ValidateProviderConfig.Response()
 
-    def ValidateResourceConfig(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    def ValidateResourceConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
         return pb.ValidateResourceConfig.Response()
 
-    def ValidateDataResourceConfig(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    def ValidateDataResourceConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
         return pb.ValidateDataResourceConfig.Response()
 
-    def ConfigureProvider(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    def ConfigureProvider(self, request: Any, context: Any) -> Any:  # noqa: N802
         return pb.ConfigureProvider.Response()
 
-    def StopProvider(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    def StopProvider(self, request: Any, context: Any) -> Any:  # noqa: N802
         return pb.StopProvider.Response()
 
-    def PlanResourceChange(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    def PlanResourceChange(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Plan what is wanted, and that what is computed will be known later."""
         wanted = _read(request.proposed_new_state)
         if wanted is not None and _read(request.prior_state) is None:
@@ -112,7 +112,7 @@ class Double(rpc.ProviderServicer):
                     wanted[name] = UNKNOWN
         return pb.PlanResourceChange.Response(planned_state=_written(wanted))
 
-    def ReadDataSource(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    def ReadDataSource(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Find what is asked for, with made-up values."""
         found = _read(request.config)
         described = self._schema["data_source_schemas"][request.type_name]["block"]

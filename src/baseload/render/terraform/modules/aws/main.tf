@@ -7,7 +7,6 @@ locals {
   has_standby = var.standby != "none"
   # Made here only if there is a zone to show that the name is ours.
   makes_certificate = var.certificate_arn == ""
-  key_secret        = "${local.name}-engine-key"
   standby_bucket    = "${var.bucket}-${var.standby_region}"
   # Calls in flight that a machine is to have: what it can hold, with room for those that come while
   # another machine starts.
@@ -30,7 +29,7 @@ module "standby_key" {
 
 # It has no value yet: one that Terraform knew would stand in its state. See the README.
 resource "aws_secretsmanager_secret" "engine_key" {
-  name        = local.key_secret
+  name        = "${local.name}-engine-key"
   description = "The key that callers of the engine ${var.engine_name} give"
   kms_key_id  = module.key.arn
 
@@ -139,12 +138,9 @@ module "fleet" {
   engine_environment = var.engine_environment
   weights_bucket     = var.weights_bucket
   weights_prefix     = var.weights_prefix
-  key_secret         = local.key_secret
-  key_variable       = var.key_variable
+  key_secret         = aws_secretsmanager_secret.engine_key.name
   alarm_email        = var.alarm_email
   protect            = var.protect
-
-  depends_on = [aws_secretsmanager_secret.engine_key]
 }
 
 # The same with one machine (warm) or with none (cold) until somebody asks for them.
@@ -179,14 +175,11 @@ module "standby" {
   engine_image       = var.engine_image
   engine_args        = var.engine_args
   engine_environment = var.engine_environment
-  weights_bucket     = var.weights_bucket == var.bucket && var.bucket != "" ? local.standby_bucket : var.weights_bucket
+  weights_bucket     = var.weights_bucket == var.bucket ? local.standby_bucket : var.weights_bucket
   weights_prefix     = var.weights_prefix
-  key_secret         = local.key_secret
-  key_variable       = var.key_variable
+  key_secret         = aws_secretsmanager_secret.engine_key.name
   alarm_email        = var.alarm_email
   protect            = var.protect
-
-  depends_on = [aws_secretsmanager_secret.engine_key]
 }
 
 module "names" {
@@ -224,13 +217,11 @@ module "patient" {
   key_arn          = module.key.arn
   vpc_id           = module.network.vpc_id
   subnet_ids       = module.network.subnet_ids
-  bucket           = var.bucket
+  bucket           = module.storage[0].bucket
   url              = "https://${var.host}"
-  key_secret       = local.key_secret
+  key_secret       = aws_secretsmanager_secret.engine_key.name
   concurrency      = var.patient_concurrency
   alarms_topic_arn = module.fleet.alarms_topic_arn
-
-  depends_on = [aws_secretsmanager_secret.engine_key, module.storage]
 }
 
 # Costs are told apart by a tag, once it is made a cost allocation tag. See the README.

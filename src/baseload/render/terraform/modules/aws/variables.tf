@@ -277,7 +277,7 @@ variable "engine_image" {
 }
 
 variable "engine_args" {
-  description = "What follows the image: its arguments."
+  description = "Its command and arguments; `@KEY@` stands for the key."
   type        = list(string)
 }
 
@@ -293,12 +293,6 @@ variable "engine_key_reference" {
   default     = ""
 }
 
-variable "key_variable" {
-  description = "The variable in which the engine takes its key."
-  type        = string
-  default     = "VLLM_API_KEY"
-}
-
 variable "bucket" {
   description = "A bucket to be made for weights and results; empty: none."
   type        = string
@@ -306,18 +300,16 @@ variable "bucket" {
 }
 
 variable "weights_bucket" {
-  description = "The bucket that weights are in; empty: the engine fetches them itself."
+  description = "The bucket that weights are in, which may be `bucket`."
   type        = string
-  default     = ""
 }
 
 variable "weights_prefix" {
   description = "Where in it they are, with a `/` at the end."
   type        = string
-  default     = ""
 
   validation {
-    condition     = var.weights_bucket == "" || can(regex(".+/$", var.weights_prefix))
+    condition     = can(regex(".+/$", var.weights_prefix))
     error_message = "weights_prefix names a folder, with a / at the end: the machine may read what is in it, and nothing else."
   }
 }

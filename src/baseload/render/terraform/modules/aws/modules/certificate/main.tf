@@ -4,6 +4,11 @@ data "aws_route53_zone" "this" {
   name = var.zone
 }
 
+locals {
+  # One name, so one proof.
+  proof = one(aws_acm_certificate.this.domain_validation_options)
+}
+
 resource "aws_acm_certificate" "this" {
   domain_name       = var.host
   validation_method = "DNS"
@@ -15,17 +20,15 @@ resource "aws_acm_certificate" "this" {
 
 # The same record in every region, so it may be there already.
 resource "aws_route53_record" "proof" {
-  for_each = { for proof in aws_acm_certificate.this.domain_validation_options : proof.domain_name => proof }
-
   zone_id         = data.aws_route53_zone.this.zone_id
-  name            = each.value.resource_record_name
-  type            = each.value.resource_record_type
-  records         = [each.value.resource_record_value]
+  name            = local.proof.resource_record_name
+  type            = local.proof.resource_record_type
+  records         = [local.proof.resource_record_value]
   ttl             = 300
   allow_overwrite = true
 }
 
 resource "aws_acm_certificate_validation" "this" {
   certificate_arn         = aws_acm_certificate.this.arn
-  validation_record_fqdns = [for record in aws_route53_record.proof : record.fqdn]
+  validation_record_fqdns = [aws_route53_record.proof.fqdn]
 }

@@ -60,7 +60,7 @@ resource "aws_launch_template" "engine" {
     metrics      = local.metrics
     port         = var.port
     region       = local.region
-    weights      = var.weights_bucket == "" ? "" : "s3://${var.weights_bucket}/${var.weights_prefix}"
+    weights      = "s3://${var.weights_bucket}/${var.weights_prefix}"
   }))
 
   iam_instance_profile {

@@ -28,57 +28,53 @@ resource "aws_iam_role_policy" "engine" {
   role = aws_iam_role.engine.id
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = concat(
-      var.weights_bucket == "" ? [] : [
-        {
-          Sid       = "ListWeights"
-          Effect    = "Allow"
-          Action    = "s3:ListBucket"
-          Resource  = "arn:${local.partition}:s3:::${var.weights_bucket}"
-          Condition = { StringLike = { "s3:prefix" = ["${var.weights_prefix}*"] } }
-        },
-        {
-          Sid      = "ReadWeights"
-          Effect   = "Allow"
-          Action   = "s3:GetObject"
-          Resource = "arn:${local.partition}:s3:::${var.weights_bucket}/${var.weights_prefix}*"
-        },
-      ],
-      [
-        {
-          Sid      = "ReadKey"
-          Effect   = "Allow"
-          Action   = "secretsmanager:GetSecretValue"
-          Resource = "arn:${local.partition}:secretsmanager:${local.region}:${local.account}:secret:${var.key_secret}-??????"
-        },
-        {
-          Sid      = "Decrypt"
-          Effect   = "Allow"
-          Action   = "kms:Decrypt"
-          Resource = var.key_arn
-          Condition = {
-            StringEquals = {
-              "kms:ViaService" = [
-                "s3.${local.region}.amazonaws.com", "secretsmanager.${local.region}.amazonaws.com",
-              ]
-            }
+    Statement = [
+      {
+        Sid       = "ListWeights"
+        Effect    = "Allow"
+        Action    = "s3:ListBucket"
+        Resource  = "arn:${local.partition}:s3:::${var.weights_bucket}"
+        Condition = { StringLike = { "s3:prefix" = ["${var.weights_prefix}*"] } }
+      },
+      {
+        Sid      = "ReadWeights"
+        Effect   = "Allow"
+        Action   = "s3:GetObject"
+        Resource = "arn:${local.partition}:s3:::${var.weights_bucket}/${var.weights_prefix}*"
+      },
+      {
+        Sid      = "ReadKey"
+        Effect   = "Allow"
+        Action   = "secretsmanager:GetSecretValue"
+        Resource = "arn:${local.partition}:secretsmanager:${local.region}:${local.account}:secret:${var.key_secret}-??????"
+      },
+      {
+        Sid      = "Decrypt"
+        Effect   = "Allow"
+        Action   = "kms:Decrypt"
+        Resource = var.key_arn
+        Condition = {
+          StringEquals = {
+            "kms:ViaService" = [
+              "s3.${local.region}.amazonaws.com", "secretsmanager.${local.region}.amazonaws.com",
+            ]
           }
-        },
-        {
-          Sid      = "WriteLogs"
-          Effect   = "Allow"
-          Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-          Resource = "${aws_cloudwatch_log_group.engine.arn}:*"
-        },
-        {
-          # Metrics are no resources that could be named; their namespace can.
-          Sid       = "WriteMetrics"
-          Effect    = "Allow"
-          Action    = "cloudwatch:PutMetricData"
-          Resource  = "*"
-          Condition = { StringEquals = { "cloudwatch:namespace" = local.metrics } }
-        },
-      ],
-    )
+        }
+      },
+      {
+        Sid      = "WriteLogs"
+        Effect   = "Allow"
+        Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+        Resource = "${aws_cloudwatch_log_group.engine.arn}:*"
+      },
+      {
+        # Metrics are no resources that could be named; their namespace can.
+        Sid       = "WriteMetrics"
+        Effect    = "Allow"
+        Action    = "cloudwatch:PutMetricData"
+        Resource  = "*"
+        Condition = { StringEquals = { "cloudwatch:namespace" = local.metrics } }
+      },
+    ]
   })
 }

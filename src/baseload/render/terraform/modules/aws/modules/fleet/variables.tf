@@ -119,7 +119,7 @@ variable "engine_image" {
 }
 
 variable "engine_args" {
-  description = "What follows the image: the command and its arguments."
+  description = "Its command and arguments; `@KEY@` stands for the key."
   type        = list(string)
 }
 
@@ -129,7 +129,7 @@ variable "engine_environment" {
 }
 
 variable "weights_bucket" {
-  description = "The bucket that weights are in; empty: the engine fetches them itself."
+  description = "The bucket that weights are in."
   type        = string
 }
 
@@ -140,11 +140,6 @@ variable "weights_prefix" {
 
 variable "key_secret" {
   description = "Name of the secret that holds the engine's key."
-  type        = string
-}
-
-variable "key_variable" {
-  description = "The variable in which the engine takes its key."
   type        = string
 }
 

@@ -1,9 +1,9 @@
 # ruff: noqa: INP001 - a file of its own, which Lambda runs
 """Takes jobs that can wait from SQS to an engine, and puts the answers into S3.
 
-A job is JSON: `path` (`/v1/chat/completions`), `body`, and `id` if its answer is to be found by one.
-The answer is `results/ID.json`: `status` and `body`. SQS may hand a job out twice; the second
-answer then replaces the first.
+A job is JSON: `path` (`/v1/chat/completions`), `body`, and an `id` by which to find its answer, or
+its message's. The answer is `results/ID.json`: `status` and `body`. SQS may hand a job out twice;
+the second answer then replaces the first.
 
 A job that the engine refuses for good (4xx) has that as its answer. One that it has no room for
 comes back after the time that the engine names; one that fails otherwise, when SQS gives it back.
