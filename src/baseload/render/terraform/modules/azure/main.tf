@@ -10,16 +10,15 @@ locals {
   tags = { application = var.name, environment = var.environment, managed-by = "terraform" }
 
   engine = {
-    name         = var.engine_name
-    image        = var.engine_image
-    args         = var.engine_args
-    environment  = var.engine_environment
-    key_variable = var.key_variable
-    port         = var.port
-    sequences    = var.sequences
-    load_wanted  = var.load_wanted
-    start_s      = var.start_s
-    answer_s     = var.answer_s
+    name        = var.engine_name
+    image       = var.engine_image
+    args        = var.engine_args
+    environment = var.engine_environment
+    port        = var.port
+    sequences   = var.sequences
+    load_wanted = var.load_wanted
+    start_s     = var.start_s
+    answer_s    = var.answer_s
   }
   weights = { container = var.weights_container, path = var.weights_path }
 

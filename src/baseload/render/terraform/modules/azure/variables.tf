@@ -222,12 +222,6 @@ variable "engine_key_reference" {
   default     = ""
 }
 
-variable "key_variable" {
-  description = "The variable in which the engine takes its key."
-  type        = string
-  default     = "VLLM_API_KEY"
-}
-
 variable "bucket" {
   description = "The storage account to be made; `prod` has this name, others add theirs to it."
   type        = string

@@ -13,14 +13,13 @@ locals {
   has_copy = var.weights_bucket == "${local.bucket}-${local.account.app_id}"
 
   engine = {
-    name         = var.engine_name
-    image        = var.engine_image
-    args         = var.engine_args
-    environment  = var.engine_environment
-    key_variable = var.key_variable
-    port         = var.port
-    start_s      = var.start_s
-    answer_s     = var.answer_s
+    name        = var.engine_name
+    image       = var.engine_image
+    args        = var.engine_args
+    environment = var.engine_environment
+    port        = var.port
+    start_s     = var.start_s
+    answer_s    = var.answer_s
   }
 
   # An empty group measures nothing, so it does not grow by itself: a person wakes one that is cold.

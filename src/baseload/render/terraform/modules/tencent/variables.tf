@@ -172,12 +172,6 @@ variable "engine_key_reference" {
   default     = ""
 }
 
-variable "key_variable" {
-  description = "The variable in which the engine takes its key."
-  type        = string
-  default     = "VLLM_API_KEY"
-}
-
 variable "instance_types" {
   description = "Machines that will do, the best first."
   type        = list(string)
@@ -186,6 +180,11 @@ variable "instance_types" {
 variable "zones" {
   description = "Availability zones that have such machines, as `ap-guangzhou-3`; the first has the balancer."
   type        = list(string)
+
+  validation {
+    condition     = length(var.zones) > 0
+    error_message = "Which zones have such machines is not known here: name one at least."
+  }
 }
 
 variable "standby_zones" {
@@ -202,6 +201,11 @@ variable "standby_zones" {
 variable "image" {
   description = "The CVM image: Linux with NVIDIA's driver, Docker, NVIDIA's container toolkit, coscli and tccli."
   type        = string
+
+  validation {
+    condition     = startswith(var.image, "img-")
+    error_message = "No image is guessed: give the id of one of yours, img-..."
+  }
 }
 
 variable "standby_image" {

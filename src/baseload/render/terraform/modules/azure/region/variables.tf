@@ -77,16 +77,15 @@ variable "engine" {
   description = "The model server: what runs, where it listens, how long it takes."
 
   type = object({
-    name         = string
-    image        = string
-    args         = list(string)
-    environment  = map(string)
-    key_variable = string
-    port         = number
-    sequences    = number
-    load_wanted  = number
-    start_s      = number
-    answer_s     = number
+    name        = string
+    image       = string
+    args        = list(string)
+    environment = map(string)
+    port        = number
+    sequences   = number
+    load_wanted = number
+    start_s     = number
+    answer_s    = number
   })
 }
 

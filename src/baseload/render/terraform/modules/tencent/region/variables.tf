@@ -102,14 +102,13 @@ variable "engine" {
   description = "The model server: what runs, where it listens, how long it takes."
 
   type = object({
-    name         = string
-    image        = string
-    args         = list(string)
-    environment  = map(string)
-    key_variable = string
-    port         = number
-    start_s      = number
-    answer_s     = number
+    name        = string
+    image       = string
+    args        = list(string)
+    environment = map(string)
+    port        = number
+    start_s     = number
+    answer_s    = number
   })
 }
 

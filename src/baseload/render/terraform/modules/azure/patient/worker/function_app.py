@@ -1,9 +1,10 @@
 # ruff: noqa: INP001 - a file of its own, which Azure runs
 """Takes jobs that can wait from Service Bus to an engine, and puts the answers into a container.
 
-A job is JSON: `path` (`/v1/chat/completions`), `body`, and `id` if its answer is to be found by one.
-The answer is `results/ID.json`: `status` and `body`. A job may be handed out twice; the second answer
-then replaces the first. What an answer is, and which jobs come back, is in `worker.py`.
+A job is JSON: `path` (`/v1/chat/completions`), `body`, and an `id` by which to find its answer, or
+its message's. The answer is `results/ID.json`: `status` and `body`. A job may be handed out twice;
+the second answer then replaces the first. What an answer is, and which jobs come back, is in
+`worker.py`.
 
 A job that is to come back is not acknowledged: its host gives it back, and after five times it is a
 dead letter. Needs nothing but `azure-functions` and the standard library.
@@ -15,24 +16,26 @@ from typing import Any
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
-import azure.functions as functions
-import worker
+import worker  # type: ignore[import-not-found]
+from azure import functions  # type: ignore[import-not-found]
 
 app = functions.FunctionApp()
 LEFT_S = 1740.0
 """Its host stops a job after half an hour."""
 
 
-@app.service_bus_queue_trigger(arg_name="message", queue_name="jobs", connection="JOBS")
+@app.service_bus_queue_trigger(  # type: ignore[untyped-decorator]
+    arg_name="message", queue_name="jobs", connection="JOBS"
+)
 def job(message: functions.ServiceBusMessage) -> None:
-    """Work on a job. Raises NotNowError if it is to come back."""
+    """Work on a job. Raises if it is to come back."""
     work(message.message_id, message.get_body().decode(), Azure())
 
 
 def work(message_id: str, text: str, azure: Any) -> None:
     """Do a job with these services."""
-    name, asked = worker.read({"messageId": message_id, "body": text})
-    azure.put(f"results/{name}.json", json.dumps(worker.ask(asked, azure.key(), LEFT_S)))
+    name, answer = worker.answered({"messageId": message_id, "body": text}, azure, LEFT_S)
+    azure.put(f"results/{name}.json", json.dumps(answer))
 
 
 class Azure:
@@ -51,7 +54,11 @@ class Azure:
         self._call("https://storage.azure.com", url, text.encode(), headers)
 
     def _call(
-        self, audience: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None
+        self,
+        audience: str,
+        url: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
     ) -> bytes:
         given = {"authorization": f"Bearer {self._token(audience)}", "x-ms-version": "2023-11-03"}
         method = "GET" if body is None else "PUT"

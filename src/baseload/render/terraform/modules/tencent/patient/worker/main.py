@@ -1,9 +1,9 @@
 # ruff: noqa: INP001 - a file of its own, which SCF runs
 """Takes jobs that can wait from a bucket to an engine, and puts the answers there too.
 
-A job is an object `jobs/NAME.json`: `path` (`/v1/chat/completions`), `body`, and `id` if its answer
-is to be found by one. The answer is `results/ID.json`: `status` and `body`; the job is then removed.
-What an answer is, and which jobs come back, is in `worker.py`.
+A job is an object `jobs/NAME.json`: `path` (`/v1/chat/completions`), `body`, and an `id` by which
+to find its answer, or its name. The answer is `results/ID.json`: `status` and `body`; the job is then
+removed. What an answer is, and which jobs come back, is in `worker.py`.
 
 A job that is to come back stays where it is. The function is called again for it, twice; after that
 a timer calls once an hour, and takes up what still lies there. Uses what SCF's Python brings along.
@@ -14,7 +14,7 @@ import logging
 import os
 from typing import Any
 
-import worker
+import worker  # type: ignore[import-not-found]
 
 LEFT_S = 840.0
 """SCF stops a function after 15 minutes."""
@@ -23,7 +23,7 @@ AGAIN_MAX = 1
 
 
 def main_handler(event: dict[str, Any], context: Any) -> str:  # noqa: ARG001
-    """Work on the jobs of an event. Raises NotNowError if one of them is to come back."""
+    """Work on the jobs of an event. Raises if one of them is to come back."""
     return work(event, Tencent())
 
 
@@ -51,8 +51,8 @@ def do(key: str, tencent: Any) -> None:
         logging.warning("%s is done already", key)  # noqa: LOG015
         return
     plain = key.removeprefix("jobs/").removesuffix(".json")
-    name, job = worker.read({"messageId": plain, "body": text})
-    tencent.put(f"results/{name}.json", json.dumps(worker.ask(job, tencent.key(), LEFT_S)))
+    name, answer = worker.answered({"messageId": plain, "body": text}, tencent, LEFT_S)
+    tencent.put(f"results/{name}.json", json.dumps(answer))
     tencent.remove(key)
 
 
@@ -79,7 +79,8 @@ class Tencent:
         """Give an object; None: there is none."""
         if not self._cos.object_exists(Bucket=self._bucket, Key=key):
             return None
-        found: str = self._cos.get_object(Bucket=self._bucket, Key=key)["Body"].read_to_bytes().decode()
+        body = self._cos.get_object(Bucket=self._bucket, Key=key)["Body"]
+        found: str = body.get_raw_stream().read().decode()
         return found
 
     def put(self, key: str, text: str) -> None:
@@ -92,12 +93,14 @@ class Tencent:
 
     def key(self) -> str:
         """Give the engine's key."""
-        from tencentcloud.common.credential import Credential  # type: ignore[import-not-found] # noqa: I001, PLC0415
-        from tencentcloud.ssm.v20190923.models import GetSecretValueRequest  # type: ignore[import-not-found] # noqa: PLC0415
-        from tencentcloud.ssm.v20190923.ssm_client import SsmClient  # type: ignore[import-not-found] # noqa: PLC0415
+        from tencentcloud.common import credential  # type: ignore[import-not-found] # noqa: PLC0415
+        from tencentcloud.ssm.v20190923 import (  # type: ignore[import-not-found] # noqa: PLC0415
+            models,
+            ssm_client,
+        )
 
-        asked = GetSecretValueRequest()
+        asked = models.GetSecretValueRequest()
         asked.SecretName, asked.VersionId = os.environ["SECRET"], "v1"
-        client = SsmClient(Credential(*self._keys), self._region)
+        client = ssm_client.SsmClient(credential.Credential(*self._keys), self._region)
         found: str = client.GetSecretValue(asked).SecretString
         return found
