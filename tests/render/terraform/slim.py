@@ -66,6 +66,8 @@ class Types:
                 continue
             needed = {"optional": True} if each.get("optional") else {"required": True}
             inner, is_one = self._inner(each["type"])
+            if "Defaults to the Region set" in each["docs"].get("summary", ""):
+                needed["computed"] = True
             if inner and each["docs"].get("summary", "").endswith(" block."):
                 nested = {"nesting_mode": "list", "block": self.block(inner)}
                 if key == "timeouts":

@@ -22,6 +22,11 @@ from baseload.render.terraform.clouds import aws, azure, tencent
 from baseload.render.terraform.hcl import Setting, settings_text
 
 
+def alike(settings: tuple[Setting, ...], _environment: str) -> tuple[Setting, ...]:
+    """Environments share what they are told."""
+    return settings
+
+
 class Wiring(msgspec.Struct, frozen=True, kw_only=True):
     """How a cloud's modules are told of a fleet."""
 
@@ -29,12 +34,14 @@ class Wiring(msgspec.Struct, frozen=True, kw_only=True):
     """Values of the root module's variables; those of `_environment` come by themselves."""
     state: Callable[[Group, str], tuple[Setting, ...]]
     """What the backend is told where the environment of this name keeps its state."""
+    apart: Callable[[tuple[Setting, ...], str], tuple[Setting, ...]] = alike
+    """Changes what environments after the first must have of their own: names that are unique."""
 
 
 CLOUDS: Final[dict[str, Wiring]] = {
-    "aws": Wiring(settings=aws.settings, state=aws.state),
-    "azure": Wiring(settings=azure.settings, state=azure.state),
-    "tencent": Wiring(settings=tencent.settings, state=tencent.state),
+    "aws": Wiring(settings=aws.settings, state=aws.state, apart=aws.apart),
+    "azure": Wiring(settings=azure.settings, state=azure.state, apart=azure.apart),
+    "tencent": Wiring(settings=tencent.settings, state=tencent.state, apart=tencent.apart),
 }
 
 
@@ -61,9 +68,11 @@ def _cloud(group: Group, picture: Picture) -> Iterator[File]:
     for path, text in shipped(cloud):
         name = f"{cloud}/{path}"
         yield File(path=name, text=_headed(text, header(name, picture.sources)))
-    for environment in environments(group):
+    told = wiring.settings(group, picture)
+    for place, environment in enumerate(environments(group)):
         name = environment.name
-        values = (*_environment(group, environment), *wiring.settings(group, picture))
+        own = wiring.apart(told, name) if place else told
+        values = (*_environment(group, environment), *own)
         yield _settings(
             f"{cloud}/{name}.tfvars", values, picture,
             f"What `{name}` is told: terraform plan -var-file={name}.tfvars",

@@ -11,6 +11,8 @@ from math import ceil
 from typing import Final
 from urllib.parse import urlsplit
 
+import msgspec
+
 from baseload.config.references import variables_in
 from baseload.plan.catalog.rows import Instance
 from baseload.render.command import Where, command_of, image_of, sequences_of
@@ -35,6 +37,22 @@ def settings(group: Group, picture: Picture) -> tuple[Setting, ...]:
         *_machines(group),
         *_engine(group, picture),
         *_rest(group),
+    )
+
+
+def apart(settings: tuple[Setting, ...], environment: str) -> tuple[Setting, ...]:
+    """Give another environment a bucket and a name of its own: there is one of each in the world."""
+    bucket = next(each.value for each in settings if each.name == "bucket")
+    own = {
+        "host": lambda host: f"{environment}.{host}",
+        "bucket": lambda name: f"{name}-{environment}" if name else "",
+        "weights_bucket": lambda name: f"{name}-{environment}" if name == bucket else name,
+    }
+    return tuple(
+        msgspec.structs.replace(each, value=own[each.name](each.value))
+        if each.name in own
+        else each
+        for each in settings
     )
 
 

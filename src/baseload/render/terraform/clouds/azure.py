@@ -6,14 +6,16 @@ is where in its storage the weights are, which the fleet file says as a URL.
 Not here: what is made of it (`modules/azure/`).
 """
 
+from collections.abc import Callable
 from math import ceil
 from typing import Final
 from urllib.parse import urlsplit
 
+import msgspec
+
 from baseload.render.command import Where, command_of, image_of, sequences_of
 from baseload.render.picture import Engine, Group, Picture, whole_s
 from baseload.render.terraform.clouds.aws import (
-    CHOOSE,
     WEIGHTS_SPARE,
     host_of,
     key_of,
@@ -25,8 +27,8 @@ START_S_MAX: Final = 3600
 """A machine that still starts is not replaced for 90 minutes at most."""
 ANSWER_S_MAX: Final = 1740
 """A function is stopped after half an hour."""
-BLOBS: Final = ".blob.core.windows.net"
-CONTAINER: Final = "weights"
+ACCOUNT_LETTERS_MAX: Final = 24
+"""Of a storage account's name."""
 
 
 def settings(group: Group, picture: Picture) -> tuple[Setting, ...]:
@@ -42,6 +44,27 @@ def settings(group: Group, picture: Picture) -> tuple[Setting, ...]:
         *_storage(group),
         Setting(name="patient", value=said.patient, about="A queue for jobs that can wait."),
         Setting(name="alarm_email", value=said.alarm_email or "", about="Who hears alarms."),
+    )
+
+
+def apart(settings: tuple[Setting, ...], environment: str) -> tuple[Setting, ...]:
+    """Give another environment an account and a name of its own: there is one of each in the world."""
+    own = {
+        "host": lambda host: f"{environment}.{host}" if host else "",
+        "bucket": lambda name: (name + environment.replace("-", ""))[:ACCOUNT_LETTERS_MAX],
+    }
+    return changed(settings, own)
+
+
+def changed(
+    settings: tuple[Setting, ...], own: dict[str, Callable[[str], str]]
+) -> tuple[Setting, ...]:
+    """Change the values of settings that are named."""
+    return tuple(
+        msgspec.structs.replace(each, value=own[each.name](each.value))
+        if each.name in own
+        else each
+        for each in settings
     )
 
 
@@ -120,28 +143,18 @@ def _machines(group: Group) -> tuple[Setting, ...]:
 
 
 def _storage(group: Group) -> tuple[Setting, ...]:
-    account, container, path = weights_of(group.engine.said.weights)
-    bucket = group.said.bucket or ""
-    is_here = bool(account) and account == bucket
-    about = "SHA256SUMS lies beside the weights." if is_here else (
-        "Where people put them, SHA256SUMS beside; the fleet file has them from elsewhere."
-    )  # fmt: skip
+    container, path = weights_of(group.engine.said.weights)
     return (
+        Setting(name="bucket", value=group.said.bucket or "", about="The account that is made."),
         Setting(
-            name="bucket",
-            value=bucket,
-            about="Made here." if bucket else CHOOSE.split(";")[0] + ".",
+            name="weights_container", value=container,
+            about="SHA256SUMS lies beside the weights.",
         ),
-        Setting(name="weights_container", value=container if is_here else CONTAINER, about=about),
-        Setting(name="weights_path", value=path if is_here else group.engine.slug),
-    )
+        Setting(name="weights_path", value=path),
+    )  # fmt: skip
 
 
-def weights_of(url: str) -> tuple[str, str, str]:
-    """Give account, container and folder of a blob's URL; nothing of any other."""
-    split = urlsplit(url)
-    host = split.hostname or ""
-    container, _, path = split.path.strip("/").partition("/")
-    if split.scheme != "https" or not host.endswith(BLOBS) or not path:
-        return "", "", ""
-    return host.removesuffix(BLOBS), container, path
+def weights_of(url: str) -> tuple[str, str]:
+    """Give container and folder of a blob's URL."""
+    container, _, path = urlsplit(url).path.strip("/").partition("/")
+    return container, path

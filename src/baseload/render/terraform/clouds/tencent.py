@@ -20,7 +20,7 @@ from baseload.render.terraform.clouds.aws import (
     key_of,
     price_of,
 )
-from baseload.render.terraform.clouds.azure import engine_of, places
+from baseload.render.terraform.clouds.azure import changed, engine_of, places
 from baseload.render.terraform.hcl import Setting
 
 START_S_MAX: Final = 7200
@@ -51,6 +51,15 @@ def settings(group: Group, picture: Picture) -> tuple[Setting, ...]:
             + (f", as {said.alarm_email}." if said.alarm_email else "."),
         ),
     )  # fmt: skip
+
+
+def apart(settings: tuple[Setting, ...], environment: str) -> tuple[Setting, ...]:
+    """Give another environment a bucket and a name of its own: there is one of each in the world."""
+    own = {
+        "host": lambda host: f"{environment}.{host}" if host else "",
+        "bucket": lambda name: f"{name}-{environment}" if name else "",
+    }
+    return changed(settings, own)
 
 
 def state(group: Group, environment: str) -> tuple[Setting, ...]:
@@ -130,25 +139,21 @@ def out_mbps(sequences: int) -> int:
 
 def _storage(group: Group) -> tuple[Setting, ...]:
     bucket, region, prefix = weights_of(group.engine.said.weights)
-    about = "SHA256SUMS lies beside the weights." if bucket else (
-        "Yours to fill in, if they lie in a bucket; the fleet file has them from elsewhere."
-    )  # fmt: skip
     return (
         Setting(
             name="bucket", value=group.said.bucket or "",
             about="Made here; the account's number is added.",
         ),
-        Setting(name="weights_bucket", value=bucket, about=about),
+        Setting(
+            name="weights_bucket", value=bucket, about="SHA256SUMS lies beside the weights."
+        ),
         Setting(name="weights_region", value=region),
         Setting(name="weights_prefix", value=prefix),
     )  # fmt: skip
 
 
 def weights_of(url: str) -> tuple[str, str, str]:
-    """Give bucket, region and folder of an object's URL in COS; nothing of any other."""
+    """Give bucket, region and folder of an object's URL in COS."""
     split = urlsplit(url)
     name, _, rest = (split.hostname or "").partition(".cos.")
-    region, _, domain = rest.partition(".")
-    if split.scheme != "https" or domain != "myqcloud.com":
-        return "", "", ""
-    return name, region, split.path.strip("/") + "/"
+    return name, rest.partition(".")[0], split.path.strip("/") + "/"

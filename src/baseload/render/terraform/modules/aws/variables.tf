@@ -274,6 +274,11 @@ variable "engine_name" {
 variable "engine_image" {
   description = "The engine's container image."
   type        = string
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._/:@-]*$", var.engine_image))
+    error_message = "engine_image is the name of an image."
+  }
 }
 
 variable "engine_args" {
@@ -297,6 +302,11 @@ variable "bucket" {
   description = "A bucket to be made for weights and results; empty: none."
   type        = string
   default     = ""
+
+  validation {
+    condition     = length(var.bucket) + length(var.standby_region) <= 62
+    error_message = "The standby's bucket is called after this one and its region, with 63 characters at most."
+  }
 }
 
 variable "weights_bucket" {
@@ -309,7 +319,7 @@ variable "weights_prefix" {
   type        = string
 
   validation {
-    condition     = can(regex(".+/$", var.weights_prefix))
+    condition     = can(regex("^[A-Za-z0-9._=+@/-]+/$", var.weights_prefix))
     error_message = "weights_prefix names a folder, with a / at the end: the machine may read what is in it, and nothing else."
   }
 }

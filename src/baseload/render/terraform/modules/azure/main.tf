@@ -1,10 +1,9 @@
 # A group of GPU machines with a model server, in one region or two.
 
 locals {
-  name    = "${var.name}-${var.environment}"
-  account = substr("${var.bucket}${var.environment == "prod" ? "" : replace(var.environment, "-", "")}", 0, 24)
-  public  = var.zone != ""
-  alarms  = azurerm_monitor_action_group.people[*].id
+  name   = "${var.name}-${var.environment}"
+  public = var.zone != ""
+  alarms = azurerm_monitor_action_group.people[*].id
 
   # Azure takes no `/` in names of tags, so these are not Kubernetes' usual ones.
   tags = { application = var.name, environment = var.environment, managed-by = "terraform" }
@@ -45,8 +44,8 @@ module "first" {
   disk_gb        = var.data_volume_gb
   scaling        = var.scaling
   engine         = local.engine
-  account        = local.account
-  vault          = "${substr(local.account, 0, 18)}-keys"
+  account        = var.bucket
+  vault          = "${substr(var.bucket, 0, 18)}-keys"
   weights        = local.weights
   alarms         = local.alarms
 }
@@ -71,8 +70,8 @@ module "standby" {
   disk_gb        = var.data_volume_gb
   scaling        = var.scaling
   engine         = local.engine
-  account        = "${substr(local.account, 0, 23)}2"
-  vault          = "${substr(local.account, 0, 18)}-keys2"
+  account        = "${substr(var.bucket, 0, 23)}2"
+  vault          = "${substr(var.bucket, 0, 18)}-keys2"
   weights        = local.weights
   alarms         = local.alarms
 }
@@ -100,8 +99,8 @@ module "patient" {
   tags           = local.tags
   resource_group = module.first.resource_group.name
   inside         = module.first.inside
-  account        = "${substr(local.account, 0, 20)}jobs"
-  bus            = "${local.account}-jobs"
+  account        = "${substr(var.bucket, 0, 20)}jobs"
+  bus            = "${var.bucket}-jobs"
   url            = local.public ? "https://${var.host}" : module.first.url
   answer_s       = var.answer_s
   vault          = module.first.vault

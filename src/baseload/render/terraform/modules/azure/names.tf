@@ -16,7 +16,7 @@ resource "azurerm_traffic_manager_profile" "engine" {
   tags                   = local.tags
 
   dns_config {
-    relative_name = local.account
+    relative_name = var.bucket
     ttl           = 60
   }
 

@@ -223,7 +223,7 @@ variable "engine_key_reference" {
 }
 
 variable "bucket" {
-  description = "The storage account to be made; `prod` has this name, others add theirs to it."
+  description = "The storage account to be made for weights; others are called after it."
   type        = string
 
   validation {

@@ -7,10 +7,9 @@ locals {
   public         = var.zone != ""
   tags           = { baseload = var.name, environment = var.environment }
   account        = data.tencentcloud_user_info.me
-  bucket         = "${var.bucket}${var.environment == "prod" ? "" : "-${var.environment}"}"
-  standby_bucket = "${local.bucket}-standby-${local.account.app_id}"
+  standby_bucket = "${var.bucket}-standby-${local.account.app_id}"
   # A standby that has to fetch weights from the region that is gone is none.
-  has_copy = var.weights_bucket == "${local.bucket}-${local.account.app_id}"
+  has_copy = var.weights_bucket == "${var.bucket}-${local.account.app_id}"
 
   engine = {
     name        = var.engine_name

@@ -2,7 +2,7 @@
 # in the second region.
 
 resource "tencentcloud_cos_bucket" "here" {
-  bucket               = "${local.bucket}-${local.account.app_id}"
+  bucket               = "${var.bucket}-${local.account.app_id}"
   acl                  = "private"
   versioning_enable    = true
   encryption_algorithm = "AES256"

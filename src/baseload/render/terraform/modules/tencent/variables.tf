@@ -258,7 +258,7 @@ variable "out_mbps" {
 }
 
 variable "bucket" {
-  description = "The bucket to be made, without the account's number; `prod` has this name, others add theirs."
+  description = "The bucket to be made, without the account's number, which is added."
   type        = string
 
   validation {

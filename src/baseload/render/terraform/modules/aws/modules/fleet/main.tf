@@ -50,17 +50,17 @@ resource "aws_launch_template" "engine" {
   update_default_version = true
   ebs_optimized          = true
   user_data = base64encode(templatefile("${path.module}/user_data.sh.tftpl", {
-    args         = jsonencode(var.engine_args)
-    environment  = jsonencode(var.engine_environment)
-    group        = var.name
-    image        = var.engine_image
-    key_secret   = var.key_secret
-    key_variable = var.key_variable
-    log_group    = aws_cloudwatch_log_group.engine.name
-    metrics      = local.metrics
-    port         = var.port
-    region       = local.region
-    weights      = "s3://${var.weights_bucket}/${var.weights_prefix}"
+    answer_s    = var.answer_s
+    args        = base64encode(jsonencode(var.engine_args))
+    environment = base64encode(jsonencode(var.engine_environment))
+    group       = var.name
+    image       = var.engine_image
+    key_secret  = var.key_secret
+    log_group   = aws_cloudwatch_log_group.engine.name
+    metrics     = local.metrics
+    port        = var.port
+    region      = local.region
+    weights     = "s3://${var.weights_bucket}/${var.weights_prefix}"
   }))
 
   iam_instance_profile {
@@ -72,7 +72,6 @@ resource "aws_launch_template" "engine" {
     http_endpoint               = "enabled"
     http_tokens                 = "required"
     http_put_response_hop_limit = 1
-    instance_metadata_tags      = "enabled"
   }
 
   network_interfaces {

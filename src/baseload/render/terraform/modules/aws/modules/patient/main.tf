@@ -1,5 +1,6 @@
 # Jobs that can wait: a queue, a worker that takes one at a time to the engine, and a second queue
-# for those that failed three times. A job is {"id", "path", "body"}; its answer is put into S3.
+# for those that came back fifty times, which takes half a day. A job is {"id", "path", "body"}; its
+# answer is put into S3.
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
@@ -24,12 +25,12 @@ resource "aws_sqs_queue" "jobs" {
   name                      = "${var.name}-patient"
   message_retention_seconds = 345600
   kms_master_key_id         = var.key_arn
-  # AWS asks for six times what the worker may take. A busy engine's jobs come back sooner: the
-  # worker says when.
+  # AWS asks for six times what the worker may take. What comes back does so sooner: the worker says
+  # when.
   visibility_timeout_seconds = 6 * local.run_max_s
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.failed.arn
-    maxReceiveCount     = 3
+    maxReceiveCount     = 50
   })
 }
 
@@ -178,7 +179,7 @@ resource "aws_iam_role_policy" "worker" {
 
 resource "aws_cloudwatch_metric_alarm" "failed" {
   alarm_name          = "${local.function}-failed"
-  alarm_description   = "A patient job failed three times."
+  alarm_description   = "A patient job was given up."
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateNumberOfMessagesVisible"
   dimensions          = { QueueName = aws_sqs_queue.failed.name }
@@ -193,13 +194,13 @@ resource "aws_cloudwatch_metric_alarm" "failed" {
 
 resource "aws_cloudwatch_metric_alarm" "old" {
   alarm_name          = "${local.function}-old"
-  alarm_description   = "A patient job waits for more than a day."
+  alarm_description   = "A patient job waits for more than four hours."
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateAgeOfOldestMessage"
   dimensions          = { QueueName = aws_sqs_queue.jobs.name }
   statistic           = "Maximum"
   comparison_operator = "GreaterThanThreshold"
-  threshold           = 86400
+  threshold           = 14400
   period              = 300
   evaluation_periods  = 1
   treat_missing_data  = "notBreaching"

@@ -5,8 +5,8 @@ A job is JSON: `path` (`/v1/chat/completions`), `body`, and an `id` by which to 
 its message's. The answer is `results/ID.json`: `status` and `body`. SQS may hand a job out twice;
 the second answer then replaces the first.
 
-A job that the engine refuses for good (4xx) has that as its answer. One that it has no room for
-comes back after the time that the engine names; one that fails otherwise, when SQS gives it back.
+What the engine refuses for good (4xx) is an answer, and so is what is no job. Anything else comes
+back, each time later: the engine has no room, or it is away.
 """
 
 import json
@@ -21,16 +21,16 @@ from urllib.request import Request, urlopen
 ROOM_S = 20
 """Of the time that Lambda leaves: for writing the answer."""
 WAIT_S = (30, 900)
-"""Shortest and longest until a job comes back that there was no room for."""
+"""Until a job comes back the first time, and at most; it doubles in between."""
 LATER = (401, 403, 408, 409, 425, 429, 500, 502, 503, 504)
 """Answers that may be others later; the first two while a key is being replaced."""
 ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
 class NotNowError(Exception):
-    """The job is to come back; after `wait_s`, or when SQS gives it back by itself."""
+    """The job is to come back; after `wait_s` at least, if the engine said so."""
 
-    def __init__(self, why: str, wait_s: int | None = None) -> None:
+    def __init__(self, why: str, wait_s: int = 0) -> None:
         """`why` is for the log."""
         super().__init__(why)
         self.wait_s = wait_s
@@ -49,27 +49,30 @@ def work(event: dict[str, Any], context: Any, aws: Any) -> dict[str, Any]:
     for record in event["Records"]:
         left_s = context.get_remaining_time_in_millis() / 1000 - ROOM_S
         try:
-            name, job = read(record)
-            aws.put(f"results/{name}.json", json.dumps(ask(job, aws.key(), left_s)))
-        except NotNowError as error:
-            logging.warning("%s comes back: %s", record["messageId"], error)  # noqa: LOG015
-            if error.wait_s is not None:
-                aws.give_back(record["receiptHandle"], error.wait_s)
+            name, answer = answered(record, aws, left_s)
+            aws.put(f"results/{name}.json", json.dumps(answer))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the job is not lost
+            tries = int(record["attributes"]["ApproximateReceiveCount"])
+            wait_s = max(getattr(error, "wait_s", 0), WAIT_S[0] * 2 ** min(tries - 1, 10))
+            why = f"{record['messageId']} comes back: {error!r:.200}"
+            logging.warning(why)  # noqa: LOG015 - Lambda's own handler is at the root
+            aws.give_back(record["receiptHandle"], min(WAIT_S[1], wait_s))
             failed.append({"itemIdentifier": record["messageId"]})
     return {"batchItemFailures": failed}
 
 
-def read(record: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Give the name of a message's answer, and its job. Raises NotNowError if it is none."""
+def answered(record: dict[str, Any], aws: Any, left_s: float) -> tuple[str, dict[str, Any]]:
+    """Give the name of a message's answer, and the answer. Raises NotNowError."""
+    name = record["messageId"]
     try:
         job = json.loads(record["body"])
-        name, path, body = job.get("id", record["messageId"]), job["path"], job["body"]
+        path, body, name = job["path"], job["body"], job.get("id", name)
         sound = path.startswith("/v1/") and isinstance(body, dict) and ID.fullmatch(name)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise NotNowError(f"not a job: {error!r:.200}") from error
+    except (ValueError, KeyError, TypeError, AttributeError):
+        sound = False
     if not sound:
-        raise NotNowError("not a job: its id, path or body is of another form")
-    return name, job
+        return record["messageId"], {"status": 400, "body": "not a job"}
+    return name, ask(job, aws.key(), left_s)
 
 
 def ask(job: dict[str, Any], key: str, left_s: float) -> dict[str, Any]:
@@ -86,17 +89,16 @@ def ask(job: dict[str, Any], key: str, left_s: float) -> dict[str, Any]:
             return {"status": answer.status, "body": json.load(answer)}
     except HTTPError as error:
         if error.code in LATER:
-            raise NotNowError(f"HTTP {error.code}", wait_s(error)) from error
+            raise NotNowError(f"HTTP {error.code}", asked_s(error)) from error
         return {"status": error.code, "body": error.read().decode(errors="replace")}
     except (OSError, HTTPException, ValueError) as error:
-        raise NotNowError(f"no answer: {error!r:.200}", WAIT_S[0]) from error
+        raise NotNowError(f"no answer: {error!r}") from error
 
 
-def wait_s(error: HTTPError) -> int:
-    """Give the seconds after which the engine wants to be asked again."""
+def asked_s(error: HTTPError) -> int:
+    """Give the seconds after which the engine wants to be asked again; 0 if it does not say."""
     text = error.headers.get("retry-after") or ""
-    asked = int(text) if text.isdecimal() and text.isascii() and len(text) < len("10000") else 0
-    return min(WAIT_S[1], max(WAIT_S[0], asked))
+    return int(text) if re.fullmatch("[0-9]{1,6}", text) else 0
 
 
 class Aws:
