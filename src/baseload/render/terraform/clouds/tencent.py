@@ -54,7 +54,7 @@ def settings(group: Group, picture: Picture) -> tuple[Setting, ...]:
 
 
 def apart(settings: tuple[Setting, ...], environment: str) -> tuple[Setting, ...]:
-    """Give another environment a bucket and a name of its own: there is one of each in the world."""
+    """Give another environment a bucket and a name of its own: both are unique in the world."""
     own = {
         "host": lambda host: f"{environment}.{host}" if host else "",
         "bucket": lambda name: f"{name}-{environment}" if name else "",

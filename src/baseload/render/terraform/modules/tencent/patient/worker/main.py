@@ -2,8 +2,8 @@
 """Takes jobs that can wait from a bucket to an engine, and puts the answers there too.
 
 A job is an object `jobs/NAME.json`: `path` (`/v1/chat/completions`), `body`, and an `id` by which
-to find its answer, or its name. The answer is `results/ID.json`: `status` and `body`; the job is then
-removed. What an answer is, and which jobs come back, is in `worker.py`.
+to find its answer, or its name. The answer is `results/ID.json`: `status` and `body`; the job is
+then removed. What an answer is, and which jobs come back, is in `worker.py`.
 
 A job that is to come back stays where it is. The function is called again for it, twice; after that
 a timer calls once an hour, and takes up what still lies there. Uses what SCF's Python brings along.
