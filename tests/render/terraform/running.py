@@ -97,16 +97,17 @@ def running(
 ) -> Iterator[Terraform]:
     """Start doubles, and give Terraform that knows them, in this folder."""
     need_terraform()
-    served = subprocess.Popen(
-        [PYTHON, HERE / script, HERE / "schemas" / schema, *sockets.values()],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+    with (folder / "double.log").open("w") as log:
+        served = subprocess.Popen(
+            [PYTHON, HERE / script, HERE / "schemas" / schema, *sockets.values()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
     try:
         said = served.stdout.readline().strip()
-        assert said, f"{script} did not start"
+        assert said, (folder / "double.log").read_text()
         yield Terraform(folder=folder, sockets=sockets, said=said)
     finally:
         served.communicate("")

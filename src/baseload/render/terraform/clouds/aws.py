@@ -41,18 +41,14 @@ def settings(group: Group, picture: Picture) -> tuple[Setting, ...]:
 
 
 def apart(settings: tuple[Setting, ...], environment: str) -> tuple[Setting, ...]:
-    """Give another environment a bucket and a name of its own: there is one of each in the world."""
-    bucket = next(each.value for each in settings if each.name == "bucket")
-    own = {
-        "host": lambda host: f"{environment}.{host}",
-        "bucket": lambda name: f"{name}-{environment}" if name else "",
-        "weights_bucket": lambda name: f"{name}-{environment}" if name == bucket else name,
-    }
+    """Give another environment a bucket and a host of its own: names that are unique."""
+    said = {each.name: each.value for each in settings}
+    bucket = f"{said['bucket']}-{environment}" if said["bucket"] else ""
+    own = {"host": f"{environment}.{said['host']}", "bucket": bucket}
+    if said["weights_bucket"] == said["bucket"]:
+        own["weights_bucket"] = bucket
     return tuple(
-        msgspec.structs.replace(each, value=own[each.name](each.value))
-        if each.name in own
-        else each
-        for each in settings
+        msgspec.structs.replace(each, value=own.get(each.name, each.value)) for each in settings
     )
 
 
