@@ -59,6 +59,15 @@ def plan(terraform: Terraform) -> dict[str, Any]:
     return planned(terraform, *TOLD)
 
 
+@pytest.fixture(scope="module")
+def other(terraform: Terraform) -> dict[str, Any]:
+    """Give what is planned where people choose otherwise than the fleet file, in all of it."""
+    (terraform.folder / "free.tfvars").write_text("budget_usd_month = null\n")
+    return planned(
+        terraform, *TOLD, "-var-file=free.tfvars", "-var=scaling=cpu", "-var=standby=warm"
+    )
+
+
 def test_what_the_modules_are_told_is_as_it_was():
     """Variable file and backend are the golden ones."""
     told = (".tfvars", ".tfbackend")
@@ -107,11 +116,11 @@ def test_a_floor_is_on_demand_and_the_rest_is_spot(plan: dict[str, Any]):
     assert [{"base_regular_count": 1, "regular_percentage_above_base": 0}] == group["priority_mix"]
 
 
-def test_scaling_is_by_load_or_as_the_article_has_it(terraform: Terraform, plan: dict[str, Any]):
+def test_scaling_is_by_load_or_as_the_article_has_it(other: dict[str, Any], plan: dict[str, Any]):
     """By default on the engine's own load, waiting longer than a start; else CPU, 65 %, +2, 300 s."""
     name = "module.first.azurerm_monitor_autoscale_setting.machines"
     out = plan[name]["profile"][0]["rule"][0]
-    by_cpu = planned(terraform, *TOLD, "-var=scaling=cpu")[name]["profile"][0]["rule"][0]
+    by_cpu = other[name]["profile"][0]["rule"][0]
 
     assert ("load", 0.7) == tuple(out["metric_trigger"][0][k] for k in ("metric_name", "threshold"))
     assert "PT11M" == out["scale_action"][0]["cooldown"]
@@ -133,15 +142,11 @@ def test_health_is_checked_and_names_fail_over(plan: dict[str, Any]):
     assert "engine.azure" == plan["azurerm_dns_cname_record.engine[0]"]["name"]
 
 
-def test_a_cold_standby_has_no_machine_until_it_is_woken(
-    terraform: Terraform, plan: dict[str, Any]
-):
-    """Its group is at zero; one that is warm has one, and `standby_replicas` wakes either."""
+def test_a_cold_standby_has_no_machine(other: dict[str, Any], plan: dict[str, Any]):
+    """Its group is at zero; one that is warm has one."""
     name = f"module.standby[0].{GROUP}"
-    warm = planned(terraform, *TOLD, "-var=standby=warm")
-    woken = planned(terraform, *TOLD, "-var=standby_replicas=3")
 
-    assert [0, 1, 3] == [found[name]["instances"] for found in (plan, warm, woken)]
+    assert [0, 1] == [found[name]["instances"] for found in (plan, other)]
 
 
 def test_roles_are_least(plan: dict[str, Any]):
@@ -171,14 +176,13 @@ def test_storage_is_private_and_keeps_versions(plan: dict[str, Any]):
         assert not each["shared_access_key_enabled"]
 
 
-def test_money_is_watched(terraform: Terraform, plan: dict[str, Any]):
+def test_money_is_watched(other: dict[str, Any], plan: dict[str, Any]):
     """A budget for each resource group, at the catalogue's price; none where none is known."""
     name = 'azurerm_consumption_budget_resource_group.month["first"]'
 
     assert 86128 == plan[name]["amount"]
     assert ["oncall@example.com"] == plan[name]["notification"][0]["contact_emails"]
-    (terraform.folder / "free.tfvars").write_text("budget_usd_month = null\n")
-    assert name not in planned(terraform, *TOLD, "-var-file=free.tfvars")
+    assert name not in other
 
 
 def test_the_output_is_a_backend_of_a_fleet(terraform: Terraform, plan: dict[str, Any]):
