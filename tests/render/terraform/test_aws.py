@@ -1,6 +1,7 @@
 """The rendering for AWS, planned and applied by real Terraform; its providers are doubles."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -11,7 +12,7 @@ import pytest
 from baseload.config.reading import parse_fleet
 from baseload.render.terraform.output import render
 from tests.render.pictures import picture
-from tests.render.terraform.running import LOCAL, Terraform, lay, running
+from tests.render.terraform.running import LOCAL, PYTHON, Terraform, lay, running
 
 TOLD = (
     "-var-file=prod.tfvars",
@@ -19,6 +20,31 @@ TOLD = (
     "-var=standby_image=ami-0123456789abcdef1",
 )
 ALONE = ("-var=standby=none", "-var=standby_region=")
+ASKING = """
+import json, os, types, boto3, worker
+sqs, s3, queue = boto3.client("sqs"), boto3.client("s3"), os.environ["QUEUE_URL"]
+boto3.client("secretsmanager").create_secret(Name="engine-key", SecretString="secret")
+context = types.SimpleNamespace(get_remaining_time_in_millis=lambda: 900_000)
+back = []
+for body in ("{", json.dumps({"path": "/v1/x", "body": {}})):
+    sqs.send_message(QueueUrl=queue, MessageBody=body)
+    (message,) = sqs.receive_message(QueueUrl=queue, VisibilityTimeout=60)["Messages"]
+    record = {
+        "messageId": message["MessageId"], "body": body, "receiptHandle": message["ReceiptHandle"],
+        "attributes": {"ApproximateReceiveCount": "1"},
+    }
+    failed = worker.handler({"Records": [record]}, context)["batchItemFailures"]
+    back += failed
+    if not failed:
+        sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        key = f"results/{message['MessageId']}.json"
+        kept = json.load(s3.get_object(Bucket=os.environ["BUCKET"], Key=key)["Body"])
+asked = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+hidden = asked["ApproximateNumberOfMessagesNotVisible"]
+print(kept["status"], json.dumps(kept["body"]) + f"; {len(back)} comes back; {hidden} hidden")
+for each in s3.list_object_versions(Bucket=os.environ["BUCKET"])["Versions"]:
+    s3.delete_object(Bucket=os.environ["BUCKET"], Key=key, VersionId=each["VersionId"])
+"""
 PLANTED = """
 resource "aws_autoscaling_group" "unknown" {
   min_size  = 1
@@ -193,6 +219,21 @@ def test_names_turn_to_the_standby(plan: dict[str, Any]):
         each["failover_routing_policy"][0]["type"] for each in records
     ]
     assert ["us-east-1", "us-west-2"] == [each["cloudwatch_alarm_region"] for each in checks]
+
+
+def test_the_worker_works_with_what_was_made(terraform: Terraform, applied: dict[str, Any]):
+    """What is no job is answered in the bucket; a job that fails is hidden in the queue."""
+    env = {
+        "PYTHONPATH": str(terraform.folder / "modules" / "patient"), "URL": "http://127.0.0.1:9",
+        "AWS_ENDPOINT_URL": terraform.said, "AWS_DEFAULT_REGION": "us-east-1", "KEY": "engine-key",
+        "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "BUCKET": "baseload-weights",
+        "QUEUE_URL": terraform("output", "-raw", "patient_queue_url").stdout,
+    }  # fmt: skip
+    done = subprocess.run(
+        [PYTHON, "-c", ASKING], env=env, capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert '400 "not a job"; 1 comes back; 1 hidden' == done.stdout.strip(), done.stderr
 
 
 def test_the_group_lives_in_moto(terraform: Terraform, applied: dict[str, Any]):

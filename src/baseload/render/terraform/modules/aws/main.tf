@@ -48,6 +48,7 @@ module "network" {
 
   name           = local.name
   cidr           = var.cidr
+  zones          = var.zones
   instance_types = var.instance_types
   key_arn        = module.key.arn
 }
@@ -59,6 +60,7 @@ module "standby_network" {
 
   name           = local.name
   cidr           = var.standby_cidr
+  zones          = var.standby_zones
   instance_types = var.instance_types
   key_arn        = module.standby_key[0].arn
 }

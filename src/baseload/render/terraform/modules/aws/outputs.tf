@@ -31,6 +31,14 @@ output "group" {
   value       = module.fleet.group
 }
 
+output "zones" {
+  description = "The zones it is in, by region: name them as `zones` and `standby_zones`, and it stays there."
+  value = merge(
+    { (var.region) = module.network.zones },
+    { for each in module.standby_network : var.standby_region => each.zones },
+  )
+}
+
 output "patient_queue_url" {
   description = "Where jobs that can wait are sent; null if there is no queue."
   value       = one(module.patient[*].queue_url)

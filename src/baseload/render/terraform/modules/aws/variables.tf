@@ -55,6 +55,12 @@ variable "cidr" {
   }
 }
 
+variable "zones" {
+  description = "Zones to be in; empty: three, those first that have the machines. Name them once it runs."
+  type        = list(string)
+  default     = []
+}
+
 variable "callers" {
   description = "Address ranges outside the VPC that may call the engine, by VPN or peering."
   type        = list(string)
@@ -97,6 +103,12 @@ variable "standby_cidr" {
     condition     = can(regex("/16$", var.standby_cidr)) && can(cidrnetmask(var.standby_cidr)) && var.standby_cidr != var.cidr
     error_message = "standby_cidr must be a /16 other than cidr."
   }
+}
+
+variable "standby_zones" {
+  description = "The same in the second region."
+  type        = list(string)
+  default     = []
 }
 
 variable "standby_replicas" {

@@ -1,5 +1,5 @@
-# Private subnets in up to three zones, those first that have the wanted machines. Out through NAT;
-# S3 and the services that machines talk to all the time are reached inside the VPC.
+# Private subnets in up to three zones; in those that have the wanted machines, if none are named. Out
+# through NAT; S3 and the services that machines talk to all the time are reached inside the VPC.
 
 data "aws_region" "current" {}
 
@@ -23,10 +23,13 @@ data "aws_ec2_instance_type_offerings" "wanted" {
 
 locals {
   open    = data.aws_availability_zones.open.names
-  offered = [for zone in local.open : zone if contains(data.aws_ec2_instance_type_offerings.wanted.locations, zone)]
-  others  = [for zone in local.open : zone if !contains(local.offered, zone)]
-  sorted  = concat(local.offered, local.others)
-  zones   = slice(local.sorted, 0, min(3, length(local.sorted)))
+  having  = data.aws_ec2_instance_type_offerings.wanted.locations
+  sorted  = concat([for zone in local.open : zone if contains(local.having, zone)], local.open)
+  chosen  = slice(distinct(local.sorted), 0, min(3, length(local.open)))
+  zones   = length(var.zones) > 0 ? var.zones : local.chosen
+  offered = [for zone in local.zones : zone if contains(local.having, zone)]
+  # A zone's addresses follow from its letter, so a zone that comes or goes moves no other.
+  place = { for zone in local.zones : zone => index(["a", "b", "c", "d", "e", "f", "g", "h"], substr(zone, -1, 1)) }
   # Reached without NAT. S3 is apart: its endpoint is a route and costs nothing.
   services = ["ec2messages", "logs", "monitoring", "secretsmanager", "ssm", "ssmmessages"]
 }
@@ -48,7 +51,7 @@ resource "aws_subnet" "private" {
 
   vpc_id            = aws_vpc.this.id
   availability_zone = each.key
-  cidr_block        = cidrsubnet(var.cidr, 4, index(local.zones, each.key))
+  cidr_block        = cidrsubnet(var.cidr, 4, local.place[each.key])
   tags              = { Name = "${var.name}-private-${each.key}" }
 
   lifecycle {
@@ -65,7 +68,7 @@ resource "aws_subnet" "public" {
 
   vpc_id                  = aws_vpc.this.id
   availability_zone       = each.key
-  cidr_block              = cidrsubnet(var.cidr, 8, 240 + index(local.zones, each.key))
+  cidr_block              = cidrsubnet(var.cidr, 8, 240 + local.place[each.key])
   map_public_ip_on_launch = false
   tags                    = { Name = "${var.name}-public-${each.key}" }
 }

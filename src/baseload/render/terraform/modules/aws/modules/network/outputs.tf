@@ -15,3 +15,8 @@ output "machine_subnet_ids" {
   value       = [for zone in local.zones : aws_subnet.private[zone].id if contains(local.offered, zone)]
   depends_on  = [aws_route.out, aws_route_table_association.private, aws_vpc_endpoint.service]
 }
+
+output "zones" {
+  description = "The zones it is in."
+  value       = local.zones
+}

@@ -17,3 +17,8 @@ variable "key_arn" {
   description = "The region's key."
   type        = string
 }
+
+variable "zones" {
+  description = "Zones to be in; empty: three, those first that have the wanted machines."
+  type        = list(string)
+}
