@@ -40,9 +40,15 @@ IMAGE_S = (30.0, 240.0)
 HOURS_MONTH = 730.0
 FETCHED = {
     "aws": ("s3://", "^s3://.+$"),
-    "azure": ("ACCOUNT.blob.core.windows.net", "^https://[a-z0-9]+[.]blob[.]core[.]windows[.]net/.+/.+$"),
-    "tencent": ("BUCKET-APPID.cos.REGION.myqcloud.com", "^https://.+[.]cos[.].+[.]myqcloud[.]com/.+$"),
-}  # fmt: skip
+    "azure": (
+        "https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH",
+        "^https://[a-z0-9]+[.]blob[.]core[.]windows[.]net/.+/.+$",
+    ),
+    "tencent": (
+        "https://BUCKET-APPID.cos.REGION.myqcloud.com/PATH",
+        "^https://.+[.]cos[.].+[.]myqcloud[.]com/.+$",
+    ),
+}
 """Where machines of a cloud's group fetch weights from, with the role that they have there."""
 SPARE = 1.2
 """A budget over what is expected."""

@@ -13,7 +13,7 @@ from baseload.render.files import File
 from tests.render.terraform.running import LOCAL, Terraform, lay, running
 
 DOUBLED = (
-    "azcopy", "blkid", "coscli", "curl", "docker", "hostname", "lsblk", "mdadm", "mkfs.xfs", "mount",
+    "azcopy", "blkid", "coscli", "curl", "docker", "hostname", "iptables", "lsblk", "mdadm", "mkfs.xfs", "mount",
     "mountpoint", "sha256sum", "sleep", "systemctl", "tccli",
 )  # fmt: skip
 """What a machine calls at its first start that is not here, or must not be touched."""

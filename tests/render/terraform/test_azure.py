@@ -218,6 +218,7 @@ def test_a_machine_starts_the_engine(terraform: Terraform, tmp_path: Path):
     assert 0o600 == (tmp_path / "root/run/baseload/key").stat().st_mode & 0o777
     assert "k3y\n" == (tmp_path / "root/run/baseload/tls.pem").read_text()
     assert "k3y" not in script
+    assert [each[0] for each in calls].index("iptables") < calls.index(run)
 
 
 def test_a_machine_whose_weights_are_wrong_starts_nothing(terraform: Terraform, tmp_path: Path):

@@ -62,7 +62,9 @@ class Azure:
     ) -> bytes:
         given = {"authorization": f"Bearer {self._token(audience)}", "x-ms-version": "2023-11-03"}
         method = "GET" if body is None else "PUT"
-        request = Request(url, data=body, headers=given | (headers or {}), method=method)  # noqa: S310
+        request = Request(  # noqa: S310
+            url, data=body, headers=given | (headers or {}), method=method
+        )
         with urlopen(request, timeout=30) as answer:  # noqa: S310
             found: bytes = answer.read()
         return found

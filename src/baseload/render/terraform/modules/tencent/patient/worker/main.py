@@ -60,7 +60,10 @@ class Tencent:
     """The services that the worker needs, by the temporary keys of its role."""
 
     def __init__(self) -> None:
-        from qcloud_cos import CosConfig, CosS3Client  # type: ignore[import-not-found] # noqa: PLC0415
+        from qcloud_cos import (  # type: ignore[import-not-found] # noqa: PLC0415
+            CosConfig,
+            CosS3Client,
+        )
 
         self._bucket, self._region = os.environ["BUCKET"], os.environ["REGION"]
         names = ("TENCENTCLOUD_SECRETID", "TENCENTCLOUD_SECRETKEY", "TENCENTCLOUD_SESSIONTOKEN")
