@@ -89,17 +89,18 @@ def test_no_secret_is_told():
 @pytest.mark.parametrize(
     ("old", "new", "at", "said"),
     [
-        ("s3://baseload-weights/r1-32b", "hf://deepseek-ai/x", "s3://baseload-weights", "machines in aws fetch weights from s3:// only"),
-        ("region: us-east-1", "region: us-esat-1", "region: us-east-1", "aws has no region `us-esat-1`"),
+        ("s3://baseload-weights/", "hf://org/", "hf://org/", "machines in aws fetch weights from s3:// only"),
+        ("us-east-1", "us-esat-1", "us-esat-1", "aws has no region `us-esat-1`"),
         ("quota: 8", "quota: 5", "replicas_max: 6", "6 machines at most, and the quota is 5"),
+        ("    aws:\n      model", "    aws:\n      engine: llama.cpp # !\n      model", "# !", "runs vLLM or SGLang"),
     ],
 )  # fmt: skip
 def test_what_cannot_run_is_refused_with_its_line(
     tmp_path: Path, old: str, new: str, at: str, said: str
 ):
     """Weights that machines cannot reach, unknown regions and quotas are named, with the line."""
-    text = FULL.read_text()
-    (tmp_path / "baseload.yaml").write_text(text.replace(old, new))
+    text = FULL.read_text().replace(old, new)
+    (tmp_path / "baseload.yaml").write_text(text)
     line = next(n for n, each in enumerate(text.splitlines(), 1) if at in each)
 
     with pytest.raises(FleetFileError) as refused:
