@@ -6,7 +6,6 @@ resource "tencentcloud_cos_bucket" "here" {
   acl                  = "private"
   versioning_enable    = true
   encryption_algorithm = "AES256"
-  multi_az             = true
   replica_role         = var.standby == "none" ? null : "qcs::cam::uin/${local.account.owner_uin}:uin/${local.account.uin}"
   tags                 = local.tags
 

@@ -8,17 +8,7 @@ terraform {
       source  = "hashicorp/azurerm"
       version = ">= 5.10.0, < 6.0.0"
     }
-    archive = {
-      source  = "hashicorp/archive"
-      version = "~> 2.4"
-    }
   }
-}
-
-data "archive_file" "worker" {
-  type        = "zip"
-  source_dir  = "${path.module}/worker"
-  output_path = "${path.root}/.worker.zip"
 }
 
 resource "azurerm_servicebus_namespace" "jobs" {
@@ -159,7 +149,6 @@ resource "azurerm_function_app_flex_consumption" "worker" {
   public_network_access_enabled                  = false
   client_certificate_enabled                     = true
   webdeploy_publish_basic_authentication_enabled = false
-  zip_deploy_file                                = data.archive_file.worker.output_path
   tags                                           = var.tags
 
   site_config {
@@ -187,6 +176,40 @@ resource "azurerm_function_app_flex_consumption" "worker" {
   }
 
   depends_on = [azurerm_private_endpoint.jobs, azurerm_role_assignment.worker]
+}
+
+# By which its code is put there, from inside the network. See the README.
+resource "azurerm_private_dns_zone" "worker" {
+  name                = "privatelink.azurewebsites.net"
+  resource_group_name = var.resource_group
+  tags                = var.tags
+}
+
+resource "azurerm_private_dns_zone_virtual_network_link" "worker" {
+  name                = "worker"
+  private_dns_zone_id = azurerm_private_dns_zone.worker.id
+  virtual_network_id  = var.inside.network_id
+  tags                = var.tags
+}
+
+resource "azurerm_private_endpoint" "worker" {
+  name                = "${var.name}-worker"
+  location            = var.region
+  resource_group_name = var.resource_group
+  subnet_id           = var.inside.endpoints_subnet_id
+  tags                = var.tags
+
+  private_service_connection {
+    name                           = "worker"
+    private_connection_resource_id = azurerm_function_app_flex_consumption.worker.id
+    subresource_names              = ["sites"]
+    is_manual_connection           = false
+  }
+
+  private_dns_zone_group {
+    name                 = "worker"
+    private_dns_zone_ids = [azurerm_private_dns_zone.worker.id]
+  }
 }
 
 resource "azurerm_monitor_metric_alert" "dead" {
@@ -225,6 +248,7 @@ output "queue" {
     id        = azurerm_servicebus_queue.jobs.id
     namespace = "${azurerm_servicebus_namespace.jobs.name}.servicebus.windows.net"
     name      = azurerm_servicebus_queue.jobs.name
+    worker    = azurerm_function_app_flex_consumption.worker.name
     answers   = "${azurerm_storage_account.jobs.primary_blob_endpoint}answers"
   }
 }

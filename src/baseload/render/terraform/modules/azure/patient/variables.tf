@@ -22,6 +22,7 @@ variable "inside" {
   description = "Where the worker and its storage are put inside the network."
 
   type = object({
+    network_id          = string
     workers_subnet_id   = string
     endpoints_subnet_id = string
     blob_zone_id        = string

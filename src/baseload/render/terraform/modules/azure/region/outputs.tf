@@ -51,6 +51,7 @@ output "inside" {
   description = "Where a worker and its storage are put inside the network."
 
   value = {
+    network_id          = azurerm_virtual_network.here.id
     workers_subnet_id   = azurerm_subnet.workers.id
     endpoints_subnet_id = azurerm_subnet.endpoints.id
     blob_zone_id        = azurerm_private_dns_zone.here["blob"].id

@@ -1,6 +1,5 @@
 # terraform test: what is planned, with mocked providers. No subscription is needed, nothing is made.
 
-mock_provider "archive" {}
 mock_provider "azurerm" {}
 
 variables {
