@@ -13,6 +13,23 @@ REGIONS: Final[dict[str, frozenset[str]]] = {
         "il-central-1", "me-central-1", "me-south-1", "mx-central-1", "sa-east-1", "us-east-1",
         "us-east-2", "us-gov-east-1", "us-gov-west-1", "us-west-1", "us-west-2",
     }),
-    "azure": frozenset({"eastus", "westus3"}),
-    "tencent": frozenset({"ap-guangzhou", "ap-shanghai"}),
+    # Azure's names of locations, of the public cloud, China and the US government.
+    "azure": frozenset({
+        "australiacentral", "australiaeast", "australiasoutheast", "austriaeast", "belgiumcentral",
+        "brazilsouth", "canadacentral", "canadaeast", "centralindia", "centralus", "chilecentral",
+        "chinaeast", "chinaeast2", "chinaeast3", "chinanorth", "chinanorth2", "chinanorth3",
+        "eastasia", "eastus", "eastus2", "francecentral", "germanywestcentral", "indonesiacentral",
+        "israelcentral", "italynorth", "japaneast", "japanwest", "jioindiawest", "koreacentral",
+        "koreasouth", "malaysiawest", "mexicocentral", "newzealandnorth", "northcentralus",
+        "northeurope", "norwayeast", "polandcentral", "qatarcentral", "southafricanorth",
+        "southcentralus", "southeastasia", "southindia", "spaincentral", "swedencentral",
+        "switzerlandnorth", "uaenorth", "uksouth", "ukwest", "usgovarizona", "usgovtexas",
+        "usgovvirginia", "westcentralus", "westeurope", "westindia", "westus", "westus2", "westus3",
+    }),
+    # Those of CVM, without the ones for finance only.
+    "tencent": frozenset({
+        "ap-bangkok", "ap-beijing", "ap-chengdu", "ap-chongqing", "ap-guangzhou", "ap-hongkong",
+        "ap-jakarta", "ap-nanjing", "ap-seoul", "ap-shanghai", "ap-singapore", "ap-tokyo",
+        "eu-frankfurt", "na-ashburn", "na-siliconvalley", "sa-saopaulo",
+    }),
 }  # fmt: skip

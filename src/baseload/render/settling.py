@@ -7,6 +7,7 @@ Not here: what a picture is (`picture`), how a complaint finds its line (`refusi
 cannot run though it fits (`placeable`).
 """
 
+import re
 from collections.abc import Callable
 from math import ceil
 
@@ -38,7 +39,17 @@ OBJECT = "s3"
 IMAGE_S = (30.0, 240.0)
 """Pulling an engine's image of some 10 GB: kept on the node or near; from afar (assumed)."""
 HOURS_MONTH = 730.0
-FETCHED = {"aws": "s3://"}
+FETCHED = {
+    "aws": ("s3://", "^s3://.+$"),
+    "azure": (
+        "https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH",
+        "^https://[a-z0-9]+[.]blob[.]core[.]windows[.]net/.+/.+$",
+    ),
+    "tencent": (
+        "https://BUCKET-APPID.cos.REGION.myqcloud.com/PATH",
+        "^https://.+[.]cos[.].+[.]myqcloud[.]com/.+$",
+    ),
+}
 """Where machines of a cloud's group fetch weights from, with the role that they have there."""
 SPARE = 1.2
 """A budget over what is expected."""
@@ -247,13 +258,28 @@ def _group(
 
 def _see_engine(cloud: Cloud, engine: Engine, complaints: Complaints) -> None:
     """See that a machine of its own can run it: by one command, with weights that it can reach."""
-    path, source = f"deploy.engines.{engine.name}", FETCHED.get(cloud.name, "")
-    if not engine.said.weights.startswith(source):
+    path, (source, form) = f"deploy.engines.{engine.name}", FETCHED[cloud.name]
+    if not re.match(form, engine.said.weights):
         what = f"machines in {cloud.name} fetch weights from {source} only"
         complaints.add(f"{path}.weights", what, "copy them there once")
+    elif cloud.name == "azure":
+        _see_account(cloud, engine, complaints)
     if engine.said.engine == "llama.cpp":
         what = "a group of machines runs vLLM or SGLang"
         complaints.add(f"{path}.engine", what, "llama.cpp runs in clusters, and in the gateway")
+
+
+def _see_account(cloud: Cloud, engine: Engine, complaints: Complaints) -> None:
+    """See that a storage account can be called so, and that it is the one that has the weights."""
+    account = engine.said.weights.removeprefix("https://").partition(".")[0]
+    if not re.fullmatch("[a-z0-9]{3,24}", cloud.bucket or ""):
+        what = "a storage account is called by 3 to 24 of a to z and 0 to 9"
+        complaints.add("deploy.clouds.azure.bucket", what, f"`{account}`, which has the weights")
+    elif cloud.bucket != account:
+        what = f"weights of `{engine.name}` are in the account `{account}`, not in this one"
+        complaints.add(
+            "deploy.clouds.azure.bucket", what, "machines may read what is made for them"
+        )
 
 
 Wrong = Callable[..., None]

@@ -1,7 +1,8 @@
 """A double of a Terraform provider: it has the schema of the real one, and makes nothing.
 
-Started as `python double.py NAME SCHEMA.json.gz SOCKET`, it serves Terraform's plugin protocol on a
-Unix socket until its standard input closes, and says on its standard output once it can be called.
+Started as `python double.py SCHEMA.json.gz SOCKET ARCHIVE`, it serves Terraform's plugin protocol on
+a Unix socket, and at ARCHIVE that of the provider that packs files. It ends when its standard input
+closes, and says on its standard output once it can be called.
 Real Terraform then knows which arguments there are, of which type, and which are required. What only
 the real provider knows is not proved: values that it refuses, arguments that exclude each other,
 what is computed, what the cloud does.
@@ -13,6 +14,7 @@ import gzip
 import json
 import sys
 from concurrent import futures
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -122,18 +124,25 @@ class Double(rpc.ProviderServicer):
         return pb.ReadDataSource.Response(state=_written(found))
 
 
-def main(schema: str, socket: str) -> None:
-    """Serve until standard input closes."""
+def _serve(schema: Path, socket: str) -> grpc.Server:
     with gzip.open(schema, "rt") as file:
         served = Double(json.load(file))
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
     rpc.add_ProviderServicer_to_server(served, server)
     server.add_insecure_port(f"unix://{socket}")
     server.start()
+    return server
+
+
+def main(schema: str, socket: str, archive: str) -> None:
+    """Serve a provider, and the one that makes archives, until standard input closes."""
+    path = Path(schema)
+    servers = [_serve(path, socket), _serve(path.with_name("archive.json.gz"), archive)]
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.read()
-    server.stop(grace=0)
+    for server in servers:
+        server.stop(grace=0)
 
 
 if __name__ == "__main__":

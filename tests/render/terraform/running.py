@@ -52,7 +52,7 @@ class Terraform(msgspec.Struct, frozen=True, kw_only=True):
     """What the doubles said once they could be called."""
 
     def __call__(
-        self, *arguments: str, at: Path | None = None, fails: bool = False
+        self, *arguments: str, at: Path | None = None, fails: bool = False, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """Run a command, and see that it ends as is expected."""
         providers = {
@@ -77,6 +77,7 @@ class Terraform(msgspec.Struct, frozen=True, kw_only=True):
                 "TF_CLI_ARGS": "-no-color",
                 "TF_REATTACH_PROVIDERS": json.dumps(providers),
             },
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=120,

@@ -18,7 +18,7 @@ from baseload.config.deploying import Environment
 from baseload.render.files import File, header
 from baseload.render.picture import Group, Picture
 from baseload.render.settling import HOURS_MONTH, SPARE
-from baseload.render.terraform.clouds import aws
+from baseload.render.terraform.clouds import aws, azure, tencent
 from baseload.render.terraform.hcl import Setting, settings_text
 
 
@@ -40,7 +40,16 @@ class Wiring(msgspec.Struct, frozen=True, kw_only=True):
 
 CLOUDS: Final[dict[str, Wiring]] = {
     "aws": Wiring(settings=aws.settings, state=aws.state, apart=aws.apart),
+    "azure": Wiring(settings=azure.settings, state=azure.state, apart=azure.apart),
+    "tencent": Wiring(settings=tencent.settings, state=tencent.state, apart=tencent.apart),
 }
+
+
+BORROWED: Final = {
+    "azure": {"patient/worker/worker.py": "aws/modules/patient/worker.py"},
+    "tencent": {"patient/worker/worker.py": "aws/modules/patient/worker.py"},
+}
+"""Files that a cloud has from another: what an answer is, and what comes back, is the same."""
 
 
 def render(picture: Picture, clouds: tuple[str, ...] = ()) -> tuple[File, ...]:
@@ -119,8 +128,10 @@ def _budget_usd(group: Group, environment: Environment, replicas: int) -> float 
 
 def shipped(cloud: str) -> list[tuple[str, str]]:
     """Give the path and text of every file that comes along for a cloud, in order."""
-    root = resources.files("baseload.render.terraform") / "modules" / cloud
-    return sorted(_below(root, ""))
+    modules = resources.files("baseload.render.terraform") / "modules"
+    borrowed = BORROWED.get(cloud, {}).items()
+    own = _below(modules / cloud, "")
+    return sorted([*own, *((path, (modules / of).read_text("utf-8")) for path, of in borrowed)])
 
 
 def _below(folder: Traversable, path: str) -> Iterator[tuple[str, str]]:

@@ -78,6 +78,15 @@ def host_of(group: Group, picture: Picture) -> str:
     return host
 
 
+def key_of(group: Group, picture: Picture) -> str:
+    """Say how the fleet file refers to the engine's key, or could."""
+    backend = picture.fleet.backends.get(group.engine.name)
+    key = (backend.api_key or "") if backend else ""
+    if variables_in(key):
+        return key
+    return f"${{{group.engine.slug.upper().replace('-', '_')}_ENGINE_KEY}}"
+
+
 def _places(group: Group, picture: Picture) -> tuple[Setting, ...]:
     said = group.said
     return (
@@ -89,14 +98,10 @@ def _places(group: Group, picture: Picture) -> tuple[Setting, ...]:
 
 
 def _names(group: Group, picture: Picture) -> tuple[Setting, ...]:
-    backend = picture.fleet.backends.get(group.engine.name)
-    key = (backend.api_key or "") if backend else ""
-    if not variables_in(key):
-        key = f"${{{group.engine.slug.upper().replace('-', '_')}_ENGINE_KEY}}"
     return (
         Setting(name="zone", value=group.said.zone or "", about="Its name and its key."),
         Setting(name="host", value=host_of(group, picture)),
-        Setting(name="engine_key_reference", value=key),
+        Setting(name="engine_key_reference", value=key_of(group, picture)),
         *(() if group.said.zone else (
             Setting(name="certificate_arn", value="", about="Yours to fill in, without a zone."),
             *((Setting(name="standby_certificate_arn", value=""),) if group.standby_region else ()),
@@ -117,7 +122,7 @@ def _machines(group: Group) -> tuple[Setting, ...]:
         *standby,
         Setting(
             name="instance_types", value=[instance.name],
-            about=f"{instance.count} x {instance.accelerator}. {idle}{_price(instance)}",
+            about=f"{instance.count} x {instance.accelerator}. {idle}{price_of(instance)}",
         ),
         Setting(
             name="spot", value=said.spot, about="Machines above the floor, where spot; how scaled."
@@ -132,7 +137,7 @@ def _machines(group: Group) -> tuple[Setting, ...]:
     )  # fmt: skip
 
 
-def _price(instance: Instance) -> str:
+def price_of(instance: Instance) -> str:
     """Say what a machine costs, as of which day, and who says so."""
     if instance.on_demand_usd_hour is None:
         return "No price of it is known."
