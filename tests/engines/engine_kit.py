@@ -48,12 +48,14 @@ def running(backend, folder):
 
     thread = threading.Thread(target=asyncio.run, args=(main(),))
     thread.start()
-    assert ready.wait(WAIT_MAX_S)
-    state = served.engine.state
-    assert "ready" == state.phase, state.reason
-    yield state
-    asyncio.run_coroutine_threadsafe(served.engine.stop(), served.loop).result(WAIT_MAX_S)
-    thread.join(WAIT_MAX_S)
+    try:
+        assert ready.wait(WAIT_MAX_S)
+        state = served.engine.state
+        assert "ready" == state.phase, state.reason
+        yield state
+    finally:
+        asyncio.run_coroutine_threadsafe(served.engine.stop(), served.loop).result(WAIT_MAX_S)
+        thread.join(WAIT_MAX_S)
     assert not thread.is_alive()
 
 

@@ -115,6 +115,7 @@ async def test_a_key_sees_its_own_models_only():
         (NARROW, "interactive", BATCH),
         (NARROW, "batch", BATCH),
     ],
+    ids=range(6),  # Secrets are new in every process, and names of tests must not be.
 )
 @on_uvloop
 async def test_a_wish_for_more_than_the_keys_class_is_lowered(secret, wish, expected):

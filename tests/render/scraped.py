@@ -1,7 +1,9 @@
 """A real Prometheus that scrapes a real gateway and a real llama.cpp engine under load.
 
 The load has a bit of everything that a panel counts: streams and whole answers, a backend that is
-closed, keys that are wrong, over a limit, and with a budget.
+closed, keys that are wrong, over a limit, and with a budget. llama.cpp does not say how full its
+cache is, so a double of vLLM's page of metrics stands in for that one figure; that vLLM's page
+reads so is not proved here.
 """
 
 import asyncio
@@ -9,15 +11,16 @@ import contextlib
 import json
 import math
 import os
-import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -39,6 +42,38 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+PAGE = b"""vllm:kv_cache_usage_perc{engine="0"} 0.25
+vllm:num_requests_running{engine="0"} 3
+vllm:num_requests_waiting{engine="0"} 1
+"""
+
+
+class PageDouble(BaseHTTPRequestHandler):
+    """Answers every GET with a page of vLLM's metrics, and is no model server."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.send_response(200)
+        self.send_header("content-length", str(len(PAGE)))
+        self.end_headers()
+        self.wfile.write(PAGE)
+
+    def log_message(self, *words) -> None:
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def paged() -> Iterator[str]:
+    """Run the double; give its base URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), PageDouble)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 class Scraped:
     """A Prometheus that can be asked."""
 
@@ -53,7 +88,7 @@ class Scraped:
         return [value for value in values if not math.isnan(value)]
 
 
-def fleet_of(folder: Path, engine_url: str) -> dict:
+def fleet_of(folder: Path, engine_url: str, page_url: str) -> dict:
     """Give the fleet under test: a closed backend before an engine with one slot to spare."""
     limits = {"team": {"usd_day": 5, "usd_month": 50}, "poor": {"rpm": 1}}
     return {
@@ -64,6 +99,7 @@ def fleet_of(folder: Path, engine_url: str) -> dict:
         "backends": {
             "closed": {"url": f"http://127.0.0.1:{free_port()}/v1"},
             "edge": {"url": engine_url, "probe_s": 1, "concurrency": 3},
+            "paged": {"url": page_url, "probe_s": 1},
         },
         "models": {
             "m": {"tiers": [{"closed": {"model": MODEL}}, {"edge": {"model": MODEL}}]},
@@ -108,20 +144,21 @@ def scraped(folder: Path) -> Iterator[Scraped]:
         give_up("prometheus")
     engine = Backend(name="edge", engine="llama.cpp", model=MODEL)
     with running(engine, folder) as state, contextlib.ExitStack() as stack:
-        fleet = fleet_of(folder, state.url)
+        address = "{}:{}".format(*state.address)
+        page_url = stack.enter_context(paged())
+        fleet = fleet_of(folder, f"http://{address}/v1", page_url)
         file = folder / "fleet.yaml"
         file.write_text(yaml.safe_dump(fleet))
         command = [sys.executable, "-m", "baseload", "up", "-c", str(file)]
         stack.enter_context(started(command, f"http://{fleet['admin']}/readyz", folder))
-        url = stack.enter_context(prometheus(folder, fleet["admin"], state.url))
+        url = stack.enter_context(prometheus(folder, fleet["admin"], address))
         asyncio.run(load(f"http://{fleet['listen']}/v1"))
         yield Scraped(url)
 
 
 @contextlib.contextmanager
-def prometheus(folder: Path, gateway: str, engine_url: str) -> Iterator[str]:
+def prometheus(folder: Path, gateway: str, engine: str) -> Iterator[str]:
     """Run a Prometheus that scrapes both every second."""
-    engine = re.sub(r"^https?://|/v1$", "", engine_url)
     config = {
         "global": {"scrape_interval": "1s"},
         "scrape_configs": [

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
-from typer.main import get_group
+from typer.main import get_command, get_group
 
 from baseload import __version__
 from baseload.cli.ask import ask
@@ -22,11 +22,11 @@ from baseload.cli.status import status
 from baseload.cli.up import up
 from baseload.cli.usage import usage
 
-PLANNING = ("catalog", "plan", "render")
+PLANNING = ("catalog", "doctor", "plan", "render")
 
 
 class Verbs(TyperGroup):
-    """Loads the verbs that plan when they are asked for: who serves callers needs no planner."""
+    """Loads the verbs of planning when they are asked for: who serves callers needs none."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -37,7 +37,8 @@ class Verbs(TyperGroup):
         """Give a verb by its name; None if there is none."""
         if cmd_name not in PLANNING:
             return super().get_command(ctx, cmd_name)
-        found = get_group(getattr(import_module(f"baseload.cli.{cmd_name}"), cmd_name))
+        verb = getattr(import_module(f"baseload.cli.{cmd_name}"), cmd_name)
+        found = get_group(verb) if verb.registered_callback else get_command(verb)
         found.name = cmd_name
         return found
 

@@ -84,10 +84,13 @@ class EngineDeploy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         | None
     ) = None
     """None: the plan says."""
-    per_machine: Annotated[
-        Count, Meta(description="Accelerators of one machine that a replica takes.")
-    ] = 1
-    machines: Annotated[Count, Meta(description="Machines that one replica takes.")] = 1
+    per_machine: (
+        Annotated[Count, Meta(description="Accelerators of one machine that a replica takes.")]
+        | None
+    ) = None
+    """None: as the plan says, or 1."""
+    machines: Annotated[Count, Meta(description="Machines that one replica takes.")] | None = None
+    """None: as the plan says, or 1."""
     precision: (
         Annotated[
             Literal["fp32", "bf16", "fp8", "int8", "int4", "fp4"],
@@ -104,7 +107,8 @@ class EngineDeploy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     image: (
         Annotated[str, Meta(min_length=1, description="Its image; a usual one if absent.")] | None
     ) = None
-    replicas: Annotated[Count, Meta(description="At least, while it is not at zero.")] = 1
+    replicas: Annotated[Count, Meta(description="At least, while it is not at zero.")] | None = None
+    """None: as the plan says, or 1."""
     replicas_max: Annotated[Count, Meta(description="At most.")] | None = None
     """None: as `replicas`."""
     to_zero: Annotated[
@@ -146,7 +150,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = {}
     hosts: Annotated[tuple[Host, ...], Meta(description="Names of the gateway here.")] = ()
     storage_class: (
-        Annotated[str, Meta(pattern="^[a-z0-9.-]*$", description="Of local NVMe here.")] | None
+        Annotated[str, Meta(pattern="^[a-z0-9.-]+$", description="Of local NVMe here.")] | None
     ) = None
     quota: Annotated[
         dict[str, Count],
@@ -190,8 +194,10 @@ class Cloud(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         str,
         Meta(description="The machine image (AMI, Azure or CVM image) with drivers and Docker."),
     ] = ""
-    replicas: Annotated[int, Meta(ge=0, le=10_000, description="Machines wanted.")] = 1
-    replicas_max: Annotated[Count, Meta(description="Machines at most.")] = 4
+    replicas: Annotated[int, Meta(ge=0, le=10_000, description="Machines wanted.")] | None = None
+    """None: as the plan says, or 1."""
+    replicas_max: Annotated[Count, Meta(description="Machines at most.")] | None = None
+    """None: twice as many as wanted, and two at least."""
     spot: Annotated[bool, Meta(description="Whether machines above the floor are spot.")] = False
     floor: Annotated[int, Meta(ge=0, description="Machines that are always on demand.")] = 1
     scaling: Annotated[
@@ -229,11 +235,42 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str,
         Meta(
             pattern="^[!-~]*$",
-            description="URL, key or address; secrets as variables.",
+            description="An e-mail address; for others the URL or key, as a variable.",
             examples=["${PAGERDUTY_KEY}"],
-            extra={"secret": True},
+            extra={"secret": True, "address": True},
         ),
     ]
+
+
+class Smtp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """By which server receivers of e-mail are written to."""
+
+    host: Annotated[
+        str,
+        Meta(
+            pattern="^[A-Za-z0-9.-]+:[0-9]+$",
+            description="host:port.",
+            examples=["smtp.example.com:587"],
+        ),
+    ]
+    sender: Annotated[
+        str,
+        Meta(
+            pattern="^[^@ ]+@[^@ ]+$",
+            description="Whom alerts come from.",
+            examples=["alerts@example.com"],
+        ),
+    ]
+    user: Annotated[str, Meta(description="Whom it knows; nobody if absent.")] = ""
+    password: Annotated[
+        str,
+        Meta(
+            pattern="^[!-~]*$",
+            description="Of that user, as a variable.",
+            examples=["${SMTP_PASSWORD}"],
+            extra={"secret": True},
+        ),
+    ] = ""
 
 
 class Monitoring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -250,6 +287,7 @@ class Monitoring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ] = 0.95
     page: Annotated[Receiver, Meta(description="Who is woken.")] | None = None
     ticket: Annotated[Receiver, Meta(description="Who reads it in the morning.")] | None = None
+    smtp: Annotated[Smtp, Meta(description="The server for receivers of e-mail.")] | None = None
     interval_s: Annotated[int, Meta(ge=1, le=300, description="Between scrapes.")] = 15
     backup_max_h: Annotated[
         float, Meta(gt=0, description="Hours after which a backup is too old.")

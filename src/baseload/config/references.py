@@ -18,6 +18,7 @@ from baseload.config.mistakes import Mistakes
 from baseload.config.wishes import Wish, fields, wish
 
 _NAMED: Final = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_ADDRESS: Final = re.compile(r"[^@\s:/]+@[A-Za-z0-9.-]+")
 _DEFAULTED: Final = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*):-")
 
 
@@ -64,7 +65,7 @@ def _secrets(found: Found, wanted: Wish) -> Iterator[Found]:
         return
     if isinstance(found.value, str):
         text = found.value if wanted.is_secret else _password(found.value)
-        if not is_reference(text):
+        if not is_reference(text) and not (wanted.may_be_address and _ADDRESS.fullmatch(text)):
             yield found
     for name, child in found.entries.items():
         yield from _secrets(child, _below(wanted, name))

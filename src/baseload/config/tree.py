@@ -12,7 +12,7 @@ It knows nothing of fleets, and it keeps duplicate keys: only the fitting can na
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -27,6 +27,19 @@ BROKEN: Final = "broken"
 """Tag of a value that is reported already."""
 MERGE: Final = "tag:yaml.org,2002:merge"
 NULL: Final = "tag:yaml.org,2002:null"
+
+
+class Bounds(NamedTuple):
+    """How much a file may hold, and what kind of file it is, in the words of a mistake."""
+
+    kind: str = "a fleet file"
+    depth_max: int = DEPTH_MAX
+    values_max: int = VALUES_MAX
+    has_many: bool = False
+    """Whether documents may follow the first."""
+
+
+FLEET: Final = Bounds()
 
 # The compiled parser where PyYAML has it: ten times as fast, and the same events.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -46,29 +59,37 @@ class _Branch:
 
 def compose(text: str, mistakes: Mistakes) -> Node | None:
     """Return the root of `text`, or None if the text is empty or its mistakes leave no tree."""
+    roots = compose_all(text, mistakes, FLEET)
+    return roots[0] if roots else None
+
+
+def compose_all(text: str, mistakes: Mistakes, bounds: Bounds) -> list[Node]:
+    """Return the root of each document of `text`; none if mistakes leave no tree."""
     if bad := _UNPRINTABLE.search(text):
         what = f"the sign U+{ord(bad.group()):04X} cannot be in a YAML file"
         mistakes.add(*place_after(text[: bad.start()]), "", what, "remove it")
-        return None
-    composer = _Composer(mistakes)
+        return []
+    composer = _Composer(mistakes, bounds)
     loader = _Loader(text)
     try:
         while composer.goes_on and loader.check_event():
             composer.take(loader.get_event(), loader)
     except yaml.MarkedYAMLError as error:
         _report_syntax(error, text, mistakes)
-        return None
+        return []
     finally:
         loader.dispose()
-    return composer.root if composer.goes_on else None
+    return composer.roots if composer.goes_on else []
 
 
 class _Composer:
     """Puts nodes together from events; `goes_on` turns false when it is no use to continue."""
 
-    def __init__(self, mistakes: Mistakes) -> None:
+    def __init__(self, mistakes: Mistakes, bounds: Bounds) -> None:
         self.mistakes = mistakes
-        self.root: Node | None = None
+        self.bounds = bounds
+        self.roots: list[Node] = []
+        self.values = 0  # of documents that are complete
         self.goes_on = True
         self.branches: list[_Branch] = []
         self.anchors: dict[str, tuple[Node, int]] = {}
@@ -76,8 +97,11 @@ class _Composer:
     def take(self, event: yaml.Event, loader: Any) -> None:
         """Take in the next event; the loader only resolves what kind a plain scalar is."""
         match event:
-            case yaml.DocumentStartEvent() if self.root is not None:
-                self._stop(event, "a second document starts here", "a fleet file holds just one")
+            case yaml.DocumentStartEvent() if self.roots and not self.bounds.has_many:
+                hint = f"{self.bounds.kind} holds just one"
+                self._stop(event, "a second document starts here", hint)
+            case yaml.DocumentStartEvent():
+                self.anchors = {}
             case yaml.AliasEvent():
                 self._put(event, *self._meant_by(event))
             case yaml.ScalarEvent():
@@ -87,8 +111,9 @@ class _Composer:
             case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
                 self._is_tagged(event)
                 self.branches.append(_Branch(event))
-                if len(self.branches) > DEPTH_MAX:
-                    self._stop(event, f"nested deeper than {DEPTH_MAX} levels", "flatten it")
+                if len(self.branches) > self.bounds.depth_max:
+                    what = f"nested deeper than {self.bounds.depth_max} levels"
+                    self._stop(event, what, "flatten it")
             case yaml.SequenceEndEvent():
                 branch = self.branches.pop()
                 node = SequenceNode("", branch.children, *_marks(branch.start))
@@ -117,15 +142,18 @@ class _Composer:
         self._put(event, node, size)
 
     def _put(self, event: yaml.Event, node: Node, size: int) -> None:
-        if not self.branches:
-            self.root = node
-            return
-        branch = self.branches[-1]
-        branch.children.append(node)
-        branch.size += size
-        if branch.size > VALUES_MAX:
-            what = f"more than {VALUES_MAX} values, counting what aliases stand for"
-            self._stop(event, what, "is this a fleet file?")
+        if self.branches:
+            branch = self.branches[-1]
+            branch.children.append(node)
+            branch.size += size
+            size = branch.size
+        else:
+            self.roots.append(node)
+            self.values += size
+            size = 0
+        if self.values + size > self.bounds.values_max:
+            what = f"more than {self.bounds.values_max} values, counting what aliases stand for"
+            self._stop(event, what, f"is this {self.bounds.kind}?")
 
     def _meant_by(self, event: Any) -> tuple[Node, int]:
         # The anchor's name is not repeated: someone may have written a secret that starts with `*`.

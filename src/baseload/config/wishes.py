@@ -21,6 +21,8 @@ class Wish:
     description: str
     examples: list[Any]
     is_secret: bool
+    may_be_address: bool
+    """Whether a secret may be an e-mail address instead, which is none."""
     is_filled_in: bool
     """Whether the value comes from a mapping's key and cannot be written in the file."""
     default: object = NODEFAULT
@@ -54,6 +56,7 @@ def wish(kind: inspect.Type, default: object = NODEFAULT) -> Wish:
         schema.get("description", "").rstrip("."),
         schema.get("examples", []),
         bool(marks.get("secret")),
+        bool(marks.get("address")),
         bool(marks.get("filled in")),
         default,
     )

@@ -70,6 +70,9 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     said: Cloud
     engine: Engine
     instance: Instance
+    replicas: int
+    """Machines wanted."""
+    replicas_max: int
     standby_region: str
     """Empty: none."""
     on_demand_usd_hour: float | None

@@ -3,17 +3,20 @@
 A plan fills in what the file leaves open, for engines of the plan's model: the accelerator, the
 split, the precision, the instance. What the file says goes before it.
 
-Not here: what a picture is (`picture`), how a complaint finds its line (`refusing`).
+Not here: what a picture is (`picture`), how a complaint finds its line (`refusing`), what clusters
+cannot run though it fits (`placeable`).
 """
 
 from collections.abc import Callable
+from math import ceil
 
-from baseload.config.deploying import Cloud, Deploy, EngineDeploy
+from baseload.config.deploying import Cloud, Deploy, EngineDeploy, Monitoring
 from baseload.config.fleet import Fleet, Model, Target
 from baseload.config.mistakes import nearest, shown
+from baseload.config.references import variables_in
 from baseload.errors import BaseloadError
 from baseload.plan.catalog.reading import Catalogue
-from baseload.plan.catalog.rows import Accelerator
+from baseload.plan.catalog.rows import Accelerator, Instance
 from baseload.plan.hardware.fitting import layouts
 from baseload.plan.hardware.machines import Hardware, hardware_of
 from baseload.plan.hardware.memory import UTILISATION, Fit, Room, fit
@@ -24,6 +27,7 @@ from baseload.plan.result import Way as Planned
 from baseload.plan.speed.layout import Layout
 from baseload.plan.transport.loading import MACHINE_S, SAFETENSORS_BYTES_S, WARM_UP_S, Way, load
 from baseload.render.picture import ANSWER_S_MIN, Engine, Group, Picture
+from baseload.render.placeable import see_clusters
 from baseload.render.refusing import Complaints
 from baseload.render.regions import REGIONS
 
@@ -34,6 +38,8 @@ OBJECT = "s3"
 IMAGE_S = (30.0, 240.0)
 """Pulling an engine's image of some 10 GB: kept on the node or near; from afar (assumed)."""
 HOURS_MONTH = 730.0
+FETCHED = {"aws": "s3://"}
+"""Where machines of a cloud's group fetch weights from, with the role that they have there."""
 SPARE = 1.2
 """A budget over what is expected."""
 
@@ -54,6 +60,8 @@ def settle(
         if (group := _group(cloud, by_name.get(cloud.engine), catalogue, complaints, plan))
     )  # fmt: skip
     _quotas(deploy, by_name, complaints)
+    see_clusters(deploy, engines, complaints)
+    _receivers(deploy.monitoring, complaints)
     complaints.refuse()
     return Picture(
         fleet=fleet, deploy=deploy, engines=engines, groups=groups, catalogue=catalogue,
@@ -87,6 +95,7 @@ class _Settler:
             return None
         layout, utilisation, room = placed
         weights_bytes = shape.weight_bytes(precision)
+        replicas = said.replicas or _replicas(self._planned)
         storage = self._catalogue.storage
         disk = Way(storage=storage[DISK], loader_bytes_s=SAFETENSORS_BYTES_S)
         load_s = load(weights_bytes / layout.machines, disk).seconds
@@ -95,7 +104,7 @@ class _Settler:
             name=said.name, said=said, served=self._served(), shape=shape, accelerator=accelerator,
             layout=layout, precision=precision, room=room, utilisation=utilisation,
             sequences=max(1, room.sequences_max), weights_bytes=weights_bytes,
-            replicas=said.replicas, replicas_max=max(said.replicas, said.replicas_max or 0),
+            replicas=replicas, replicas_max=max(replicas, said.replicas_max or 0),
             load_s=load_s, start_s=(
                 IMAGE_S[0] + load_s + WARM_UP_S, IMAGE_S[1] + staging_s + load_s + WARM_UP_S,
             ),
@@ -124,14 +133,13 @@ class _Settler:
     ) -> tuple[Layout, float, Fit] | None:
         """Split the model over what is said, and see that it fits there, in its share of it."""
         said, share = self._said, self._said.share
-        if said.sharing != "none" and said.per_machine * said.machines > 1:
+        per_machine, machines = self._counts()
+        if said.sharing != "none" and per_machine * machines > 1:
             what = "engines that share a GPU have one each"
             self._wrong("sharing", what, "remove `sharing`, or take one accelerator in one machine")
             return None
         utilisation = UTILISATION / (share if said.sharing != "none" else 1)
-        hardware = Hardware(
-            accelerator=accelerator, per_machine=said.per_machine, machines=said.machines
-        )
+        hardware = Hardware(accelerator=accelerator, per_machine=per_machine, machines=machines)
         tried = [
             (layout, fit(
                 shape, accelerator, layout, precision, context=said.context,
@@ -147,6 +155,13 @@ class _Settler:
             self._wrong("accelerator", what, hint)
             return None
         return layout, utilisation, room
+
+    def _counts(self) -> tuple[int, int]:
+        """Give accelerators of a machine, and machines, that a replica takes."""
+        planned = self._planned.layout if self._planned else None
+        each = min(planned.accelerators, planned.per_machine) if planned else 1
+        machines = planned.machines if planned else 1
+        return self._said.per_machine or each, self._said.machines or machines
 
     def _layouts(self, shape: Shape, hardware: Hardware) -> tuple[Layout, ...]:
         planned = self._planned.layout if self._planned else None
@@ -181,6 +196,10 @@ def _planned(plan: Plan | None, said: EngineDeploy) -> Planned | None:
     return None
 
 
+def _replicas(way: Planned | None) -> int:
+    return max(1, way.replicas + way.standby) if way else 1
+
+
 def _plain(model: str) -> str:
     return model.rpartition("/")[2].lower()
 
@@ -196,6 +215,7 @@ def _group(
 
     if engine is None:
         return None
+    _see_engine(cloud, engine, complaints)
     _regions(cloud, wrong)
     rows = {row.name.lower(): row for row in catalogue.instances.values()}
     planned = _planned(plan, engine.said)
@@ -212,14 +232,28 @@ def _group(
     elif instance.count < engine.layout.accelerators:
         what = f"{instance.name} has {instance.count} accelerators of {engine.layout.accelerators}"
         wrong("instance", what + f" that the engine `{engine.name}` takes", "take a larger one")
-    _counts(cloud, wrong)
+    replicas = _machines(planned, instance) if cloud.replicas is None else cloud.replicas
+    most = cloud.replicas_max or max(2, 2 * replicas)
+    _counts(cloud, replicas, most, wrong)
     hour = instance.on_demand_usd_hour
-    budget = hour * HOURS_MONTH * max(1, cloud.replicas) * SPARE if hour else None
+    budget = hour * HOURS_MONTH * max(1, replicas) * SPARE if hour else None
     return Group(
-        said=cloud, engine=engine, instance=instance, standby_region=cloud.standby_region or "",
+        said=cloud, engine=engine, instance=instance, replicas=replicas, replicas_max=most,
+        standby_region=cloud.standby_region or "",
         on_demand_usd_hour=hour, spot_usd_hour=instance.spot_usd_hour, seen=instance.seen,
         budget_usd_month=budget,
     )  # fmt: skip
+
+
+def _see_engine(cloud: Cloud, engine: Engine, complaints: Complaints) -> None:
+    """See that a machine of its own can run it: by one command, with weights that it can reach."""
+    path, source = f"deploy.engines.{engine.name}", FETCHED.get(cloud.name, "")
+    if not engine.said.weights.startswith(source):
+        what = f"machines in {cloud.name} fetch weights from {source} only"
+        complaints.add(f"{path}.weights", what, "copy them there once")
+    if engine.said.engine == "llama.cpp":
+        what = "a group of machines runs vLLM or SGLang"
+        complaints.add(f"{path}.engine", what, "llama.cpp runs in clusters, and in the gateway")
 
 
 Wrong = Callable[..., None]
@@ -237,12 +271,19 @@ def _regions(cloud: Cloud, wrong: Wrong) -> None:
         wrong("standby_region", "the same as `region`", "name another")
 
 
-def _counts(cloud: Cloud, wrong: Wrong) -> None:
-    if cloud.quota is not None and cloud.replicas_max > cloud.quota:
-        what = f"{cloud.replicas_max} machines at most, and the quota is {cloud.quota}"
+def _machines(way: Planned | None, instance: Instance) -> int:
+    """Give how many machines a plan takes; several replicas may share one."""
+    if way is None or way.layout is None:
+        return 1
+    return max(1, ceil(_replicas(way) * way.layout.accelerators / instance.count))
+
+
+def _counts(cloud: Cloud, replicas: int, most: int, wrong: Wrong) -> None:
+    if cloud.quota is not None and most > cloud.quota:
+        what = f"{most} machines at most, and the quota is {cloud.quota}"
         wrong("replicas_max", what, "have the quota raised first, or lower it")
-    if cloud.replicas > cloud.replicas_max:
-        wrong("replicas", f"{cloud.replicas} are more than `replicas_max`, {cloud.replicas_max}")
+    if replicas > most:
+        wrong("replicas", f"{replicas} are more than `replicas_max`, {most}")
 
 
 def _quotas(deploy: Deploy, engines: dict[str, Engine], complaints: Complaints) -> None:
@@ -262,3 +303,27 @@ def _quotas(deploy: Deploy, engines: dict[str, Engine], complaints: Complaints) 
                 what = f"engines here may take {wanted[name]} of {most} {name}"
                 hint = "lower `replicas_max`, or leave an engine out of this site"
                 complaints.add(f"deploy.sites.{site.name}.quota.{name}", what, hint)
+
+
+def _receivers(said: Monitoring, complaints: Complaints) -> None:
+    """See that Alertmanager can be told: it reads secrets from files, and addresses from none."""
+    for name, receiver in (("page", said.page), ("ticket", said.ticket)):
+        if receiver is None:
+            continue
+        path = f"deploy.monitoring.{name}"
+        if receiver.kind != "email" and not _is_variable(receiver.to):
+            hint = "write it as `${NAME}`, and nothing around it"
+            complaints.add(f"{path}.to", "not one variable, so no file can hold it", hint)
+        elif receiver.kind == "email" and (variables_in(receiver.to) or not receiver.to):
+            hint = "write the address itself; it is no secret"
+            complaints.add(f"{path}.to", "Alertmanager takes an address from no variable", hint)
+        elif receiver.kind == "email" and said.smtp is None:
+            hint = "add `smtp: {host: smtp.example.com:587, sender: alerts@example.com}`"
+            complaints.add(f"{path}.kind", "there is no server to send e-mail by", hint)
+    if said.smtp is not None and said.smtp.user and not _is_variable(said.smtp.password):
+        hint = "write it as `${NAME}`"
+        complaints.add("deploy.monitoring.smtp", "a user without a password's variable", hint)
+
+
+def _is_variable(text: str) -> bool:
+    return [text] == [f"${{{name}}}" for name in variables_in(text)]

@@ -8,7 +8,8 @@ Not here: which objects there are (`gateway`, `engines`, ...), their text (`plai
 """
 
 from collections.abc import Callable
-from typing import Any
+from hashlib import sha256
+from typing import Any, Final
 
 import msgspec
 
@@ -30,6 +31,24 @@ class Param(msgspec.Struct, frozen=True, kw_only=True):
     about: str = ""
     schema: dict[str, Any] = {}
     """More than the value's type: `{"minimum": 1}`."""
+    text: str = ""
+    """What stands in the object, where that is a text around the value: `%s` is the value."""
+    is_digest: bool = False
+    """Whether the value's SHA-256 stands there: pods are replaced when it changes."""
+    each: Any = None
+    """Of a list: what stands there for each of its items, which is `ITEM`."""
+
+    def standing(self, value: Any) -> Any:
+        """Give what stands in the object if this is the value."""
+        if self.is_digest:
+            return sha256(str(value).encode()).hexdigest()
+        if self.each is not None:
+            return [_filled(self.each, item) for item in value]
+        return self.text.replace("%s", str(value)) if self.text else value
+
+
+ITEM: Final = Param(path=(), value=None)
+"""The item, inside `Param.each`."""
 
 
 class Sheet(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +100,10 @@ def mapped(value: Any, change: Callable[[Param], Any]) -> Any:
     if isinstance(value, list | tuple):
         return [mapped(each, change) for each in value]
     return value
+
+
+def _filled(each: Any, item: Any) -> Any:
+    return mapped(each, lambda param: item if param is ITEM else param)
 
 
 def params(value: Any, at: Pointer = ()) -> list[tuple[Pointer, Param]]:

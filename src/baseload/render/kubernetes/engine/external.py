@@ -1,0 +1,71 @@
+"""How is an engine scaled without KEDA?
+
+By an HPA on external metrics, which the Prometheus adapter serves. Its rules are written beside the
+HPA, in a ConfigMap, to be taken over into the adapter's own configuration: it reads one file. The
+same signals as with KEDA, and the same windows; but no HPA goes to zero, unless a cluster has the
+feature gate HPAScaleToZero, so `render.settling` refuses `to_zero` with it.
+"""
+
+from typing import Final
+
+import yaml
+
+from baseload.render.kubernetes.engine import scaling
+from baseload.render.kubernetes.engine.names import About
+from baseload.render.kubernetes.objects import Object, Param
+
+PREFIX: Final = "baseload_scale_"
+
+
+def by_metrics(about: About) -> list[Object]:
+    """Give the HPA, and the adapter's rules for what it asks."""
+    engine = about.engine
+    metrics = [
+        _metric(about, name, kind, threshold) for name, _, kind, threshold in scaling.signals(about)
+    ]
+    return [
+        about.object(
+            "autoscaling/v2", "HorizontalPodAutoscaler",
+            spec={
+                "scaleTargetRef": about.workload,
+                "minReplicas": scaling.replicas(about),
+                "maxReplicas": scaling.replicas_max(about),
+                "metrics": metrics,
+                "behavior": scaling.behaviour(engine),
+            },
+        ),
+        about.object(
+            "v1", "ConfigMap", f"{about.name}-adapter", data={"rules.yaml": rules(about)}
+        ),
+    ]  # fmt: skip
+
+
+def metric_name(about: About, signal: str) -> str:
+    """Give the name under which the adapter serves a signal."""
+    return PREFIX + f"{about.engine.slug}_{signal}".replace("-", "_")
+
+
+def rules(about: About) -> str:
+    """Give the adapter's rules: each metric is one query, of this backend alone."""
+    found = [
+        {
+            "seriesQuery": "baseload_backend_up",
+            "resources": {"overrides": {"namespace": {"resource": "namespace"}}},
+            "name": {"as": metric_name(about, name)},
+            "metricsQuery": query,
+        }
+        for name, query, _, _ in scaling.signals(about)
+    ]
+    text: str = yaml.safe_dump({"externalRules": found}, sort_keys=False, width=1000)
+    return text
+
+
+def _metric(about: About, name: str, kind: str, threshold: Param) -> Object:
+    field = "averageValue" if kind == "AverageValue" else "value"
+    return {
+        "type": "External",
+        "external": {
+            "metric": {"name": metric_name(about, name)},
+            "target": {"type": kind, field: threshold},
+        },
+    }

@@ -1,0 +1,4 @@
+output "queue_url" {
+  description = "Where jobs are sent."
+  value       = aws_sqs_queue.jobs.url
+}

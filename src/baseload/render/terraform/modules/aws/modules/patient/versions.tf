@@ -1,0 +1,6 @@
+terraform {
+  required_providers {
+    aws     = { source = "hashicorp/aws" }
+    archive = { source = "hashicorp/archive" }
+  }
+}
