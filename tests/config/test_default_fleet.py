@@ -103,20 +103,20 @@ def test_the_example_of_a_deployment_is_sound_and_shows_true_defaults():
     edge = "  edge: {url: http://gpu-1.example:8000/v1}\\n"
     whole = re.sub(r"^(backends:.*\n)", rf"\1{edge}", head, flags=re.MULTILINE)
     whole += re.sub(r"^# ", "", f"# deploy:{example}", flags=re.MULTILINE)
-    deploy = parse_fleet(whole, "f", {"PAGERDUTY_KEY": "k"}).deploy
+    deploy = parse_fleet(whole, "f", {"PAGERDUTY_KEY": "k", "SMTP_PASSWORD": "p"}).deploy
     engine, cloud = deploy.engines["edge"], deploy.clouds["aws"]
 
     assert Deploy() == replace(
         deploy, engines={}, sites={}, clouds={}, monitoring=replace(
-            deploy.monitoring, page=None, ticket=None
+            deploy.monitoring, page=None, ticket=None, smtp=None
         ),
     )  # fmt: skip
-    assert {"accelerator", "per_machine", "precision", "replicas_max"} == _other(
-        engine, EngineDeploy(model=engine.model, weights=engine.weights)
-    )
     assert {
-        "standby_region", "instance", "quota", "zone", "bucket", "alarm_email", "state_bucket",
-        "environments",
+        "accelerator", "per_machine", "machines", "precision", "replicas", "replicas_max",
+    } == _other(engine, EngineDeploy(model=engine.model, weights=engine.weights))  # fmt: skip
+    assert {
+        "standby_region", "instance", "replicas", "replicas_max", "quota", "zone", "bucket",
+        "alarm_email", "state_bucket", "environments",
     } == _other(cloud, Cloud(engine=cloud.engine, region=cloud.region))  # fmt: skip
 
 

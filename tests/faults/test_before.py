@@ -52,7 +52,7 @@ STATUSES = {
     "not_offered": Fault(first=(refusal(404),), fact="absent"),
     "timed_out_itself": Fault(first=(refusal(408),), fact="failed"),
     "failed": Fault(first=(refusal(500),), fact="failed"),
-    "bad_gateway": Fault(first=(whole(b"<html>502</html>", 502),), fact="failed"),
+    "bad_gateway": Fault(first=(whole(b"<html>502</html>", 502),), fact="unreachable"),
     "overloaded": Fault(first=(refusal(503),), fact="overloaded"),
     "every_worker_busy": Fault(first=(refusal(529),), fact="busy"),
 }

@@ -82,7 +82,7 @@ async def test_a_connection_that_takes_too_long_is_given_up():
 
 STATUSES = {
     401: "denied", 402: "denied", 403: "forbidden", 404: "absent", 405: "absent", 408: "failed",
-    429: "busy", 500: "failed", 501: "absent", 502: "failed", 503: "overloaded", 504: "failed",
+    429: "busy", 500: "failed", 501: "absent", 502: "unreachable", 503: "overloaded", 504: "failed",
     529: "busy", 600: "failed", 999: "failed",
 }  # fmt: skip
 

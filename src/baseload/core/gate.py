@@ -286,7 +286,7 @@ class Gate(Desk):
             seat.mends_at = max(seat.mends_at, told.now + told.retry_after_s)
         if told.tokens:
             stay.tokens = told.tokens
-        if seat.met_nobody(permit, fact):
+        if seat.cold_start_s and seat.met_nobody(permit, fact):
             return  # To be waited for, and no sign of how fast the line moves.
         if fact.is_retryable and fact.retry is not AT_ONCE and not seat.is_gone:
             stay.tried |= {seat.name}
