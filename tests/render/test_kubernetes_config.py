@@ -7,6 +7,8 @@ from baseload.config.reading import parse_fleet
 from baseload.config.references import References
 from baseload.errors import FleetFileError
 from baseload.render.kubernetes import config, gateway, output, pod
+from baseload.render.kubernetes.engines import cold_start_s
+from baseload.render.picture import whole_s
 from tests.render import kubernetes_pictures as k8s
 from tests.render.pictures import picture
 
@@ -120,3 +122,12 @@ def test_what_would_not_work_is_refused(more, wrong, tmp_path):
         found = [one.path for one in error.mistakes]
 
     assert wrong == found
+
+
+def test_calls_are_held_for_an_engine_at_zero():
+    """A backend whose engine may be at zero is given the time of a cold start; others are not."""
+    backends = config.in_cluster(picture()).backends
+    edge = next(engine for engine in picture().engines if engine.name == "edge")
+
+    assert whole_s(cold_start_s(edge)) == backends["edge"].cold_start_s > edge.machine_s
+    assert {"edge"} == {name for name, each in backends.items() if each.cold_start_s}

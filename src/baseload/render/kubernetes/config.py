@@ -16,8 +16,9 @@ from msgspec import inspect
 from baseload.config.fleet import Backend, Fleet, Tls
 from baseload.config.references import variables_in
 from baseload.config.wishes import Wish, fields
+from baseload.render.kubernetes.engine.timing import cold_start_s
 from baseload.render.kubernetes.plain import dump
-from baseload.render.picture import PORT, Picture, slug, whole_s
+from baseload.render.picture import PORT, Engine, Picture, slug, whole_s
 
 HTTP: Final = 8080
 ADMIN: Final = 9090
@@ -26,6 +27,10 @@ FOLDER: Final = "/etc/baseload"
 """Where the fleet file lies."""
 TLS: Final = "/etc/baseload-tls"
 AUTHORITIES: Final = "/etc/baseload-ca"
+COLD_START_S_MAX: Final = 3600.0
+"""The most that a fleet file may say."""
+PROBE_S: Final = 5.0
+"""Between looks at a backend that may be at zero, where the fleet file has none."""
 STATE: Final = "/var/lib/baseload"
 """The one folder, besides /tmp, that can be written."""
 
@@ -33,10 +38,8 @@ STATE: Final = "/var/lib/baseload"
 def in_cluster(picture: Picture) -> Fleet:
     """Give the fleet as the gateway is to see it in a cluster."""
     fleet = picture.fleet
-    here = {engine.name for engine in picture.in_clusters}
-    backends = {
-        name: _backend(backend, is_here=name in here) for name, backend in fleet.backends.items()
-    }
+    here = {engine.name: engine for engine in picture.in_clusters}
+    backends = {name: _backend(each, here.get(name)) for name, each in fleet.backends.items()}
     store = fleet.store
     if is_alone(fleet):
         store = msgspec.structs.replace(store, ledger=f"sqlite:///{STATE}/baseload.db")
@@ -85,13 +88,21 @@ def _authority(backend: Backend) -> str:
     return f"{slug(backend.name)}.pem"
 
 
-def _backend(backend: Backend, *, is_here: bool) -> Backend:
-    if is_here:
-        # Without the namespace: a pod asks its own first, whichever that is.
-        url = f"http://engine-{slug(backend.name)}:{PORT}/v1"
-        return msgspec.structs.replace(backend, url=url, ca=None)
-    ca = backend.ca and f"{AUTHORITIES}/{_authority(backend)}"
-    return msgspec.structs.replace(backend, ca=ca)
+def _backend(backend: Backend, engine: Engine | None) -> Backend:
+    """Give a backend as pods reach it; `engine` is what is deployed for it here, if anything is."""
+    if engine is None:
+        ca = backend.ca and f"{AUTHORITIES}/{_authority(backend)}"
+        return msgspec.structs.replace(backend, ca=ca)
+    # Without the namespace: a pod asks its own first, whichever that is.
+    url = f"http://engine-{engine.slug}:{PORT}/v1"
+    backend = msgspec.structs.replace(backend, url=url, ca=None)
+    if not engine.said.to_zero or backend.cold_start_s:
+        return backend
+    # Whoever comes while nobody is there is held until a look at its health finds somebody.
+    return msgspec.structs.replace(
+        backend, cold_start_s=min(COLD_START_S_MAX, float(whole_s(cold_start_s(engine)))),
+        probe_s=backend.probe_s or PROBE_S,
+    )  # fmt: skip
 
 
 @cache

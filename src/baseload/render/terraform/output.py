@@ -103,7 +103,6 @@ def environments(group: Group) -> tuple[Environment, ...]:
 
 def _environment(group: Group, environment: Environment) -> tuple[Setting, ...]:
     """Say what environments differ in: variables that every cloud's root module has."""
-    said = group.said
     replicas = group.replicas if environment.replicas is None else environment.replicas
     most = max(environment.replicas_max or group.replicas_max, replicas)
     return (
