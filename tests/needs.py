@@ -14,7 +14,7 @@ def give_up(what: str) -> NoReturn:
 
     BASELOAD_TEST_MAY_LACK names the one thing that may be missing even so.
     """
-    may_lack = what.split()[0] == os.environ.get("BASELOAD_TEST_MAY_LACK")
+    may_lack = what.split(maxsplit=1)[0] == os.environ.get("BASELOAD_TEST_MAY_LACK")
     if os.environ.get("BASELOAD_TEST_NO_SKIP") == "1" and not may_lack:
         pytest.fail(f"not installed: {what}")
     pytest.skip(f"not installed: {what}")
