@@ -70,16 +70,15 @@ data "archive_file" "worker" {
 }
 
 resource "aws_lambda_function" "worker" {
-  function_name                  = local.function
-  role                           = aws_iam_role.worker.arn
-  runtime                        = "python3.13"
-  handler                        = "worker.handler"
-  filename                       = data.archive_file.worker.output_path
-  source_code_hash               = data.archive_file.worker.output_base64sha256
-  timeout                        = local.run_max_s
-  memory_size                    = 256
-  kms_key_arn                    = var.key_arn
-  reserved_concurrent_executions = var.concurrency
+  function_name    = local.function
+  role             = aws_iam_role.worker.arn
+  runtime          = "python3.13"
+  handler          = "worker.handler"
+  filename         = data.archive_file.worker.output_path
+  source_code_hash = data.archive_file.worker.output_base64sha256
+  timeout          = local.run_max_s
+  memory_size      = 256
+  kms_key_arn      = var.key_arn
 
   environment {
     variables = {
