@@ -64,9 +64,10 @@ resource "aws_cloudwatch_log_group" "worker" {
 }
 
 data "archive_file" "worker" {
-  type        = "zip"
-  source_file = "${path.module}/worker.py"
-  output_path = "${path.root}/.terraform/worker.zip"
+  type             = "zip"
+  source_file      = "${path.module}/worker.py"
+  output_path      = "${path.root}/.terraform/worker.zip"
+  output_file_mode = "0644"
 }
 
 resource "aws_lambda_function" "worker" {
