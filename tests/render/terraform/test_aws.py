@@ -158,9 +158,7 @@ def test_machines_are_closed_and_encrypted(plan: dict[str, Any]):
 
 
 def test_a_group_has_a_floor_on_demand_and_time_to_start(plan: dict[str, Any]):
-    """Spot comes above the floor; health is the balancer's, every 60 s, and none before the engine
-    has started and the balancer asked three times.
-    """
+    """Spot comes above the floor; health counts after the engine's start and three of 60 s more."""
     group = plan["module.fleet.aws_autoscaling_group.engine"]
     (spread,) = group["mixed_instances_policy"][0]["instances_distribution"]
     (health,) = plan["module.fleet.aws_lb_target_group.engine"]["health_check"]
@@ -228,8 +226,9 @@ def test_dns_goes_by_what_the_alarm_watches_now(applied: dict[str, Any]):
     """Route 53 keeps a copy of the alarm's terms, so it is told when balancer or group are others."""
     check = applied['module.names[0].aws_route53_health_check.side["primary"]']
 
-    assert '{"LoadBalancer":"double-arn_suffix","TargetGroup":"double-arn_suffix"}' == (
-        check["triggers"]["watched"]
+    assert (
+        '{"LoadBalancer":"double-arn_suffix","TargetGroup":"double-arn_suffix"}'
+        == (check["triggers"]["watched"])
     )
 
 

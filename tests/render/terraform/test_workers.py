@@ -95,8 +95,9 @@ def test_azure_keeps_an_answer(azure: ModuleType):
 def test_azure_gives_back_what_is_not_answered(
     azure: ModuleType, shared: ModuleType, monkeypatch: pytest.MonkeyPatch
 ):
-    """An error leaves the function, so that its host does not acknowledge the message; before that
-    the job is kept each time longer, since Service Bus hands it out again at once.
+    """An error leaves the function, so that its host does not acknowledge the message.
+
+    Before that the job is kept, each time longer, since Service Bus hands it out again at once.
     """
 
     def busy(*_: Any) -> Any:

@@ -61,9 +61,9 @@ def work(event: dict[str, Any], context: Any, aws: Any) -> dict[str, Any]:
 
 
 def back_s(error: Exception, tries: int) -> int:
-    """Give the seconds after which a job comes back that failed at its so-and-so-manieth try."""
-    asked: int = getattr(error, "wait_s", 0)
-    return min(WAIT_S[1], max(asked, WAIT_S[0] * 2 ** min(tries - 1, 10)))
+    """Give the seconds after which a job comes back that failed, and was tried so many times."""
+    wait_s: int = max(getattr(error, "wait_s", 0), WAIT_S[0] * 2 ** min(tries - 1, 10))
+    return min(WAIT_S[1], wait_s)
 
 
 def answered(record: dict[str, Any], aws: Any, left_s: float) -> tuple[str, dict[str, Any]]:
