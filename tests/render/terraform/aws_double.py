@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Callable
 from concurrent import futures
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -30,22 +31,6 @@ FOUND = {
     "aws_region": {"region": REGION},
 }
 """What data sources find: machines are in two of four zones."""
-ARCHIVE: dict[str, Any] = {
-    "provider": {"block": {}},
-    "data_source_schemas": {
-        "archive_file": {
-            "block": {
-                "attributes": {
-                    "type": {"type": "string", "required": True},
-                    "source_file": {"type": "string", "optional": True},
-                    "output_path": {"type": "string", "required": True},
-                    "output_base64sha256": {"type": "string", "computed": True},
-                }
-            }
-        }
-    },
-}
-"""As hashicorp/archive has it, of what is used here."""
 State = dict[str, Any]
 
 
@@ -263,6 +248,12 @@ MADE: dict[str, tuple[Any, Any, Any]] = {
 }  # fmt: skip
 
 
+def _schema(path: Path) -> dict[str, Any]:
+    with gzip.open(path, "rt") as file:
+        found: dict[str, Any] = json.load(file)
+    return found
+
+
 def _serve(served: Double, socket: str) -> grpc.Server:
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
     rpc.add_ProviderServicer_to_server(served, server)
@@ -273,15 +264,15 @@ def _serve(served: Double, socket: str) -> grpc.Server:
 
 def main(schema: str, aws_socket: str, archive_socket: str) -> None:
     """Serve until standard input closes; say where moto is."""
-    with gzip.open(schema, "rt") as file:
-        described = json.load(file)
+    path = Path(schema)
+    described, archive = _schema(path), _schema(path.with_name("archive.json.gz"))
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     host, port = moto.get_host_and_port()
     endpoint = f"http://{host}:{port}"
     servers = [
         _serve(Aws(described, endpoint), aws_socket),
-        _serve(Double(ARCHIVE), archive_socket),
+        _serve(Double(archive), archive_socket),
     ]
     sys.stdout.write(f"{endpoint}\n")
     sys.stdout.flush()

@@ -158,7 +158,7 @@ def test_machines_are_closed_and_encrypted(plan: dict[str, Any]):
 
 
 def test_a_group_has_a_floor_on_demand_and_time_to_start(plan: dict[str, Any]):
-    """Spot comes above the floor; health is the balancer's, every 60 s, after the engine's start."""
+    """Spot comes above the floor; health counts after the engine's start and three of 60 s more."""
     group = plan["module.fleet.aws_autoscaling_group.engine"]
     (spread,) = group["mixed_instances_policy"][0]["instances_distribution"]
     (health,) = plan["module.fleet.aws_lb_target_group.engine"]["health_check"]
@@ -168,7 +168,7 @@ def test_a_group_has_a_floor_on_demand_and_time_to_start(plan: dict[str, Any]):
         spread["on_demand_base_capacity"], spread["on_demand_percentage_above_base_capacity"],
         spread["spot_allocation_strategy"],
     )  # fmt: skip
-    assert ("ELB", 325, 325) == (
+    assert ("ELB", 325 + 180, 325) == (
         group["health_check_type"], group["health_check_grace_period"], group["default_instance_warmup"],
     )  # fmt: skip
     assert (60, "/health") == (health["interval"], health["path"])
@@ -198,6 +198,7 @@ def test_roles_may_no_more_than_they_need(applied: dict[str, Any]):
     assert 3 == len(policies)
     assert "arn:aws:s3:::baseload-weights/r1-32b/*" == machine["ReadWeights"]["Resource"]
     assert {"s3:prefix": ["r1-32b/*"]} == machine["ListWeights"]["Condition"]["StringLike"]
+    assert ["double-arn"] == machine["Decrypt"]["Resource"]
     for each in (each for statements in policies.values() for each in statements):
         assert not any(action.endswith("*") for action in each["Action"])
         assert each["Resource"] != "*" or "Condition" in each or each["Sid"] == "JoinTheVpc"
@@ -219,6 +220,25 @@ def test_names_turn_to_the_standby(plan: dict[str, Any]):
         each["failover_routing_policy"][0]["type"] for each in records
     ]
     assert ["us-east-1", "us-west-2"] == [each["cloudwatch_alarm_region"] for each in checks]
+
+
+def test_dns_goes_by_what_the_alarm_watches_now(applied: dict[str, Any]):
+    """Route 53 keeps a copy of the alarm's terms, so it is told when balancer or group are others."""
+    check = applied['module.names[0].aws_route53_health_check.side["primary"]']
+
+    assert (
+        '{"LoadBalancer":"double-arn_suffix","TargetGroup":"double-arn_suffix"}'
+        == (check["triggers"]["watched"])
+    )
+
+
+def test_a_budget_is_of_one_environment(plan: dict[str, Any]):
+    """Its tag is the environment's own, so another one's machines do not pass its limit."""
+    (filtered,) = plan["aws_budgets_budget.month[0]"]["cost_filter"]
+
+    assert ["user:baseload$baseload-prod"] == filtered["values"]
+    machine = plan["module.fleet.aws_launch_template.engine"]["tag_specifications"][0]
+    assert "baseload-prod" == machine["tags"]["baseload"]
 
 
 def test_the_worker_works_with_what_was_made(terraform: Terraform, applied: dict[str, Any]):

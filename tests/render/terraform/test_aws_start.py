@@ -4,6 +4,7 @@ Commands that touch disks, Docker and AWS are doubles that note what they were t
 """
 
 import base64
+import json
 import os
 import subprocess
 from collections.abc import Callable
@@ -74,9 +75,23 @@ def test_an_engine_is_started_on_whole_weights(start: Start, tmp_path: Path):
     command = "--entrypoint vllm vllm/vllm-openai:v0.24.0 serve /weights --served-model-name r1-32b"
     assert f" {command} " in docker
     assert "secret" not in docker
+    assert "--env VLLM_HTTP_TIMEOUT_KEEP_ALIVE=660 " in docker
+    assert "mode=non-blocking" in docker
     assert "VLLM_API_KEY=secret\n" == (root / "run/baseload/key").read_text()
     assert 0o600 == (root / "run/baseload/key").stat().st_mode & 0o777
     assert "systemctl enable --now baseload-in-flight.timer" == calls[-1]
+
+
+def test_the_agent_needs_no_rights_of_its_own(start: Start, tmp_path: Path):
+    """Its metrics have the group's name; names that it would look up itself take ec2:DescribeTags."""
+    start()
+    told = json.loads((tmp_path / "root/etc/baseload-agent.json").read_text())["metrics"]
+
+    assert {"baseload-prod"} == {
+        each["append_dimensions"]["Group"] for each in told["metrics_collected"].values()
+    }
+    assert [["Group"]] == told["aggregation_dimensions"]
+    assert "aws:" not in json.dumps(told)
 
 
 def test_no_engine_is_started_on_other_weights(start: Start, tmp_path: Path):

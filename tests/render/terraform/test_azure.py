@@ -219,6 +219,9 @@ def test_a_machine_starts_the_engine(terraform: Terraform, tmp_path: Path):
     assert "k3y\n" == (tmp_path / "root/run/baseload/tls.pem").read_text()
     assert "k3y" not in script
     assert [each[0] for each in calls].index("iptables") < calls.index(run)
+    (proxy,) = [each for each in calls if each[:2] == ["docker", "run"] and "caddy" in each]
+    assert "NET_BIND_SERVICE" == proxy[proxy.index("--cap-add") + 1]
+    assert "--network" not in proxy  # the host's network has the metadata service
 
 
 def test_a_machine_whose_weights_are_wrong_starts_nothing(terraform: Terraform, tmp_path: Path):

@@ -21,6 +21,10 @@ class Services:
 
     def __init__(self, kept: dict[str, str] | None = None) -> None:
         self.kept = kept or {}
+        self.slept_s: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.slept_s.append(seconds)
 
     def key(self) -> str:
         return "secret"
@@ -82,15 +86,19 @@ def _event(name: str) -> dict[str, Any]:
 def test_azure_keeps_an_answer(azure: ModuleType):
     """A message's answer is put under the job's own id."""
     services = Services()
-    azure.work("m-1", JOB, services)
+    azure.work("m-1", JOB, 1, services)
 
+    assert [] == services.slept_s
     assert {"results/j-1.json": ANSWER} == {k: json.loads(v) for k, v in services.kept.items()}
 
 
 def test_azure_gives_back_what_is_not_answered(
     azure: ModuleType, shared: ModuleType, monkeypatch: pytest.MonkeyPatch
 ):
-    """An error leaves the function, so that its host does not acknowledge the message."""
+    """An error leaves the function, so that its host does not acknowledge the message.
+
+    Before that the job is kept, each time longer, since Service Bus hands it out again at once.
+    """
 
     def busy(*_: Any) -> Any:
         raise shared.NotNowError("HTTP 429")
@@ -98,9 +106,11 @@ def test_azure_gives_back_what_is_not_answered(
     monkeypatch.setattr(shared, "ask", busy)
     services = Services()
 
-    with pytest.raises(shared.NotNowError):
-        azure.work("m-1", JOB, services)
+    for tries in (1, 2, 40):
+        with pytest.raises(shared.NotNowError):
+            azure.work("m-1", JOB, tries, services)
     assert {} == services.kept
+    assert [30, 60, 900] == services.slept_s
 
 
 def test_tencent_answers_a_new_object_and_removes_it(tencent: ModuleType):

@@ -1,7 +1,7 @@
 """What is the Tencent Cloud root module told of a fleet?
 
-Sizes and times follow from the engine, as in AWS; so do the names. What scaling there goes by is
-traffic, so it is reckoned here how much of it answers make. No price is known of its machines.
+Besides what every cloud is told: what scaling there goes by is traffic, so it is reckoned here how
+much of it answers make. No price is known of its machines.
 
 Not here: what is made of it (`modules/tencent/`).
 """
@@ -12,15 +12,18 @@ from urllib.parse import urlsplit
 
 from baseload.render.command import sequences_of
 from baseload.render.picture import Group, Picture
-from baseload.render.terraform.clouds.aws import (
+from baseload.render.terraform.clouds.common import (
     CHOOSE,
     IMAGES_GB,
-    WEIGHTS_SPARE,
+    changed,
+    engine_of,
     host_of,
-    key_of,
-    price_of,
+    machine_of,
+    mix,
+    names,
+    places,
+    weights_gb,
 )
-from baseload.render.terraform.clouds.azure import changed, engine_of, places
 from baseload.render.terraform.hcl import Setting
 
 START_S_MAX: Final = 7200
@@ -40,7 +43,8 @@ def settings(group: Group, picture: Picture) -> tuple[Setting, ...]:
     return (
         *places(group, picture),
         *_zones(group),
-        *_names(group, picture),
+        *names(host_of(group, picture) if said.zone else "", group, picture),
+        *_certificate(group),
         *_machines(group),
         *engine_of(group.engine, picture, (START_S_MAX, ANSWER_S_MAX)),
         *_storage(group),
@@ -83,39 +87,26 @@ def _zones(group: Group) -> tuple[Setting, ...]:
     return (Setting(name="zones", value=[], about=about), *standby)
 
 
-def _names(group: Group, picture: Picture) -> tuple[Setting, ...]:
-    zone = group.said.zone
-    certificate = (
-        Setting(name="certificate_id", value="", about="Yours to fill in: of this name."),
-        Setting(name="igtm_package", value="", about="Empty: a person fails over, not IGTM."),
-    )
+def _certificate(group: Group) -> tuple[Setting, ...]:
+    if not group.said.zone:
+        return ()
+    about = "Empty: a person fails over, not IGTM."
     return (
-        Setting(name="zone", value=zone or "", about="Its name and its key."),
-        Setting(name="host", value=host_of(group, picture) if zone else ""),
-        Setting(name="engine_key_reference", value=key_of(group, picture)),
-        *(certificate if zone else ()),
+        Setting(name="certificate_id", value="", about="Yours to fill in: of this name."),
+        Setting(name="igtm_package", value="", about=about),
     )
 
 
 def _machines(group: Group) -> tuple[Setting, ...]:
-    said, instance, engine = group.said, group.instance, group.engine
-    used = engine.layout.accelerators
-    idle = "" if used >= instance.count else f"The engine takes {used} of its GPUs.\n"
-    weights_gb = engine.weights_bytes * WEIGHTS_SPARE / 1e9
+    said, engine = group.said, group.engine
     standby = () if not group.standby_region else (
         Setting(name="standby_image", value="", about=CHOOSE + "Images are of one region."),
     )  # fmt: skip
     return (
         Setting(name="image", value=said.image, about="" if said.image else CHOOSE + "CVM's."),
         *standby,
-        Setting(
-            name="instance_types", value=[instance.name],
-            about=f"{instance.count} x {instance.accelerator}. {idle}{price_of(instance)}",
-        ),
-        Setting(
-            name="spot", value=said.spot, about="Machines above the floor, where spot; how scaled."
-        ),
-        Setting(name="floor", value=said.floor),
+        Setting(name="instance_types", value=[group.instance.name], about=machine_of(group)),
+        *mix(group),
         *((Setting(name="spot_max_hour", value="", about=CHOOSE + "In the account's currency."),)
           if said.spot else ()),
         Setting(name="scaling", value=said.scaling),
@@ -125,7 +116,7 @@ def _machines(group: Group) -> tuple[Setting, ...]:
             f"{TOKEN_BYTES:g} bytes a token.",
         ),
         Setting(
-            name="data_volume_gb", value=ceil((IMAGES_GB + weights_gb) / 10) * 10,
+            name="data_volume_gb", value=ceil((IMAGES_GB + weights_gb(engine)) / 10) * 10,
             about=f"Images, and weights of {engine.weights_bytes / 1e9:.0f} GB.",
         ),
     )  # fmt: skip

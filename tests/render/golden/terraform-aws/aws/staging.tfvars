@@ -68,10 +68,6 @@ engine_args = [
   "--dtype=bfloat16",
 ]
 
-# SHA256SUMS lies beside the weights.
-weights_bucket = "baseload-weights-staging"
-weights_prefix = "r1-32b/"
-
 # Calls at once, with 16384 tokens each.
 sequences = 119
 
@@ -83,6 +79,10 @@ answer_s = 600
 
 # Made here; empty: none is.
 bucket = "baseload-weights-staging"
+
+# SHA256SUMS lies beside the weights.
+weights_bucket = "baseload-weights-staging"
+weights_prefix = "r1-32b/"
 
 # A queue for jobs that can wait.
 patient = true

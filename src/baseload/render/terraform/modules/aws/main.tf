@@ -1,7 +1,7 @@
 locals {
   name = "${var.name}-${var.environment}"
   tags = {
-    baseload    = var.name
+    baseload    = local.name
     environment = var.environment
   }
   has_standby = var.standby != "none"
@@ -140,6 +140,7 @@ module "fleet" {
   engine_environment = var.engine_environment
   weights_bucket     = var.weights_bucket
   weights_prefix     = var.weights_prefix
+  weights_key_arn    = var.weights_key_arn
   key_secret         = aws_secretsmanager_secret.engine_key.name
   alarm_email        = var.alarm_email
   protect            = var.protect
@@ -179,6 +180,7 @@ module "standby" {
   engine_environment = var.engine_environment
   weights_bucket     = var.weights_bucket == var.bucket ? local.standby_bucket : var.weights_bucket
   weights_prefix     = var.weights_prefix
+  weights_key_arn    = var.weights_key_arn
   key_secret         = aws_secretsmanager_secret.engine_key.name
   alarm_email        = var.alarm_email
   protect            = var.protect
@@ -197,6 +199,7 @@ module "names" {
         dns_name = module.fleet.dns_name
         zone_id  = module.fleet.zone_id
         alarm    = module.fleet.none_healthy_alarm
+        watched  = module.fleet.watched
         region   = var.region
       }
     },
@@ -205,6 +208,7 @@ module "names" {
         dns_name = module.standby[0].dns_name
         zone_id  = module.standby[0].zone_id
         alarm    = module.standby[0].none_healthy_alarm
+        watched  = module.standby[0].watched
         region   = var.standby_region
       }
     },
@@ -238,7 +242,7 @@ resource "aws_budgets_budget" "month" {
 
   cost_filter {
     name   = "TagKeyValue"
-    values = [format("user:baseload$%s", var.name)]
+    values = [format("user:baseload$%s", local.name)]
   }
 
   dynamic "notification" {

@@ -336,6 +336,12 @@ variable "weights_prefix" {
   }
 }
 
+variable "weights_key_arn" {
+  description = "The KMS key of a bucket that is not made here; empty: it has none of its own."
+  type        = string
+  default     = ""
+}
+
 variable "results_days" {
   description = "Days for which results of patient jobs are kept."
   type        = number

@@ -25,12 +25,13 @@ resource "azurerm_servicebus_namespace" "jobs" {
   }
 }
 
-# A lock lasts five minutes at most; the worker's host renews it for as long as a job takes.
+# A lock lasts five minutes at most; the worker's host renews it for as long as a job takes. What comes
+# back fifty times, which takes half a day, is a dead letter.
 resource "azurerm_servicebus_queue" "jobs" {
   name                                 = "jobs"
   namespace_id                         = azurerm_servicebus_namespace.jobs.id
   lock_duration                        = "PT5M"
-  max_delivery_count                   = 5
+  max_delivery_count                   = 50
   default_message_ttl                  = "P4D"
   dead_lettering_on_message_expiration = true
   requires_duplicate_detection         = true
@@ -217,7 +218,7 @@ resource "azurerm_monitor_metric_alert" "dead" {
 
   name                = "${var.name}-jobs"
   resource_group_name = var.resource_group
-  description         = "Jobs were given up after five tries: look at the queue's dead letters."
+  description         = "Jobs were given up after fifty tries: look at the queue's dead letters."
   scopes              = [azurerm_servicebus_namespace.jobs.id]
   severity            = 2
   frequency           = "PT5M"

@@ -96,6 +96,9 @@ resource "azurerm_orchestrated_virtual_machine_scale_set" "machines" {
       protocol    = "http"
       port        = var.engine.port
       requestPath = "/health"
+      # One answer that is late, of a machine that took half an hour to start, is no reason for another.
+      intervalInSeconds = 60
+      numberOfProbes    = 3
     })
   }
 

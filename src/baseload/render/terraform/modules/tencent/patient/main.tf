@@ -1,6 +1,7 @@
-# Jobs that can wait. SCF is no longer triggered by Tencent's message queue, and CKafka is a machine
-# that runs all the time; so the queue is a folder of the bucket: a job is an object in `jobs/`, which
-# calls the worker, and stays until it is answered.
+# Jobs that can wait. Of all queues, SCF's documentation has triggers for CKafka, Apache Kafka and MQTT,
+# which are machines that run all the time, and none any more for the message queue (CMQ) or RocketMQ.
+# So the queue is a folder of the bucket: a job is an object in `jobs/`, which calls the worker, and
+# stays until it is answered.
 
 terraform {
   required_version = ">= 1.11"
@@ -18,9 +19,10 @@ terraform {
 }
 
 data "archive_file" "worker" {
-  type        = "zip"
-  source_dir  = "${path.module}/worker"
-  output_path = "${path.root}/.worker.zip"
+  type             = "zip"
+  source_dir       = "${path.module}/worker"
+  output_path      = "${path.root}/.worker.zip"
+  output_file_mode = "0644"
 }
 
 resource "tencentcloud_cam_role" "worker" {

@@ -86,7 +86,7 @@ resource "tencentcloud_as_scaling_group" "machines" {
   desired_capacity                = each.value.least
   default_cooldown                = 300
   health_check_type               = "CLB"
-  lb_health_check_grace_period    = min(7200, var.engine.start_s)
+  lb_health_check_grace_period    = min(7200, var.engine.start_s + 3 * 60)
   replace_load_balancer_unhealthy = true
   replace_monitor_unhealthy       = true
   replace_mode                    = "RECREATE"

@@ -39,11 +39,12 @@ resource "aws_lb" "engine" {
   idle_timeout = var.answer_s
 }
 
+# Its name has a random end, since another port makes another group, while the listener has this one.
 resource "aws_lb_target_group" "engine" {
-  name     = trim(substr(var.name, 0, 32), "-")
-  vpc_id   = var.vpc_id
-  port     = var.port
-  protocol = "HTTP"
+  name_prefix = "engine"
+  vpc_id      = var.vpc_id
+  port        = var.port
+  protocol    = "HTTP"
   # Whoever has the fewest calls gets the next: answers differ in length a hundredfold.
   load_balancing_algorithm_type = "least_outstanding_requests"
   # Answers that are under way are finished before a machine goes.
@@ -56,6 +57,10 @@ resource "aws_lb_target_group" "engine" {
     healthy_threshold   = 2
     unhealthy_threshold = 3
     matcher             = "200"
+  }
+
+  lifecycle {
+    create_before_destroy = true
   }
 }
 

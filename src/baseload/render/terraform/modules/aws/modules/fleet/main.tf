@@ -133,9 +133,10 @@ resource "aws_autoscaling_group" "engine" {
   vpc_zone_identifier = var.machine_subnet_ids
   target_group_arns   = [aws_lb_target_group.engine.arn]
 
-  # The balancer asks every 60 s; before it may give a machine up, the engine has had its time.
+  # The balancer asks every 60 s, and a machine that was ill while it started is well after two good
+  # answers. Before it may be given up the engine has had its time, and then three questions.
   health_check_type         = "ELB"
-  health_check_grace_period = var.start_s
+  health_check_grace_period = var.start_s + 3 * 60
   default_instance_warmup   = var.start_s
   default_cooldown          = 300
 
@@ -192,6 +193,11 @@ resource "aws_autoscaling_group" "engine" {
       value               = tag.value
       propagate_at_launch = true
     }
+  }
+
+  # Machines that go finish their answers first.
+  timeouts {
+    delete = "${var.answer_s + 900}s"
   }
 
   depends_on = [aws_iam_role_policy.engine, aws_lb_listener.https]

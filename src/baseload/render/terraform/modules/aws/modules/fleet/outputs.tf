@@ -18,6 +18,11 @@ output "none_healthy_alarm" {
   value       = aws_cloudwatch_metric_alarm.none_healthy.alarm_name
 }
 
+output "watched" {
+  description = "What that alarm watches."
+  value       = jsonencode(local.balancer)
+}
+
 output "alarms_topic_arn" {
   description = "Where alarms go."
   value       = aws_sns_topic.alarms.arn

@@ -52,12 +52,10 @@ resource "aws_iam_role_policy" "engine" {
         Sid      = "Decrypt"
         Effect   = "Allow"
         Action   = "kms:Decrypt"
-        Resource = var.key_arn
+        Resource = compact([var.key_arn, var.weights_key_arn])
         Condition = {
-          StringEquals = {
-            "kms:ViaService" = [
-              "s3.${local.region}.amazonaws.com", "secretsmanager.${local.region}.amazonaws.com",
-            ]
+          StringLike = {
+            "kms:ViaService" = ["s3.*.amazonaws.com", "secretsmanager.${local.region}.amazonaws.com"]
           }
         }
       },

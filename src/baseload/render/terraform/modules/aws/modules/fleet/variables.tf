@@ -138,6 +138,11 @@ variable "weights_prefix" {
   type        = string
 }
 
+variable "weights_key_arn" {
+  description = "The KMS key of that bucket, of whatever region; empty: `key_arn`, or none."
+  type        = string
+}
+
 variable "key_secret" {
   description = "Name of the secret that holds the engine's key."
   type        = string

@@ -13,7 +13,9 @@ resource "aws_route53_health_check" "side" {
   cloudwatch_alarm_name           = each.value.alarm
   cloudwatch_alarm_region         = each.value.region
   insufficient_data_health_status = "Unhealthy"
-  tags                            = { Name = "${var.name}-${each.key}" }
+  # Route 53 has a copy of what the alarm watches; another target group has to be told to it.
+  triggers = { watched = each.value.watched }
+  tags     = { Name = "${var.name}-${each.key}" }
 }
 
 resource "aws_route53_record" "side" {

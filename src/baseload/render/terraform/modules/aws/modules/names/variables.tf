@@ -14,6 +14,6 @@ variable "host" {
 }
 
 variable "sides" {
-  description = "Balancers, by `primary` and `secondary`, each with the alarm that says that it is down."
-  type        = map(object({ dns_name = string, zone_id = string, alarm = string, region = string }))
+  description = "Balancers, by `primary` and `secondary`, each with the alarm that says that it is down, and what that watches."
+  type        = map(object({ dns_name = string, zone_id = string, alarm = string, watched = string, region = string }))
 }

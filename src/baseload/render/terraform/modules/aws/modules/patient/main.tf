@@ -64,22 +64,22 @@ resource "aws_cloudwatch_log_group" "worker" {
 }
 
 data "archive_file" "worker" {
-  type        = "zip"
-  source_file = "${path.module}/worker.py"
-  output_path = "${path.root}/.terraform/worker.zip"
+  type             = "zip"
+  source_file      = "${path.module}/worker.py"
+  output_path      = "${path.root}/.terraform/worker.zip"
+  output_file_mode = "0644"
 }
 
 resource "aws_lambda_function" "worker" {
-  function_name                  = local.function
-  role                           = aws_iam_role.worker.arn
-  runtime                        = "python3.13"
-  handler                        = "worker.handler"
-  filename                       = data.archive_file.worker.output_path
-  source_code_hash               = data.archive_file.worker.output_base64sha256
-  timeout                        = local.run_max_s
-  memory_size                    = 256
-  kms_key_arn                    = var.key_arn
-  reserved_concurrent_executions = var.concurrency
+  function_name    = local.function
+  role             = aws_iam_role.worker.arn
+  runtime          = "python3.13"
+  handler          = "worker.handler"
+  filename         = data.archive_file.worker.output_path
+  source_code_hash = data.archive_file.worker.output_base64sha256
+  timeout          = local.run_max_s
+  memory_size      = 256
+  kms_key_arn      = var.key_arn
 
   environment {
     variables = {

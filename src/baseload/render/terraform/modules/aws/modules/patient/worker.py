@@ -52,13 +52,18 @@ def work(event: dict[str, Any], context: Any, aws: Any) -> dict[str, Any]:
             name, answer = answered(record, aws, left_s)
             aws.put(f"results/{name}.json", json.dumps(answer))
         except Exception as error:  # noqa: BLE001 - whatever it is, the job is not lost
-            tries = int(record["attributes"]["ApproximateReceiveCount"])
-            wait_s = max(getattr(error, "wait_s", 0), WAIT_S[0] * 2 ** min(tries - 1, 10))
+            wait_s = back_s(error, int(record["attributes"]["ApproximateReceiveCount"]))
             why = f"{record['messageId']} comes back: {error!r:.200}"
             logging.warning(why)  # noqa: LOG015 - Lambda's own handler is at the root
-            aws.give_back(record["receiptHandle"], min(WAIT_S[1], wait_s))
+            aws.give_back(record["receiptHandle"], wait_s)
             failed.append({"itemIdentifier": record["messageId"]})
     return {"batchItemFailures": failed}
+
+
+def back_s(error: Exception, tries: int) -> int:
+    """Give the seconds after which a job comes back that failed, and was tried so many times."""
+    wait_s: int = max(getattr(error, "wait_s", 0), WAIT_S[0] * 2 ** min(tries - 1, 10))
+    return min(WAIT_S[1], wait_s)
 
 
 def answered(record: dict[str, Any], aws: Any, left_s: float) -> tuple[str, dict[str, Any]]:

@@ -6,12 +6,15 @@ its message's. The answer is `results/ID.json`: `status` and `body`. A job may b
 the second answer then replaces the first. What an answer is, and which jobs come back, is in
 `worker.py`.
 
-A job that is to come back is not acknowledged: its host gives it back, and after five times it is a
-dead letter. Needs nothing but `azure-functions` and the standard library.
+A job that is to come back is not acknowledged: its host gives it back, and Service Bus hands it out
+again at once. So the worker sleeps first, each time longer, while the host keeps the job's lock;
+else all tries would be over within seconds of the engine's absence. Needs nothing but
+`azure-functions` and the standard library.
 """
 
 import json
 import os
+from time import monotonic, sleep
 from typing import Any
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
@@ -29,17 +32,27 @@ LEFT_S = 1740.0
 )
 def job(message: functions.ServiceBusMessage) -> None:
     """Work on a job. Raises if it is to come back."""
-    work(message.message_id, message.get_body().decode(), Azure())
+    work(message.message_id, message.get_body().decode(), message.delivery_count or 1, Azure())
 
 
-def work(message_id: str, text: str, azure: Any) -> None:
-    """Do a job with these services."""
-    name, answer = worker.answered({"messageId": message_id, "body": text}, azure, LEFT_S)
-    azure.put(f"results/{name}.json", json.dumps(answer))
+def work(message_id: str, text: str, tries: int, azure: Any) -> None:
+    """Do a job with these services; it was handed out so many times, this one included."""
+    begun_s = monotonic()
+    try:
+        name, answer = worker.answered({"messageId": message_id, "body": text}, azure, LEFT_S)
+        azure.put(f"results/{name}.json", json.dumps(answer))
+    except Exception as error:
+        left_s = LEFT_S - (monotonic() - begun_s)
+        azure.sleep(max(0.0, min(left_s, worker.back_s(error, tries))))
+        raise
 
 
 class Azure:
     """The services that the worker needs, by HTTP and the worker's own identity."""
+
+    def sleep(self, seconds: float) -> None:
+        """Keep a job for this time; it may block, since its host calls for one job at a time."""
+        sleep(seconds)
 
     def key(self) -> str:
         """Give the engine's key."""

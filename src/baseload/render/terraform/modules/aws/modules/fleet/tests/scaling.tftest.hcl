@@ -35,6 +35,7 @@ variables {
   engine_environment = {}
   weights_bucket     = "weights"
   weights_prefix     = "model/"
+  weights_key_arn    = ""
   key_secret         = "key"
   alarm_email        = ""
   protect            = true
