@@ -142,17 +142,14 @@ class Books:
         if self.counters is not None:
             self._charge(self.counters, call, spent)
         if is_kept and attempt is not None:
-            if spent is not NOTHING:  # That it cost nothing does not say that there is a price.
-                series.paid(spent[4])
-            self._write_down(call, _line(call, fact, attempt.send.target, spent, now), spent)
-
-    def _write_down(self, call: Account, line: Entry, spent: Spent) -> None:
-        """Tell whoever wants to hear of a call that was sent."""
-        self.spending.add(call.tenant.label, spent[0], spent[1], spent[2], spent[4])
-        if self.ledger is not None:
-            self.ledger.enter(line)
-        for observer in self.observers:
-            observer.saw(line, call.trace)
+            line = _line(call, fact, attempt.send.target, spent, now)
+            # That it cost nothing does not say that there is a price.
+            series.paid(None if spent is NOTHING else spent[4])
+            self.spending.add(call.tenant.label, spent[0], spent[1], spent[2], spent[4])
+            if self.ledger is not None:
+                self.ledger.enter(line)
+            for observer in self.observers:
+                observer.saw(line, call.trace)
 
     def _charge(self, counters: Counters, call: Account, spent: Spent) -> None:
         """Settle with the limits; what was spent is noted for budgets that are still to come."""
