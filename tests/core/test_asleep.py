@@ -90,26 +90,40 @@ def test_all_that_were_under_way_wait_too():
         desk.offer(call, 10.0)
     facts = [fail(desk, call, UNREACHABLE, 10.0 + call.id / 1000) for call in burst]
     desk.observe("z", Sight(12.0, ping_s=0.01), 12.0)
+    desk.tick(13.0)
 
     assert {QUEUED} == set(facts)
     assert [(call.id, ADMITTED) for call in burst] == notices(desk)
 
 
+def test_who_wakes_is_not_fallen_upon():
+    """Hundreds may wait for a process that has just begun: they are let in in steps."""
+    desk, _ = asleep(limit=100, size=200)
+    for number in range(1, 100):
+        desk.offer(Call(number, "m", 1000.0), 10.0)
+    out = []
+    for now in (20.0, 21.0, 22.0):
+        desk.observe("z", Sight(now), now)
+        out.append(permits_out(desk)["z"])
+
+    assert [25, 50, 100] == out
+
+
 def test_a_look_that_succeeds_wakes_it():
-    """Whoever waits is admitted at once, at full portion, and the call counts as the second."""
+    """Whoever waits is admitted at once, in a first step, and the call counts as the second."""
     desk, call = asleep()
     desk.observe("z", Sight(40.0, ping_s=0.01), 40.0)
     seat = desk.seats["z"]
 
     assert [(0, ADMITTED)] == notices(desk)
-    assert (CLOSED, 1.0, 2) == (seat.breaker.phase, seat.portion, desk._stays[call.id].attempts)
+    assert (CLOSED, 0.25, 2) == (seat.breaker.phase, seat.portion, desk._stays[call.id].attempts)
     assert not desk.awaits("z")
     assert desk.attempt(call).first_token_s == 2 * model({"z": 1}).first_token_s
 
 
 def test_what_was_sent_before_it_woke_says_nothing():
     """An attempt of before, which fails only now, neither puts it to sleep nor costs a pause."""
-    desk, ids = sleepy(), calls()
+    desk, ids = sleepy(limit=8), calls()
     first, second = next(ids), next(ids)
     desk.offer(first, 10.0)
     desk.offer(second, 10.0)
@@ -122,7 +136,7 @@ def test_what_was_sent_before_it_woke_says_nothing():
 
 def test_a_first_token_wakes_it_too():
     """A call that was under way and is answered shows that somebody is there."""
-    desk, ids = sleepy(), calls()
+    desk, ids = sleepy(limit=8), calls()
     first, second = next(ids), next(ids)
     desk.offer(first, 10.0)
     desk.offer(second, 10.0)
@@ -289,7 +303,7 @@ def test_a_backend_that_is_answering_somebody_is_not_asleep(fact: Fact):
 
 def test_who_failed_just_before_it_fell_asleep_waits_too():
     """A connection that is lost as the process ends, after others have been refused already."""
-    desk, ids = sleepy(), calls()
+    desk, ids = sleepy(limit=8), calls()
     first, second = next(ids), next(ids)
     desk.offer(first, 10.0)
     desk.offer(second, 10.0)

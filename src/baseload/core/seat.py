@@ -230,7 +230,7 @@ class Seat:
         fact = told.fact
         if self.breaker.phase is not CLOSED:
             if self.breaker.phase is ASLEEP:
-                self.start_afresh(now)
+                self._wake(now)
             else:
                 self.breaker.learn(call.id, fact.breaker, permit.taken_at, now)
         # A call in the provider's own queue is no sign that the provider can carry it.
@@ -274,7 +274,7 @@ class Seat:
     def saw(self, sight: Sight, now: float) -> None:
         """Take in what a look at the backend showed; whoever slept is awake, then."""
         if self.breaker.phase is ASLEEP:
-            self.start_afresh(now)
+            self._wake(now)
         self.detector.saw(sight, self.in_flight, now)
         self._weigh(now)
 
@@ -303,6 +303,12 @@ class Seat:
         if permit.taken_at >= breaker.heeds_from and breaker.phase is not OPEN:
             breaker.sleep(now, self.cold_start_s)
             self._shape()
+
+    def _wake(self, now: float) -> None:
+        """Become a new process, which all who wait for it must not fall upon at once."""
+        self.start_afresh(now)
+        self.breaker.recover(now)
+        self._shape()
 
     def _weigh(self, now: float) -> None:
         """Weigh the backend anew after evidence."""
