@@ -1,14 +1,18 @@
-"""A backend at zero replicas: who waits for it, for how long, and what wakes it."""
+"""A backend at zero replicas: who waits for it, for how long, and what wakes it.
+
+The line of those who wait is in `test_asleep_line`.
+"""
 
 import pytest
 
 from baseload.core.breaker import ASLEEP, CLOSED, FAILURES_MAX, OPEN
+from baseload.core.desk import TRY_S
 from baseload.core.facts import (
     ADMITTED,
     DONE,
-    EXPIRED,
     FAILED,
     FIRST_TOKEN,
+    LOST,
     OVERLOADED,
     PARKED,
     QUEUED,
@@ -86,26 +90,40 @@ def test_all_that_were_under_way_wait_too():
         desk.offer(call, 10.0)
     facts = [fail(desk, call, UNREACHABLE, 10.0 + call.id / 1000) for call in burst]
     desk.observe("z", Sight(12.0, ping_s=0.01), 12.0)
+    desk.tick(13.0)
 
     assert {QUEUED} == set(facts)
     assert [(call.id, ADMITTED) for call in burst] == notices(desk)
 
 
+def test_who_wakes_is_not_fallen_upon():
+    """Hundreds may wait for a process that has just begun: they are let in in steps."""
+    desk, _ = asleep(limit=100, size=200)
+    for number in range(1, 100):
+        desk.offer(Call(number, "m", 1000.0), 10.0)
+    out = []
+    for now in (20.0, 21.0, 22.0):
+        desk.observe("z", Sight(now), now)
+        out.append(permits_out(desk)["z"])
+
+    assert [25, 50, 100] == out
+
+
 def test_a_look_that_succeeds_wakes_it():
-    """Whoever waits is admitted at once, at full portion, and the call counts as the second."""
+    """Whoever waits is admitted at once, in a first step, and the call counts as the second."""
     desk, call = asleep()
     desk.observe("z", Sight(40.0, ping_s=0.01), 40.0)
     seat = desk.seats["z"]
 
     assert [(0, ADMITTED)] == notices(desk)
-    assert (CLOSED, 1.0, 2) == (seat.breaker.phase, seat.portion, desk._stays[call.id].attempts)
+    assert (CLOSED, 0.25, 2) == (seat.breaker.phase, seat.portion, desk._stays[call.id].attempts)
     assert not desk.awaits("z")
     assert desk.attempt(call).first_token_s == 2 * model({"z": 1}).first_token_s
 
 
 def test_what_was_sent_before_it_woke_says_nothing():
     """An attempt of before, which fails only now, neither puts it to sleep nor costs a pause."""
-    desk, ids = sleepy(), calls()
+    desk, ids = sleepy(limit=8), calls()
     first, second = next(ids), next(ids)
     desk.offer(first, 10.0)
     desk.offer(second, 10.0)
@@ -118,7 +136,7 @@ def test_what_was_sent_before_it_woke_says_nothing():
 
 def test_a_first_token_wakes_it_too():
     """A call that was under way and is answered shows that somebody is there."""
-    desk, ids = sleepy(), calls()
+    desk, ids = sleepy(limit=8), calls()
     first, second = next(ids), next(ids)
     desk.offer(first, 10.0)
     desk.offer(second, 10.0)
@@ -129,18 +147,40 @@ def test_a_first_token_wakes_it_too():
 
 
 def test_after_a_cold_start_in_vain_callers_are_refused():
-    """Its own time over, a call hears `unavailable` and soon to come back; the next begins anew."""
+    """It is sent once more, and then hears `unavailable`; the next one waits as long again."""
     desk, call = asleep(wait_s=5.0)
     desk.tick(10.0 + COLD_S)
+    tried = notices(desk)
+    fact = fail(desk, call, UNREACHABLE, 10.0 + COLD_S)
+    desk.tick(10.0 + COLD_S + TRY_S)
     refused, retry_s = notices(desk), desk.retry_after_s(call, UNAVAILABLE)
-    desk.leave(call, 10.0 + COLD_S)
-    following = Call(1, "m", 1000.0)
-    facts = desk.offer(following, 80.0), fail(desk, following, UNREACHABLE, 80.0)
+    desk.leave(call, 80.0)
+    following = desk.offer(Call(1, "m", 1000.0), 80.0)
 
+    assert ([(0, ADMITTED)], QUEUED) == (tried, fact)
     assert [(0, UNAVAILABLE)] == refused
-    assert 1.0 <= retry_s <= 1.0 + RETRY_JITTER + 1.0
-    assert (ADMITTED, QUEUED) == facts
-    assert 80.0 + COLD_S == desk.line.deadline() == desk.seats["z"].due
+    assert COLD_S - TRY_S <= retry_s <= COLD_S * (1 + RETRY_JITTER)
+    assert QUEUED is following
+    assert 80.0 + COLD_S + TRY_S == desk.line.deadline()
+
+
+def test_a_lone_caller_finds_out_what_no_look_has_seen():
+    """Where looks fail and calls would not, the one who waits is sent before its time is over."""
+    desk, call = asleep(wait_s=5.0)
+    desk.tick(10.0 + COLD_S)
+    admitted = notices(desk)
+    desk.heard(call, Told(FIRST_TOKEN, 11.0 + COLD_S))
+
+    assert [(0, ADMITTED)] == admitted
+    assert CLOSED is desk.seats["z"].breaker.phase
+
+
+def test_who_is_sent_too_late_for_another_wait_hears_that_nobody_is_there():
+    """A try whose connection hangs ends beyond the call's time: it is refused like the others."""
+    desk, call = asleep(wait_s=5.0)
+    desk.tick(10.0 + COLD_S)
+
+    assert UNAVAILABLE is fail(desk, call, UNREACHABLE, 15.0 + COLD_S)
 
 
 def test_who_comes_late_has_a_whole_cold_start_as_well():
@@ -151,11 +191,13 @@ def test_who_comes_late_has_a_whole_cold_start_as_well():
         desk.offer(call, 50.0)
     desk.tick(70.0)
     tried = notices(desk)
-    fact = fail(desk, later[0], UNREACHABLE, 70.0)
-    desk.tick(110.0)
+    fact = fail(desk, later[1], UNREACHABLE, 70.0)
+    desk.tick(75.0)
+    refused = notices(desk)
+    desk.tick(50.0 + COLD_S + TRY_S)
 
-    assert [(0, UNAVAILABLE), (1, ADMITTED)] == tried
-    assert QUEUED is fact
+    assert ([(2, ADMITTED)], QUEUED) == (tried, fact)
+    assert [(0, UNAVAILABLE)] == refused
     assert [(1, UNAVAILABLE), (2, UNAVAILABLE)] == sorted(notices(desk))
 
 
@@ -171,17 +213,16 @@ def test_the_calls_own_deadline_holds():
 
 def test_a_longer_wait_of_the_line_holds():
     """Where the line's own wait is longer than a cold start, calls wait so long, trying anew."""
-    desk, call = asleep(wait_s=50.0, cold_start_s=20.0)
-    tries = 0
-    for now in (30.0, 50.0):
+    desk, call = asleep(wait_s=50.0, cold_start_s=5.0)
+    tries = range(15, 60, 5)
+    for now in tries:
         desk.tick(now)
         assert [(0, ADMITTED)] == notices(desk)
         assert QUEUED is fail(desk, call, UNREACHABLE, now)
-        tries += 1
     desk.tick(60.0)
 
     assert [(0, UNAVAILABLE)] == notices(desk)
-    assert tries < ATTEMPTS_MAX
+    assert len(tries) > ATTEMPTS_MAX
 
 
 def test_a_backend_that_seems_awake_and_refuses_is_given_up():
@@ -242,6 +283,38 @@ def test_a_backend_that_has_just_answered_is_not_asleep():
     assert (1, ASLEEP) == (failures, desk.seats["z"].breaker.phase)
 
 
+@pytest.mark.parametrize("fact", [UNREACHABLE, OVERLOADED])
+def test_a_backend_that_is_answering_somebody_is_not_asleep(fact: Fact):
+    """While an answer is under way, however long ago it began, a refusal is one like any other."""
+    desk, ids = sleepy(), calls()
+    first, second, third = next(ids), next(ids), next(ids)
+    desk.offer(first, 10.0)
+    desk.heard(first, Told(FIRST_TOKEN, 11.0))
+    desk.offer(second, 60.0)
+    desk.heard(second, Told(fact, 60.0))
+    failures = desk.seats["z"].breaker.failures
+    desk.heard(first, Told(DONE, 61.0))
+    desk.offer(third, 62.0)
+    desk.heard(third, Told(fact, 62.0))
+
+    assert (1, ASLEEP) == (failures, desk.seats["z"].breaker.phase)
+    assert 0 == desk.seats["z"].begun
+
+
+def test_who_failed_just_before_it_fell_asleep_waits_too():
+    """A connection that is lost as the process ends, after others have been refused already."""
+    desk, ids = sleepy(limit=8), calls()
+    first, second = next(ids), next(ids)
+    desk.offer(first, 10.0)
+    desk.offer(second, 10.0)
+    fail(desk, first, UNREACHABLE, 10.1)
+    fact = fail(desk, second, LOST, 10.2)
+    desk.observe("z", Sight(30.0), 30.0)
+
+    assert QUEUED is fact
+    assert [(first.id, ADMITTED), (second.id, ADMITTED)] == notices(desk)
+
+
 def test_signs_of_life_are_no_sleep():
     """A call that was queued there and then thrown out was not met by nobody."""
     desk, ids = sleepy(), calls()
@@ -273,38 +346,3 @@ def test_a_sleeper_that_is_closed_lets_its_callers_go():
 
     assert [(0, UNAVAILABLE)] == notices(desk)
     assert not desk.awaits("z")
-
-
-def test_a_cold_start_says_nothing_of_how_fast_the_line_moves():
-    """After a minute's sleep, calls that find a line are not told that they would wait for hours."""
-    desk, first = asleep(limit=1, size=20, wait_s=5.0)
-    for number in range(1, 10):
-        desk.offer(Call(number, "m", 1000.0), 11.0)
-    desk.observe("z", Sight(60.0), 60.0)
-    desk.heard(first, Told(DONE, 60.5))
-    facts = desk.offer(Call(10, "m", 1000.0), 60.6)
-
-    assert QUEUED is facts
-
-
-def test_others_who_expire_are_told_what_they_were():
-    """A call that waited for a full backend, and for no sleeper, has expired."""
-    desk, ids = sleepy({"a": 1}, {"z": 1}, limit=1, wait_s=5.0), calls()
-    desk.seats["z"].is_up = False
-    desk.offer(next(ids), 10.0)
-    waiting = next(ids)
-    desk.offer(waiting, 10.0)
-    desk.tick(15.0)
-
-    assert [(waiting.id, EXPIRED)] == notices(desk)
-
-
-def test_the_queue_still_bounds_who_waits():
-    """A sleeper makes nobody wait beyond the line's size."""
-    desk = sleepy(size=1)
-    first = Call(0, "m", 1000.0)
-    desk.offer(first, 10.0)
-    fail(desk, first, UNREACHABLE, 10.0)
-
-    assert "shed" == desk.offer(Call(1, "m", 1000.0), 10.0).label
-    assert 1 == len(desk.line)

@@ -14,6 +14,7 @@ from baseload.gateway import probes
 from baseload.gateway.status import take
 from tests.gateway.harness import DONE, call_up, chat, on_uvloop, start_gateway, token, until
 from tests.gateway.provider import FINISH, Provider, ask, refusal, stream, whole
+from tests.gateway.test_probes import SLOTS, look_at, on, paths
 from tests.web.doubles import served
 
 SLEEPY = {"first_token_s": 0.2, "headers_s": 0.2, "keepalive_s": 0.1}
@@ -90,7 +91,7 @@ async def test_a_held_call_is_seen_and_answered_once_somebody_is_there(tmp_path)
 
 
 def _lively(asked):
-    return [stream("hi")] if asked.method == "POST" else [refusal(404)]
+    return [stream("hi") if asked.method == "POST" else whole({"data": []})]
 
 
 @on_uvloop
@@ -126,7 +127,7 @@ async def test_a_proxy_with_nobody_behind_it_is_nobody(status):
     def play(asked):
         if not is_there:
             return [refusal(status)]
-        return [whole() if asked.method == "POST" else refusal(404)]
+        return [whole()]
 
     async with (
         Provider(play=play) as proxy,
@@ -139,6 +140,44 @@ async def test_a_proxy_with_nobody_behind_it_is_nobody(status):
 
         assert (200, "2") == (answer.status, answer.headers["x-baseload-attempts"])
         assert 0 == gateway.gate.seats["b0"].breaker.failures
+
+
+@on_uvloop
+async def test_a_proxys_own_word_on_looks_wakes_nobody():
+    """One that passes on calls only, and refuses looks itself: they say nothing of who is behind."""
+
+    def play(asked):
+        return [refusal(502 if asked.method == "POST" else 404)]
+
+    async with (
+        Provider(play=play) as proxy,
+        start_gateway(proxy, backends=places(proxy)) as gateway,
+    ):
+        asking = asyncio.create_task(ask(gateway))
+        await until(lambda: len([one for one in proxy.asked if one.method == "GET"]) > 4)
+        attempts = len([one for one in proxy.asked if one.method == "POST"])
+        waiting = len(gateway.gate.line)
+        asking.cancel()
+
+    assert (1, 1) == (attempts, waiting)
+
+
+@on_uvloop
+async def test_llama_cpp_that_loads_its_model_is_not_there_yet():
+    """It lists its model by then, and says 503 to all that matters."""
+    answers = {"metrics": [refusal(501)], "slots": [whole(SLOTS)], "models": [whole({})]}
+
+    def play(asked):
+        return on(**answers)(asked)
+
+    async with Provider(play=play) as provider:
+        async with look_at(provider) as seen:
+            await seen.count(1)
+            answers["slots"] = [refusal(503)]
+            looks = seen.probes.failures["b0"] + 2
+            await until(lambda: seen.probes.failures["b0"] >= looks)
+
+        assert "/v1/models" not in paths(provider)
 
 
 @on_uvloop

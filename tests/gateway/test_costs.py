@@ -26,10 +26,11 @@ async def test_metrics_add_up_to_what_the_ledger_says():
 
 @on_uvloop
 async def test_what_has_no_price_is_not_there():
-    """A cost that nobody knows is no cost of 0."""
-    async with Provider(stream("hi")) as provider:
+    """A cost that nobody knows is no cost of 0, also once an attempt has come to nothing."""
+    async with Provider(play=in_turn([refusal(400)], [stream("hi")])) as provider:
         async with start_gateway(provider, ledger=Lines()) as gateway:
-            await ask(gateway, chat(stream=True))
+            for _ in range(2):
+                await ask(gateway, chat(stream=True))
             names = [sample.name for one in gateway.telemetry.collect() for sample in one.samples]
 
     assert "baseload_calls_total" in names

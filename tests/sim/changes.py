@@ -40,6 +40,7 @@ def another_setup(rng: Random) -> Setup:
         usual,
         models=models,
         concurrency={name: rng.randrange(1, 4) for name in names},
+        cold_starts={name: rng.choice((0.3, 4.0)) for name in names if rng.random() < 0.4},
         accounts={name: "shared" for name in ("other", "last") if name in names},
         epochs={name: rng.randrange(3) for name in names},
         down=("extra",) if rng.random() < 0.3 else (),

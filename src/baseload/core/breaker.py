@@ -14,7 +14,7 @@ of the stream is Finagle's and SMG's.
 
 A backend that may be at zero replicas can also be *asleep*: nobody is there, and that is nobody's
 fault. It is left alone for as long as it may take to come up, unless somebody sees it before; if
-nobody has, one call is let through to try.
+nobody has, one call is let through to try. Once it is up its traffic, too, comes in steps.
 """
 
 from enum import Enum
@@ -88,7 +88,7 @@ class Breaker:
                 self._await_probe()
             elif self.phase is not CLOSED:
                 if self.is_alive:
-                    self._recover(self.deadline)  # The probe has streamed for long enough.
+                    self.recover(self.deadline)  # The probe has streamed for long enough.
                 else:
                     assert self.probe is not None
                     self.elders.add(self.probe)
@@ -153,7 +153,7 @@ class Breaker:
             self.is_alive, self.can_take = True, False
             self.deadline = now + PROBE_STREAM_S
         else:
-            self._recover(now)
+            self.recover(now)
 
     def kill(self, now: float) -> None:
         """Open at once and for long: the backend refuses our key."""
@@ -164,6 +164,14 @@ class Breaker:
         """Take no call for so long, and blame nobody: there is no process yet."""
         self.reset(now)
         self.phase, self.can_take, self.deadline = ASLEEP, False, now + for_s
+
+    def recover(self, now: float) -> None:
+        """Close, and take calls again in steps: whoever is back must not be overrun."""
+        self.phase, self.failures = CLOSED, 0
+        self.rate, self.samples = 0.0, 0
+        self.portion, self.deadline = PORTIONS[0], now + STEP_S
+        self.elders.clear()
+        self._await_probe()
 
     def reset(self, now: float = -inf) -> None:
         """Close and forget: the backend is a new process."""
@@ -184,13 +192,6 @@ class Breaker:
         self.probe, self.is_alive, self.can_take = None, False, True
         if self.phase is not CLOSED:
             self.deadline = inf
-
-    def _recover(self, now: float) -> None:
-        self.phase, self.failures = CLOSED, 0
-        self.rate, self.samples = 0.0, 0
-        self.portion, self.deadline = PORTIONS[0], now + STEP_S
-        self.elders.clear()
-        self._await_probe()
 
     def _open(self, now: float, open_s_max: float) -> None:
         """Open, never for less than was already announced."""

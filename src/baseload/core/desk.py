@@ -37,6 +37,8 @@ RETRY_SHARE = 0.2
 RETRIES_MIN = 3
 """Calls that may retry the backend they came from, at once: a share of all live calls, or a few.
 Going to another backend is not counted: it adds no load to the one that fails."""
+TRY_S = 1.0
+"""Who waits for a backend at zero is still there when one call is sent to see whether it is up."""
 
 
 class Desk:
@@ -92,11 +94,12 @@ class Desk:
             return QUEUED
         expires = self._expiry(stay, seats)
         if expires <= self.now:
-            return otherwise
+            return UNAVAILABLE  # It has waited for one that sleeps, and may do so only once.
         if self.now + self.drain.wait_s(line.ahead(call)) > expires:
             return EXPIRED  # It could not make it: better to hear that now.
         if line.is_full():
-            if (victim := line.victim(call)) is None:
+            victim = line.victim(call)
+            if victim is None and (victim := self._sleepers_caller(call, seats)) is None:
                 return SHED
             line.leave(victim)
             self.notices.append((self._stays[victim].call, SHED))
@@ -112,8 +115,27 @@ class Desk:
         cold_start_s = max((seat.cold_start_s for seat in seats if seat.is_asleep()), default=0.0)
         if not cold_start_s:
             return min(now + self._wait_s, call.deadline)
-        stay.held_until = min(stay.held_until, now + max(self._wait_s, cold_start_s))
+        held_s = max(self._wait_s, cold_start_s + TRY_S)
+        stay.held_until = min(stay.held_until, now + held_s)
         return min(stay.held_until, call.deadline)
+
+    def _sleepers_caller(self, call: Call, seats: list[Seat]) -> int | None:
+        """Say who gives up a place to a call that somebody is there for; None: nobody.
+
+        It is the newest of those who wait for sleepers only, which may be for minutes, and never
+        one that is more urgent: a model at zero does not fill the line for all others.
+        """
+        if all(seat.is_asleep() for seat in seats):
+            return None
+        if not any(seat.is_asleep() for seat in self.seats.values()):
+            return None
+        for call_id in reversed(self.line.waiting):
+            stay = self._stays[call_id]
+            if stay.held_until < inf and stay.call.priority >= call.priority:
+                others = self.permits.candidates(stay, stay.tried)
+                if all(seat.is_asleep() for seat in others):
+                    return call_id
+        return None
 
     def _expire(self, call_id: int) -> None:
         """Tell a call that its time in the line is over, and whether anybody was there at all."""
@@ -137,7 +159,9 @@ class Desk:
         """Rest before asking again whoever failed, or else wait for one that sleeps."""
         if self._pause(stay, told) is QUEUED:
             return QUEUED
-        if any(seat.is_asleep() for seat in self.permits.candidates(stay, stay.tried)):
+        seats = self.permits.candidates(stay, stay.barred)
+        if asleep := {seat.name for seat in seats if seat.is_asleep()}:
+            stay.tried -= asleep  # One may have failed this call just before it fell asleep.
             return self._wait(stay, told.fact)
         return told.fact
 

@@ -46,7 +46,7 @@ from baseload.core.facts import (
     Told,
     Watch,
 )
-from baseload.core.seat import Permit
+from baseload.core.seat import Permit, Seat
 from baseload.core.setup import Setup
 from baseload.core.stay import Stay
 
@@ -135,11 +135,11 @@ class Gate(Desk):
         stay = self._stays.pop(call.id, None)
         if stay is None:
             return
-        has_freed = stay.first is not None
-        if has_freed:
+        has_freed = (permit := stay.first) is not None
+        if permit is not None:
             self.permits.release_all(stay, GONE, now)
             if self.line.waiting:
-                self.drain.note(now)
+                self._note_pace(permit.seat)
         if stay.is_charged and stay.tokens:
             self.line.correct(call, stay.tokens)
         if stay.is_budgeted:
@@ -165,8 +165,6 @@ class Gate(Desk):
         """Hear what a look at a backend showed."""
         self._settle(now)
         seat = self.seats[backend]
-        if seat.is_asleep():
-            self.drain.begin(now)  # Its sleep says nothing about how fast the line will move.
         seat.saw(sight, now)
         self.due = min(self.due, seat.due)
         self._grant()
@@ -264,17 +262,19 @@ class Gate(Desk):
     def retry_after_s(self, call: Call, fact: Fact) -> float:
         """Say when it is worth coming back, in whole seconds; 0 where the fact gives no reason.
 
-        A full line empties at the pace at which permits have come back lately; a backend that
-        cannot be asked is worth asking when its breaker starts to probe, or when it said itself.
+        A full line empties at the pace at which permits have come back lately, unless all sleep; a
+        backend that cannot be asked is worth asking when its breaker starts to probe, or when it
+        said itself.
         """
-        if fact is SHED or fact is EXPIRED:
+        is_of_line = fact is SHED or fact is EXPIRED
+        if not (is_of_line or fact is UNAVAILABLE or (fact.is_retryable and fact is not ABSENT)):
+            return 0.0
+        seats = list(self.permits.candidates(self._stays[call.id], frozenset()))
+        if is_of_line and not all(seat.is_asleep() for seat in seats):
             wait_s = self.drain.wait_s(len(self.line))
-        elif fact is UNAVAILABLE or (fact.is_retryable and fact is not ABSENT):
-            seats = self.permits.candidates(self._stays[call.id], frozenset())
+        else:
             mends_in_s = (patience.mends_in_s(seat, self.now, DOWN_RETRY_S) for seat in seats)
             wait_s = min(mends_in_s, default=DOWN_RETRY_S)
-        else:
-            return 0.0
         return patience.advice_s(wait_s, self._rng)
 
     # -- within ------------------------------------------------------------------------------
@@ -286,11 +286,21 @@ class Gate(Desk):
             seat.mends_at = max(seat.mends_at, told.now + told.retry_after_s)
         if told.tokens:
             stay.tokens = told.tokens
-        if seat.cold_start_s and seat.met_nobody(permit, fact):
-            return  # To be waited for, and no sign of how fast the line moves.
-        if fact.is_retryable and fact.retry is not AT_ONCE and not seat.is_gone:
-            stay.tried |= {seat.name}
-            if fact.retry is ELSEWHERE:
-                stay.barred |= {seat.name}
+        if fact.is_retryable:
+            if seat.met_nobody(permit, fact):
+                if permit.is_try:
+                    stay.attempts -= 1  # It was sent to see; of these there are few, by the clock.
+                return  # To be waited for, and no sign of how fast the line moves.
+            if fact.retry is not AT_ONCE and not seat.is_gone:
+                stay.tried |= {seat.name}
+                if fact.retry is ELSEWHERE:
+                    stay.barred |= {seat.name}
         if self.line.waiting:
-            self.drain.note(told.now)
+            self._note_pace(seat)
+
+    def _note_pace(self, seat: Seat) -> None:
+        """Note that a permit came back that somebody waited for; sleep says nothing of the pace."""
+        if seat.is_asleep():
+            self.drain.begin(self.now)
+        else:
+            self.drain.note(self.now, seat.breaker.heeds_from if seat.cold_start_s else -inf)

@@ -67,9 +67,9 @@ class Drain:
         """A line has formed: its pace is measured from here."""
         self._last = now
 
-    def note(self, now: float) -> None:
-        """A permit came back that somebody waited for."""
-        self.gap_s += DRAIN_WEIGHT * (now - self._last - self.gap_s)
+    def note(self, now: float, since: float = -inf) -> None:
+        """A permit came back that somebody waited for; before `since` none could have."""
+        self.gap_s += DRAIN_WEIGHT * (now - max(self._last, since) - self.gap_s)
         self._last = now
 
     def wait_s(self, ahead: int) -> float:

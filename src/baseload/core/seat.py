@@ -64,22 +64,26 @@ class Account:
 class Permit:
     """One attempt's leave to be at a backend, held by one call."""
 
-    __slots__ = ("is_parked", "seat", "taken_at", "target")
+    # Defaults stand on the class, as those of a stay do.
+    is_parked = False
+    is_begun = False
+    """It has had a first token; noted only where the backend may be at zero replicas."""
+    is_try = False
+    """It was given out while the backend slept, to see."""
 
     def __init__(self, target: Target, seat: "Seat", taken_at: float) -> None:
         self.target = target
         self.seat = seat
         self.taken_at = taken_at
-        self.is_parked = False
 
 
 class Seat:
     """One backend. `portion` is how much of its share it gets now, from 0 to 1."""
 
-    __slots__ = ("account", "bend", "breaker", "cold_start_s", "detector", "due", "in_flight",
-                 "is_calm", "is_gone", "is_open", "is_red", "is_up", "limit", "mends_at", "name",
-                 "overload", "pace", "parked", "portion", "preemptible", "token_at",
-                 "tokens")  # fmt: skip
+    __slots__ = ("account", "begun", "bend", "breaker", "cold_start_s", "detector", "due",
+                 "in_flight", "is_calm", "is_gone", "is_open", "is_red", "is_up", "limit",
+                 "mends_at", "name", "overload", "pace", "parked", "portion", "preemptible",
+                 "token_at", "tokens")  # fmt: skip
 
     def __init__(
         self, name: str, account: Account, overload: Overload, cold_start_s: float = 0.0
@@ -99,6 +103,8 @@ class Seat:
         """What the calls in flight are expected to cost."""
         self.token_at = -inf
         """When a call last had its first token here."""
+        self.begun = 0
+        """Calls that have their first token; counted only where it may be at zero replicas."""
         self.parked = 0
         """Calls that the provider keeps waiting in a queue of its own."""
         self.preemptible: dict[int, Permit] = {}
@@ -139,12 +145,13 @@ class Seat:
         """Say whether an attempt failed because the backend is at zero replicas.
 
         A connection that is refused says so, or a proxy in front that has nobody behind it. Not so
-        where a sign of life came, or somebody had a token just before: then something has broken.
+        where a sign of life came, somebody is being answered, or had a token just before: then it
+        is full, or something has broken.
         """
         return (
             self.cold_start_s > 0
             and (fact is UNREACHABLE or fact is OVERLOADED)
-            and not permit.is_parked
+            and not (permit.is_parked or self.begun)
             and permit.taken_at - self.token_at > AWAKE_S
         )
 
@@ -175,10 +182,12 @@ class Seat:
         if call.priority != INTERACTIVE:
             account.held_by_others += 1
         self.tokens += call.prompt_tokens + call.answer_tokens
+        permit = Permit(target, self, now)
         if self.breaker.phase is not CLOSED:
+            permit.is_try = self.breaker.phase is ASLEEP
             self.breaker.take(call.id, now)
             self._shape()
-        return Permit(target, self, now)
+        return permit
 
     def release(self, call: Call, permit: Permit) -> None:
         """Take a permit back."""
@@ -189,6 +198,8 @@ class Seat:
         if call.priority != INTERACTIVE:
             account.held_by_others -= 1
         self.tokens -= call.prompt_tokens + call.answer_tokens
+        if permit.is_begun:
+            self.begun -= 1
         if permit.is_parked:
             self.parked -= 1
         if self.preemptible:
@@ -207,6 +218,9 @@ class Seat:
     def began(self, call: Call, permit: Permit, told: Told) -> None:
         """Hear of a first token."""
         now = self.token_at = told.now
+        if self.cold_start_s:
+            permit.is_begun = True
+            self.begun += 1
         if permit.is_parked:
             permit.is_parked = False
             self.parked -= 1
@@ -214,10 +228,11 @@ class Seat:
             self.preemptible.pop(call.id, None)
         self.detector.first_token(call.prompt_tokens, now - permit.taken_at, told.queued_s, now)
         fact = told.fact
-        if self.breaker.phase is ASLEEP:
-            self.start_afresh(now)
-        elif self.breaker.phase is not CLOSED:
-            self.breaker.learn(call.id, fact.breaker, permit.taken_at, now)
+        if self.breaker.phase is not CLOSED:
+            if self.breaker.phase is ASLEEP:
+                self._wake(now)
+            else:
+                self.breaker.learn(call.id, fact.breaker, permit.taken_at, now)
         # A call in the provider's own queue is no sign that the provider can carry it.
         carried = self.account.in_flight - self.parked
         self.limit.learn(fact.limit, carried, permit.taken_at, now)
@@ -234,10 +249,10 @@ class Seat:
 
     def ended(self, call: Call, permit: Permit, fact: Fact, now: float) -> None:
         """Hear how an attempt ended; its permit is back already."""
-        if self.cold_start_s and self.met_nobody(permit, fact):
+        lesson = fact.breaker
+        if lesson is DROPPED and self.met_nobody(permit, fact):
             self._fall_asleep(permit, now)
             return
-        lesson = fact.breaker
         if lesson is not IGNORE:
             self.detector.ended(lesson is DROPPED, now)
         if lesson is SUCCESS and self.is_calm:
@@ -259,7 +274,7 @@ class Seat:
     def saw(self, sight: Sight, now: float) -> None:
         """Take in what a look at the backend showed; whoever slept is awake, then."""
         if self.breaker.phase is ASLEEP:
-            self.start_afresh(now)
+            self._wake(now)
         self.detector.saw(sight, self.in_flight, now)
         self._weigh(now)
 
@@ -288,6 +303,12 @@ class Seat:
         if permit.taken_at >= breaker.heeds_from and breaker.phase is not OPEN:
             breaker.sleep(now, self.cold_start_s)
             self._shape()
+
+    def _wake(self, now: float) -> None:
+        """Become a new process, which all who wait for it must not fall upon at once."""
+        self.start_afresh(now)
+        self.breaker.recover(now)
+        self._shape()
 
     def _weigh(self, now: float) -> None:
         """Weigh the backend anew after evidence."""

@@ -143,7 +143,8 @@ class Books:
             self._charge(self.counters, call, spent)
         if is_kept and attempt is not None:
             line = _line(call, fact, attempt.send.target, spent, now)
-            series.paid(spent[4])
+            # That it cost nothing does not say that there is a price.
+            series.paid(None if spent is NOTHING else spent[4])
             self.spending.add(call.tenant.label, spent[0], spent[1], spent[2], spent[4])
             if self.ledger is not None:
                 self.ledger.enter(line)

@@ -212,7 +212,9 @@ class _Look:
             self._take_metrics(status, body)
         elif self._step is _SLOTS:
             self._take_slots(status, body)
-        elif status < 500:  # Even a refusal shows that somebody is there, and how quick.
+        elif status < 400 or (status < 500 and not self._probes.is_awaited(self._name)):
+            # Even a refusal shows that somebody is there, and how quick; but where a backend is at
+            # zero, it may be that of a proxy in front.
             self._see(Sight(self._probes.clock(), ping_s=self._took_s))
         else:
             self._fail(is_reached=True)
@@ -237,6 +239,9 @@ class _Look:
             self._ask(_PING)
 
     def _take_slots(self, status: int, body: bytes) -> None:
+        if status == 503:  # It is loading its model, and would list it all the same.
+            self._fail(is_reached=True)
+            return
         slots = read_slots(body) if status == 200 else None
         self._slots_from = self._probes.clock() + SLOTS_AGAIN_S
         self._slots = slots[0] if slots else None
