@@ -6,7 +6,10 @@ import subprocess
 import pytest
 import yaml
 
-from baseload.render.kubernetes.engines import cold_start_s
+from baseload.render.kubernetes import adapter
+from baseload.render.kubernetes.engine import external
+from baseload.render.kubernetes.engine.names import About
+from baseload.render.kubernetes.engine.timing import cold_start_s
 from tests.needs import give_up
 from tests.render.engine_objects import FULL, OTHERS, by_engine, each_engine, kinds, only, settled
 
@@ -105,13 +108,11 @@ def test_scaling_by_cpu_says_what_it_is():
     ],
 )
 def test_hpa_asks_for_what_the_adapter_serves(name, signals):
-    """Each external metric of an HPA is one of the adapter's rules beside it."""
+    """Each external metric of an HPA is one of the adapter's rules."""
     objects = by_engine(OTHERS)[name]
     asked = {each["external"]["metric"]["name"] for each in only(objects, HPA)["spec"]["metrics"]}
-    (rules,) = [
-        each["data"]["rules.yaml"] for each in objects if "rules.yaml" in each.get("data", {})
-    ]
-    served = {rule["name"]["as"] for rule in yaml.safe_load(rules)["externalRules"]}
+    about = About(settled(OTHERS), _engine(OTHERS, name))
+    served = {rule["name"]["as"] for rule in external.rules(about)}
 
     assert asked == served
     assert {f"baseload_scale_{name}_{signal}" for signal in signals} == asked
@@ -119,14 +120,8 @@ def test_hpa_asks_for_what_the_adapter_serves(name, signals):
 
 def _queries():
     found = [said["query"] for said in _triggers("edge").values()]
-    for objects in by_engine(OTHERS).values():
-        for each in objects:
-            text = each.get("data", {}).get("rules.yaml", "")
-            found += [
-                rule["metricsQuery"]
-                for rule in (yaml.safe_load(text) or {}).get("externalRules", [])
-            ]
-    return found
+    rules = adapter.external_rules(settled(OTHERS))
+    return found + [rule["metricsQuery"] for rule in rules]
 
 
 def _promtool(queries, folder):

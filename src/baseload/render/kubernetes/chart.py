@@ -94,10 +94,10 @@ def _each(each: Any) -> str:
 
 def _notes(picture: Picture) -> File:
     path = "chart/templates/NOTES.txt"
-    name = picture.deploy.name
+    name, scheme = picture.deploy.name, "https" if picture.fleet.tls else "http"
     head = header("NOTES.tpl", picture.sources)
     return File(path=path, text=head + (
-        f"The gateway takes calls at http://{name}.{{{{ .Release.Namespace }}}}:8080/v1\n"
+        f"The gateway takes calls at {scheme}://{name}.{{{{ .Release.Namespace }}}}:8080/v1\n"
         f"Is it ready?   kubectl -n {{{{ .Release.Namespace }}}} get deployment {name}\n"
         f"What is wrong? kubectl -n {{{{ .Release.Namespace }}}} logs deployment/{name}\n"
     ))  # fmt: skip

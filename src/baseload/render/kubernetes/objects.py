@@ -72,6 +72,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 NAMESPACE = ("namespace",)
+CORES: Final[dict[str, Any]] = {"type": ["number", "string"], "pattern": "^[0-9.]+m?$"}
+"""What a number of cores may be, as people write it."""
 
 
 def labels(name: str, component: str, instance: str, version: str) -> dict[str, str]:
