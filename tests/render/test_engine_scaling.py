@@ -1,5 +1,6 @@
 """How engines in clusters are scaled."""
 
+import re
 import shutil
 import subprocess
 
@@ -7,7 +8,7 @@ import pytest
 import yaml
 
 from baseload.render.kubernetes import adapter
-from baseload.render.kubernetes.engine import external
+from baseload.render.kubernetes.engine import external, scaling
 from baseload.render.kubernetes.engine.names import About
 from baseload.render.kubernetes.engine.timing import cold_start_s
 from tests.needs import give_up
@@ -64,10 +65,26 @@ def test_an_engine_at_zero_is_woken_by_who_waits_and_kept_by_who_is_served():
     assert (0, 1, 4) == (spec["idleReplicaCount"], spec["minReplicaCount"], spec["maxReplicaCount"])
     assert {"queue", "in-flight", "waiting-calls"} == active
     assert (
-        'sum(baseload_waiting_calls{model=~"deepseek-chat"})'
+        'sum(baseload_waiting_calls{namespace="llm",model=~"deepseek-chat"})'
         == _triggers("edge")["waiting-calls"]["query"]
     )
-    assert 'sum(baseload_in_flight{backend="edge"})' == _triggers("edge")["in-flight"]["query"]
+    assert (
+        'sum(baseload_in_flight{namespace="llm",backend="edge"})'
+        == _triggers("edge")["in-flight"]["query"]
+    )
+
+
+def test_another_installations_figures_are_not_an_engines_own():
+    """Every figure is of the engine's namespace: names of backends and models are not unique."""
+    found = _queries()
+
+    assert [] == [query for query in found if 'namespace="' not in query and "vector(0)" != query]
+    assert [] == [
+        query for query in found
+        for selector in re.findall(r"{[^}]*}", query) if 'namespace="' not in selector
+    ]  # fmt: skip
+    assert "%s" not in "".join(found)
+    assert r"a\\x25s" == scaling.exactly("a%s")
 
 
 def test_without_prometheus_what_runs_goes_on():

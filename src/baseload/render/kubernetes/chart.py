@@ -80,7 +80,9 @@ def _asking(param: Param) -> str:
         comma = "{{ if $at }}, {{ end }}"
         return f"[{{{{ range $at, $item := {value} }}}}{comma}{_each(param.each)}{{{{ end }}}}]"
     if param.text:
-        around = json.dumps(param.text.replace("%", "%%").replace("%%s", "%v"), ensure_ascii=False)
+        around = json.dumps(
+            param.text.replace("%", "%%").replace("%%s", "%[1]v"), ensure_ascii=False
+        )
         return f"{{{{ printf {around} {value} | toJson }}}}"
     return f"{{{{ {value} | toJson }}}}"
 

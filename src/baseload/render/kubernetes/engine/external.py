@@ -45,7 +45,7 @@ def rules(about: About) -> list[Any]:
             "seriesQuery": "baseload_backend_up",
             "resources": {"overrides": {"namespace": {"resource": "namespace"}}},
             "name": {"as": metric_name(about, name)},
-            "metricsQuery": query,
+            "metricsQuery": query.replace("%s", about.picture.deploy.namespace),
         }
         for name, query, _, _ in scaling.signals(about)
     ]

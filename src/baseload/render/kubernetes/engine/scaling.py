@@ -12,6 +12,9 @@ stops the last one when for that long none waited and none was in flight.
 By CPU, because somebody wants it: GPUs are full at a tenth of their host's CPU, so it stays at its
 least number of replicas, whatever the load.
 
+Figures are those of the engine's own namespace: another installation may have a backend, or a
+model, of the same name.
+
 Not here: HPA on external metrics, for clusters without KEDA (`external`).
 """
 
@@ -22,7 +25,7 @@ from baseload.render.command import sequences_of
 from baseload.render.kubernetes.engine import timing
 from baseload.render.kubernetes.engine.names import About
 from baseload.render.kubernetes.engine.placing import slots
-from baseload.render.kubernetes.objects import Object, Param
+from baseload.render.kubernetes.objects import NAMESPACE, Object, Param
 from baseload.render.kubernetes.scaling import prometheus
 from baseload.render.picture import Engine
 
@@ -102,7 +105,7 @@ def by_load(about: About) -> Object:
             "pollingInterval": 15,
             **least,
             "maxReplicaCount": replicas_max(about),
-            # Without Prometheus nobody knows the load: what runs goes on.
+            # Without Prometheus nobody knows the load: what runs goes on, who is at zero starts.
             "fallback": {
                 "failureThreshold": 4,
                 "replicas": replicas(about),
@@ -128,13 +131,14 @@ def triggers(about: About) -> list[Object]:
 
 
 Signal = tuple[str, str, str, Param]
-"""A name, its query, whether it is meant for each replica (AverageValue), and where to scale."""
+"""A name, its query (`%s` is the namespace), whether it is meant for each replica (AverageValue),
+and where to scale."""
 
 
 def signals(about: About) -> list[Signal]:
     """Give the signals of load."""
     engine, deploy = about.engine, about.picture.deploy
-    mine = f'backend="{engine.name}"'
+    mine = f'namespace="%s",backend="{engine.name}"'
     promised = deploy.monitoring
     first = (
         f"histogram_quantile({promised.first_token_share:g}, "
@@ -194,7 +198,7 @@ def _trigger(about: About, name: str, query: str, kind: str, threshold: Param) -
         "metricType": kind,
         "metadata": {
             "serverAddress": prometheus(about.picture),
-            "query": query,
+            "query": Param(path=NAMESPACE, value=about.picture.deploy.namespace, text=query),
             "threshold": threshold,
             # First tokens were late, and caches full, of calls that are over: no reason to run.
             "activationThreshold": "0" if kind == "AverageValue" else "1000000",
@@ -211,10 +215,11 @@ def _calls_waiting(about: About) -> str:
     ]  # fmt: skip
     if not names:
         return "vector(0)"
-    return f'sum(baseload_waiting_calls{{model=~"{"|".join(map(_exactly, names))}"}})'
+    models = "|".join(map(exactly, names))
+    return f'sum(baseload_waiting_calls{{namespace="%s",model=~"{models}"}})'
 
 
-def _exactly(name: str) -> str:
+def exactly(name: str) -> str:
     """Give a regular expression of one name, as it stands between PromQL's quotes."""
     plain = "".join("\\" + sign if sign in ".^$*+?()[]{}|\\" else sign for sign in name)
-    return plain.replace("\\", "\\\\").replace('"', '\\"')
+    return plain.replace("%", r"\x25").replace("\\", "\\\\").replace('"', '\\"')
