@@ -34,7 +34,7 @@ def by_engine(path: Path) -> dict[str, list[Object]]:
     """Give the objects of each engine."""
     return {
         part.name.removeprefix("engine-"): [
-            mapped(each, lambda param: param.value)
+            mapped(each, lambda param: param.standing(param.value))
             for sheet in part.sheets
             for each in sheet.objects
         ]
@@ -88,7 +88,9 @@ def files(path: Path) -> Iterator[File]:
     """Give what goldens keep: a file for each sheet, without the text of the staging script."""
     for part in engines.parts(settled(path)):
         for sheet in part.sheets:
-            plain = [mapped(each, lambda param: param.value) for each in sheet.objects]
+            plain = [
+                mapped(each, lambda param: param.standing(param.value)) for each in sheet.objects
+            ]
             text = yaml.dump_all(plain, Dumper=_Dumper, sort_keys=False, width=100)
             if sheet.file == "configmap.yaml":
                 for each in plain:

@@ -55,10 +55,10 @@ def written(files: tuple[File, ...], folder: Path) -> Path:
 
 
 def objects(parts: Part | tuple[Part, ...]) -> dict[str, Any]:
-    """Give the objects of parts by kind; the last of each."""
+    """Give the objects of parts by kind; the first of each."""
     several = parts if isinstance(parts, tuple) else (parts,)
     made = [settled(one) for part in several for sheet in part.sheets for one in sheet.objects]
-    return {one["kind"]: one for one in made}
+    return {one["kind"]: one for one in reversed(made)}
 
 
 def overlay(files: tuple[File, ...], site: str) -> dict[str, Any]:

@@ -1,12 +1,16 @@
 """How engines in clusters are scaled."""
 
+import re
 import shutil
 import subprocess
 
 import pytest
 import yaml
 
-from baseload.render.kubernetes.engines import cold_start_s
+from baseload.render.kubernetes import adapter
+from baseload.render.kubernetes.engine import external, scaling
+from baseload.render.kubernetes.engine.names import About
+from baseload.render.kubernetes.engine.timing import cold_start_s
 from tests.needs import give_up
 from tests.render.engine_objects import FULL, OTHERS, by_engine, each_engine, kinds, only, settled
 
@@ -61,10 +65,26 @@ def test_an_engine_at_zero_is_woken_by_who_waits_and_kept_by_who_is_served():
     assert (0, 1, 4) == (spec["idleReplicaCount"], spec["minReplicaCount"], spec["maxReplicaCount"])
     assert {"queue", "in-flight", "waiting-calls"} == active
     assert (
-        'sum(baseload_waiting_calls{model=~"deepseek-chat"})'
+        'sum(baseload_waiting_calls{namespace="llm",model=~"deepseek-chat"})'
         == _triggers("edge")["waiting-calls"]["query"]
     )
-    assert 'sum(baseload_in_flight{backend="edge"})' == _triggers("edge")["in-flight"]["query"]
+    assert (
+        'sum(baseload_in_flight{namespace="llm",backend="edge"})'
+        == _triggers("edge")["in-flight"]["query"]
+    )
+
+
+def test_another_installations_figures_are_not_an_engines_own():
+    """Every figure is of the engine's namespace: names of backends and models are not unique."""
+    found = _queries()
+
+    assert [] == [query for query in found if 'namespace="' not in query and "vector(0)" != query]
+    assert [] == [
+        query for query in found
+        for selector in re.findall(r"{[^}]*}", query) if 'namespace="' not in selector
+    ]  # fmt: skip
+    assert "%s" not in "".join(found)
+    assert r"a\\x25s" == scaling.exactly("a%s")
 
 
 def test_without_prometheus_what_runs_goes_on():
@@ -105,13 +125,11 @@ def test_scaling_by_cpu_says_what_it_is():
     ],
 )
 def test_hpa_asks_for_what_the_adapter_serves(name, signals):
-    """Each external metric of an HPA is one of the adapter's rules beside it."""
+    """Each external metric of an HPA is one of the adapter's rules."""
     objects = by_engine(OTHERS)[name]
     asked = {each["external"]["metric"]["name"] for each in only(objects, HPA)["spec"]["metrics"]}
-    (rules,) = [
-        each["data"]["rules.yaml"] for each in objects if "rules.yaml" in each.get("data", {})
-    ]
-    served = {rule["name"]["as"] for rule in yaml.safe_load(rules)["externalRules"]}
+    about = About(settled(OTHERS), _engine(OTHERS, name))
+    served = {rule["name"]["as"] for rule in external.rules(about)}
 
     assert asked == served
     assert {f"baseload_scale_{name}_{signal}" for signal in signals} == asked
@@ -119,14 +137,8 @@ def test_hpa_asks_for_what_the_adapter_serves(name, signals):
 
 def _queries():
     found = [said["query"] for said in _triggers("edge").values()]
-    for objects in by_engine(OTHERS).values():
-        for each in objects:
-            text = each.get("data", {}).get("rules.yaml", "")
-            found += [
-                rule["metricsQuery"]
-                for rule in (yaml.safe_load(text) or {}).get("externalRules", [])
-            ]
-    return found
+    rules = adapter.external_rules(settled(OTHERS))
+    return found + [rule["metricsQuery"] for rule in rules]
 
 
 def _promtool(queries, folder):

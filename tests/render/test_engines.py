@@ -5,13 +5,15 @@ from copy import deepcopy
 from fractions import Fraction
 
 import pytest
+from msgspec import structs
 
 from baseload.config.reading import parse_fleet
 from baseload.engines.supervisor import CONTEXT_TOKENS, SLOTS_MAX
 from baseload.plan.transport.loading import WARM_UP_S
 from baseload.render import placeable
 from baseload.render.kubernetes import engines
-from baseload.render.kubernetes.engine import placing, socket
+from baseload.render.kubernetes.engine import guarding, placing, pods, sharing, socket
+from baseload.render.kubernetes.engine.names import About
 from baseload.render.kubernetes.objects import params
 from tests.render import goldens
 from tests.render.engine_objects import (
@@ -201,8 +203,13 @@ def test_mps_nodes_are_those_that_share_so():
         "nvidia.com/device-plugin.config": "mps-2",
     } == spec["nodeSelector"]
     assert "hostIPC" not in spec
-    assert (2,) == engines.mps_shares(settled(FULL))
-    assert () == engines.mps_shares(settled(OTHERS))
+    for path, name in ((FULL, "small"), (OTHERS, "claimed"), (FULL, "edge")):
+        mounts = [
+            each["mountPath"] for each in main(templates(by_engine(path)[name])[0])["volumeMounts"]
+        ]
+        assert (name == "edge") == ("/dev/shm" in mounts)  # sharers have that of their MPS server
+    assert (2,) == sharing.mps_shares(settled(FULL))
+    assert () == sharing.mps_shares(settled(OTHERS))
 
 
 def test_a_claim_is_one_gpu_for_all_pods_of_an_engine():
@@ -277,6 +284,7 @@ def test_only_the_gateway_and_monitoring_reach_an_engine():
     assert [{"port": 8000, "protocol": "TCP"}] == way["ports"]
     assert ["podSelector", "namespaceSelector"] == [next(iter(each)) for each in way["from"]]
     assert [53, 53, 443] == [p["port"] for rule in staged["egress"] for p in rule["ports"]]
+    assert ["ports"] == list(staged["egress"][0])  # whatever answers names, a node's cache too
     assert [53, 53] == [p["port"] for rule in mounted["egress"] for p in rule["ports"]]
     inside = [{"podSelector": {"matchLabels": group["podSelector"]["matchLabels"]}}]
     assert ({"from": inside}, {"to": inside}) == (group["ingress"][-1], group["egress"][-1])
@@ -324,6 +332,41 @@ def test_llama_cpp_serves_from_a_fleet_file_that_is_read(tmp_path):
     assert str(staged) == fleet.backends["local"].model
     assert SLOTS_MAX == fleet.backends["local"].concurrency
     assert ("0.0.0.0:8000", 600.0, ["r1-7b"]) == (fleet.listen, fleet.drain_s, [*fleet.models])
+
+
+def test_another_fleet_file_replaces_llama_cpps_pods():
+    """It is read once, at the start: a name that is served from now on is a new pod's."""
+    made = settled(FULL)
+    engine = next(each for each in made.engines if each.name == "socket")
+    digests = {
+        str(pods.template(About(made, each))["metadata"]["annotations"])
+        for each in (engine, structs.replace(engine, served=("r1-7b", "r1-new")))
+    }
+
+    assert 2 == len(digests)
+
+
+@pytest.mark.parametrize(
+    ("weights", "port"),
+    [("https://weights.lan:8443/r1/", 8443), ("https://weights.lan/r1/", 443), ("hf://a/b", 443)],
+)
+def test_weights_are_let_in_from_their_sources_port(weights, port):
+    """A server of weights listens where its URL says."""
+    made = settled(FULL)
+    engine = next(each for each in made.engines if each.name == "edge")
+    there = structs.replace(engine, said=structs.replace(engine.said, weights=weights))
+    (way,) = guarding.policy(About(made, there))["spec"]["egress"][1:]
+
+    assert [port] == [each["port"] for each in way["ports"]]
+
+
+def test_a_groups_pods_have_labels_that_are_not_too_long():
+    """A StatefulSet's pods bear its name and ten signs more; a group's has an index in it."""
+    made = settled(FULL)
+    engine = next(each for each in made.engines if each.name == "giant")
+    longest = About(made, structs.replace(engine, name="g" * placeable.NAME_MAX))
+
+    assert 63 == len(f"{longest.workload['name']}-99-0123456789")
 
 
 def test_sites_may_set_replicas_and_disks():

@@ -7,7 +7,7 @@ from baseload.config.reading import parse_fleet
 from baseload.config.references import References
 from baseload.errors import FleetFileError
 from baseload.render.kubernetes import config, gateway, output, pod
-from baseload.render.kubernetes.engines import cold_start_s
+from baseload.render.kubernetes.engine.timing import cold_start_s
 from baseload.render.picture import whole_s
 from tests.render import kubernetes_pictures as k8s
 from tests.render.pictures import picture

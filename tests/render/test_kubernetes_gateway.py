@@ -3,10 +3,21 @@
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 
-from baseload.render.kubernetes import cluster, engines, gateway, output, watching
+from baseload.render.kubernetes import (
+    cluster,
+    engines,
+    gateway,
+    objects,
+    output,
+    plain,
+    sites,
+    watching,
+)
+from baseload.render.kubernetes.engine.names import About
 from baseload.render.monitoring import rules
 from tests.render import goldens
 from tests.render import kubernetes_pictures as k8s
@@ -32,8 +43,9 @@ store: {ledger: "postgresql://u:${PW}@db1.data.svc:6432,[fd00::1]/x", counters: 
 otel: {endpoint: "http://otel.watch.svc.cluster.local:4318"}
 open_to_all: true
 """
-    found = k8s.objects(gateway.part(k8s.of(k8s.FILE + more, tmp_path)))["NetworkPolicy"]
-    names, data, same, watch, outside = found["spec"]["egress"]
+    inside, others = _policies(k8s.of(k8s.FILE + more, tmp_path))
+    names, data, same, watch = inside["spec"]["egress"]
+    outside = others["spec"]["egress"]
 
     assert [53, 53] == [one["port"] for one in names["ports"]]
     assert "data" == _namespace(data)
@@ -41,8 +53,23 @@ open_to_all: true
     assert [{"podSelector": {}}] == same["to"]
     assert [6379] == [one["port"] for one in same["ports"]]
     assert "watch" == _namespace(watch)
-    assert [443, 5432] == [one["port"] for one in outside["ports"]]
-    assert "169.254.169.254/32" in outside["to"][0]["ipBlock"]["except"]
+    assert [443, 5432] == [one["port"] for rule in outside for one in rule["ports"]]
+    assert "169.254.169.254/32" in outside[0]["to"][0]["ipBlock"]["except"]
+
+
+def _policies(made):
+    found = [one for sheet in gateway.part(made).sheets for one in sheet.objects]
+    return [plain.settled(one) for one in found if one["kind"] == "NetworkPolicy"]
+
+
+def test_nothing_outside_is_open_where_nothing_is_called(tmp_path):
+    """Without a port to open there is no rule: one that names no port would open them all."""
+    within = k8s.FILE.replace("https://api.deepseek.com/v1", "http://vllm.models.svc:8000/v1")
+    made = _policies(k8s.of(within + k8s.OPEN, tmp_path))
+    rules = [rule for one in made for rule in one["spec"]["egress"]]
+
+    assert [53, 53, 8000] == [one["port"] for rule in rules for one in rule["ports"]]
+    assert all(rule["ports"] for rule in rules)
 
 
 def _namespace(rule):
@@ -51,19 +78,38 @@ def _namespace(rule):
 
 def test_engines_that_run_elsewhere_are_let_out_to():
     """A site without an engine asks it where the file says, and its policy lets that out."""
-    home, branch = _policies("home"), _policies("branch")
+    home, branch = _patched("home"), _patched("branch")
 
     assert [] == home
-    assert [[{"protocol": "TCP", "port": 443}, {"protocol": "TCP", "port": 8000}]] == branch
+    assert [[443, 8000]] == [
+        [one["port"] for rule in each for one in rule["ports"]] for each in branch
+    ]
 
 
-def _policies(site):
+def _patched(site):
     patches = k8s.overlay(k8s.rendered(picture()), site).get("patches", [])
     return [
         order["value"]
         for one in patches if one["target"]["kind"] == "NetworkPolicy"
         for order in yaml.safe_load(one["patch"])
     ]  # fmt: skip
+
+
+def test_sites_differ_in_values_alone(tmp_path):
+    """What a site is built from has the base's shape, so that patches and values can give it."""
+    text = FULL.read_text().replace("http://gpu-3.lan:8000", "http://vllm.models.svc:8000")
+    made = k8s.of(text, tmp_path)
+    shapes = []
+    for engines_there in (None, ("small", "socket")):
+        site = made.deploy.sites["branch"]
+        there = sites.at(made, msgspec.structs.replace(site, engines=engines_there))
+        shapes.append([
+            objects.mapped(one, lambda param: param.path)
+            for sheet in gateway.part(there).sheets for one in sheet.objects
+        ])  # fmt: skip
+
+    assert shapes[0] == shapes[1]
+    assert "models" in str(shapes[0])
 
 
 def test_only_operators_and_monitoring_reach_the_operators_port():
@@ -96,6 +142,31 @@ def test_selectors_find_the_pods_and_nothing_else():
     assert monitored.items() <= found["Service"]["metadata"]["labels"].items()
 
 
+def test_one_monitor_finds_every_engine_that_has_metrics():
+    """By labels that pods have; it is switched off, and labelled, with the rest of monitoring."""
+    made = picture()
+    monitor = next(
+        one for sheet in watching.part(made, []).sheets for one in sheet.objects
+        if one["kind"] == "PodMonitor"
+    )  # fmt: skip
+    selector = monitor["spec"]["selector"]
+    (measured,) = selector["matchExpressions"]
+    (end,) = monitor["spec"]["podMetricsEndpoints"]
+    pods = {each.name: About(made, each).pod_labels for each in made.in_clusters}
+
+    assert {"edge", "small", "giant", "amd", "socket"} == pods.keys()
+    assert all(selector["matchLabels"].items() <= labels.items() for labels in pods.values())
+    assert {"socket"} == {
+        name for name, labels in pods.items() if labels[measured["key"]] not in measured["values"]
+    }
+    assert "In" == measured["operator"]
+    assert {"job": "engines", "backend": ["__meta_kubernetes_pod_label_baseload_dev_backend"]} == {
+        one["targetLabel"]: one.get("sourceLabels", one.get("replacement"))
+        for one in end["relabelings"]
+    }
+    assert ("monitoring", "labels") == monitor["metadata"]["labels"].path
+
+
 def test_the_adapter_serves_what_autoscalers_ask_for(tmp_path):
     """Each metric of the gateway's autoscaler and of the engines' is in the adapter's rules."""
     text = FULL.read_text().replace("to_zero: true", "to_zero: false")
@@ -126,14 +197,13 @@ def test_shared_gpus_have_a_configuration_for_each_share():
     assert {"version": "v1", "sharing": {"mps": shared}} == yaml.safe_load(found["mps-2"])
 
 
-def test_gateways_go_before_engines_and_engines_before_staging():
-    """Priorities are in this order, and what is staged puts nobody out."""
+def test_gateways_go_before_engines():
+    """Priorities are in this order, and each is some pod's."""
     (sheet, *_) = cluster.part(picture()).sheets
     values = {one["metadata"]["name"]: one["value"] for one in sheet.objects}
 
-    ranked = ["baseload-gateway", "baseload-engine", "baseload-staging"]
+    ranked = ["baseload-gateway", "baseload-engine"]
     assert ranked == sorted(values, key=lambda name: -values[name])
-    assert "Never" == sheet.objects[-1]["preemptionPolicy"]
 
 
 def test_a_cluster_without_shared_gpus_and_volumes_gets_neither(tmp_path):
@@ -175,6 +245,7 @@ def test_the_readme_says_what_must_be_made_first(tmp_path):
         "create secret generic gate-env --from-env-file=gate-env.env",
         "`DEEPSEEK_API_KEY`, `OTEL_TOKEN`, `BASELOAD_ADMIN_TOKEN`",
         "create secret tls gate-tls",
+        "with `--set cluster.enabled=false`",
         "create configmap gate-ca --from-file=deepseek.pem=ca.pem",
         "Each gateway has a ledger of its own",
         "kubectl apply -k overlays/one",

@@ -41,6 +41,8 @@ def _refusals(text, folder):
          "llama.cpp is the gateway's own, which has no GPU support"),
         ("      context: 4096\n", "      context: 8192\n", "      context: 8192\n",
          "the gateway's llama.cpp has 4096 tokens for a call"),
+        ("pvc://weights/r1/model-q8.gguf", "s3://weights/r1", "s3://weights/r1\n",
+         "the gateway's image cannot read buckets"),
         ("model-q8.gguf", "model", "pvc://weights/r1/model", "llama.cpp takes one file"),
         ("l40s\n      per_machine: 2\n      precision: fp8", "ascend-910b\n      per_machine: 4",
          "accelerator: ascend-910b", "no device plugin of Huawei is known here"),
@@ -60,8 +62,8 @@ def test_what_cannot_run_is_refused_with_its_line(tmp_path, old, new, at, what):
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("bare_", "at most 40 signs, the last no punctuation"),
-        ("b" * 41, "at most 40 signs, the last no punctuation"),
+        ("bare_", "at most 36 signs, the last no punctuation"),
+        ("b" * 37, "at most 36 signs, the last no punctuation"),
         ("Narrow", "its objects would be called as those of `narrow`"),
     ],
 )

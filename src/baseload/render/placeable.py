@@ -14,8 +14,8 @@ from baseload.render.command import image_of
 from baseload.render.picture import Engine, slug
 from baseload.render.refusing import Complaints
 
-NAME_MAX: Final = 40
-"""Of a backend's name; `engine-NAME-…` is then a label's length at most."""
+NAME_MAX: Final = 36
+"""Of a backend's name: a group's pods bear `engine-NAME-group-NN-HASH` as a label, of 63 signs."""
 CONTEXT_MAX: Final = 4096
 """What the gateway's own llama.cpp gives to each call."""
 Found = tuple[str, str, str]
@@ -66,6 +66,8 @@ def _engine(deploy: Deploy, engine: Engine) -> Iterator[Found]:
     elif not image_of(engine, deploy.gateway.image):
         what = f"{said.engine} has no usual image for {accelerator.vendor}"
         yield "image", what, "name one; SGLang has a tag for each version of ROCm and GPU"
+    if is_own and said.weights.startswith("s3://") and not said.image:
+        yield "weights", "the gateway's image cannot read buckets", "take https:// or name an image"
     if is_own and said.context > CONTEXT_MAX:
         what = f"the gateway's llama.cpp has {CONTEXT_MAX} tokens for a call"
         yield "context", what, f"write `context: {CONTEXT_MAX}` or less"

@@ -8,8 +8,6 @@ Not here: the autoscalers (`scaling`, `engine.external`).
 
 from typing import Any
 
-import yaml
-
 from baseload.render.files import File, header
 from baseload.render.kubernetes.engine import external
 from baseload.render.kubernetes.engine.names import About
@@ -26,7 +24,7 @@ def files(picture: Picture) -> tuple[File, ...]:
     if picture.deploy.scaler != "hpa":
         return ()
     about = "Values for the chart of the Prometheus adapter, which serves what autoscalers ask for."
-    rules = {"custom": [_by_pod()], "external": _external(picture)}
+    rules = {"custom": [_by_pod()], "external": external_rules(picture)}
     text = dump({"prometheus": _server(picture.deploy.prometheus), "rules": rules})
     return (File(path=_PATH, text=header(_PATH, picture.sources, about) + text),)
 
@@ -41,15 +39,13 @@ def _by_pod() -> dict[str, Any]:
     }
 
 
-def _external(picture: Picture) -> list[Any]:
-    """Give the rules that stand beside each engine's autoscaler, together."""
-    scaled = [
-        About(picture, each) for each in picture.in_clusters
-        if is_scaled(each) and each.said.scale_on == "load"
-    ]  # fmt: skip
+def external_rules(picture: Picture) -> list[Any]:
+    """Give the rules for all engines' autoscalers."""
     return [
-        rule for about in scaled for rule in yaml.safe_load(external.rules(about))["externalRules"]
-    ]
+        rule for each in picture.in_clusters
+        if is_scaled(each) and each.said.scale_on == "load"
+        for rule in external.rules(About(picture, each))
+    ]  # fmt: skip
 
 
 def _server(url: str) -> dict[str, Any]:

@@ -80,7 +80,9 @@ def _asking(param: Param) -> str:
         comma = "{{ if $at }}, {{ end }}"
         return f"[{{{{ range $at, $item := {value} }}}}{comma}{_each(param.each)}{{{{ end }}}}]"
     if param.text:
-        around = json.dumps(param.text.replace("%", "%%").replace("%%s", "%v"), ensure_ascii=False)
+        around = json.dumps(
+            param.text.replace("%", "%%").replace("%%s", "%[1]v"), ensure_ascii=False
+        )
         return f"{{{{ printf {around} {value} | toJson }}}}"
     return f"{{{{ {value} | toJson }}}}"
 
@@ -94,10 +96,10 @@ def _each(each: Any) -> str:
 
 def _notes(picture: Picture) -> File:
     path = "chart/templates/NOTES.txt"
-    name = picture.deploy.name
+    name, scheme = picture.deploy.name, "https" if picture.fleet.tls else "http"
     head = header("NOTES.tpl", picture.sources)
     return File(path=path, text=head + (
-        f"The gateway takes calls at http://{name}.{{{{ .Release.Namespace }}}}:8080/v1\n"
+        f"The gateway takes calls at {scheme}://{name}.{{{{ .Release.Namespace }}}}:8080/v1\n"
         f"Is it ready?   kubectl -n {{{{ .Release.Namespace }}}} get deployment {name}\n"
         f"What is wrong? kubectl -n {{{{ .Release.Namespace }}}} logs deployment/{name}\n"
     ))  # fmt: skip

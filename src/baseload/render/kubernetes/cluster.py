@@ -1,8 +1,8 @@
 """What does a cluster have once, whatever runs in it?
 
-Priorities: where room is short, gateways go before engines, and engines before what is staged for
-them. The NVIDIA device plugin's configurations, for nodes whose GPUs are shared through MPS. The
-class of local NVMe volumes that engines name.
+Priorities: where room is short, gateways go before engines, and engines before what has none. The
+NVIDIA device plugin's configurations, for nodes whose GPUs are shared through MPS. The class of
+local NVMe volumes that engines name.
 
 Not here: the drivers behind them, which the cluster has already.
 """
@@ -19,7 +19,6 @@ from baseload.render.picture import Picture
 _RANKS: Final = (
     ("gateway", 1_000_000, "Gateways: callers wait for them."),
     ("engine", 100_000, "Model servers: minutes to start, so nothing of less use puts them out."),
-    ("staging", 1_000, "Staging of weights and other work that can wait."),
 )
 _MPS: Final = """\
 One configuration for each number of engines on a GPU; a node takes the one that its label
@@ -77,7 +76,7 @@ def _priority(picture: Picture, rank: str, value: int, about: str) -> Object:
         "description": about,
         "value": value,
         "globalDefault": False,
-        "preemptionPolicy": "Never" if rank == "staging" else "PreemptLowerPriority",
+        "preemptionPolicy": "PreemptLowerPriority",
     }
 
 

@@ -4,8 +4,8 @@ One part for each, which can be switched off as a whole: what serves (a Deployme
 LeaderWorkerSet where one replica takes several machines), how it is reached and by whom, what keeps
 it up, how it is scaled, how its weights come.
 
-Not here: what a cluster has once for all engines (`kubernetes.cluster`): priority classes
-`NAME-engine`, the device plugin's configuration (`mps_shares`), storage classes.
+Not here: what a cluster has once for all engines (`kubernetes.cluster`), what watches them
+(`kubernetes.watching`).
 """
 
 from baseload.render.kubernetes.engine import (
@@ -19,13 +19,9 @@ from baseload.render.kubernetes.engine import (
 )
 from baseload.render.kubernetes.engine.names import About
 from baseload.render.kubernetes.engine.pods import template
-from baseload.render.kubernetes.engine.sharing import mps_shares
-from baseload.render.kubernetes.engine.timing import cold_start_s
 from baseload.render.kubernetes.engine.volumes import volumes_of
 from baseload.render.kubernetes.objects import Object, Part, Sheet
 from baseload.render.picture import Engine, Picture
-
-__all__ = ["cold_start_s", "mps_shares", "parts"]
 
 
 def parts(picture: Picture) -> tuple[Part, ...]:
@@ -45,13 +41,12 @@ def part(picture: Picture, engine: Engine) -> Part:
         _sheet("networkpolicy", guarding.policy(about), about=POLICY),
         _sheet("poddisruptionbudget", guarding.disruption(about)),
         _scaler(about),
-        _sheet("podmonitor", guarding.monitor(about)),
     )
     return Part(
         name=about.name,
         sheets=tuple(sheet for sheet in sheets if sheet.objects),
         switch=about.param(
-            "enabled", value=True, about=f"Whether the engine `{engine.name}` runs.", type="boolean"
+            "enabled", value=True, about=f"Whether the engine `{engine.name}` runs."
         ),
     )
 
@@ -141,16 +136,14 @@ def _group(about: About, fixed: Object) -> Object:
 
 
 def _scaler(about: About) -> Sheet:
-    engine = about.engine
+    engine, is_hpa = about.engine, about.picture.deploy.scaler == "hpa"
     if not scaling.is_scaled(engine):
         return _sheet("scaling")
     if engine.said.scale_on == "cpu":
-        return _sheet("scaling", scaling.scaler(about), about=scaling.CPU_NOTE)
+        return _sheet("scaling", scaling.by_cpu(about), about=scaling.CPU_NOTE)
     why = (
         f"One step in {timing.step_s(engine)} s, the time of a cold start (a machine, the image,"
         f" weights, warm-up);\ndown after {timing.calm_s(engine)} s of calm."
     )
-    if about.picture.deploy.scaler == "hpa":
-        why += "\nThe ConfigMap's rules belong into the Prometheus adapter's configuration."
-        return _sheet("scaling", *external.by_metrics(about), about=why)
-    return _sheet("scaling", scaling.scaler(about), about=why)
+    found = external.by_metrics(about) if is_hpa else scaling.by_load(about)
+    return _sheet("scaling", found, about=why)

@@ -32,7 +32,8 @@ def part(picture: Picture) -> Part:
             Sheet(file="service.yaml", objects=(network.service(picture),)),
             Sheet(file="serviceaccount.yaml", objects=(_account(picture),)),
             Sheet(
-                file="networkpolicy.yaml", objects=(network.policy(picture),),
+                file="networkpolicy.yaml",
+                objects=(network.policy(picture), network.outside(picture)),
                 about="Ports are those of pods: mind Services that map theirs to others.",
             ),
             Sheet(file="poddisruptionbudget.yaml", objects=(network.budget(picture),)),

@@ -43,5 +43,14 @@ def secret(picture: Picture) -> str:
 
 
 def priority_class(picture: Picture, rank: str) -> str:
-    """Give the name of the priority class of a rank: `gateway`, `engine` or `staging`."""
+    """Give the name of the priority class of a rank: `gateway` or `engine`."""
     return f"{picture.deploy.name}-{rank}"
+
+
+def pull_secrets() -> Param:
+    """Give what every pod shows to the registry of its image."""
+    return Param(
+        path=("image_pull_secrets",), value=[],
+        about="Secrets for a registry that asks who pulls: [{name: ...}].",
+        schema={"items": {"type": "object", "required": ["name"]}},
+    )  # fmt: skip

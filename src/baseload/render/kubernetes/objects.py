@@ -32,7 +32,7 @@ class Param(msgspec.Struct, frozen=True, kw_only=True):
     schema: dict[str, Any] = {}
     """More than the value's type: `{"minimum": 1}`."""
     text: str = ""
-    """What stands in the object, where that is a text around the value: `%s` is the value."""
+    """What stands in the object, where that is a text around the value: each `%s` is the value."""
     is_digest: bool = False
     """Whether the value's SHA-256 stands there: pods are replaced when it changes."""
     each: Any = None
@@ -72,6 +72,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 NAMESPACE = ("namespace",)
+CORES: Final[dict[str, Any]] = {"type": ["number", "string"], "pattern": "^[0-9.]+m?$"}
+"""What a number of cores may be, as people write it."""
 
 
 def labels(name: str, component: str, instance: str, version: str) -> dict[str, str]:

@@ -15,9 +15,10 @@ from baseload.render.kubernetes.identity import (
     marks,
     metadata,
     priority_class,
+    pull_secrets,
     secret,
 )
-from baseload.render.kubernetes.objects import Object, Param
+from baseload.render.kubernetes.objects import CORES, Object, Param
 from baseload.render.picture import Picture, whole_s
 
 USER: Final = 65532
@@ -74,10 +75,7 @@ def _pod(picture: Picture) -> Object:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "priorityClassName": priority_class(picture, "gateway"),
-        "imagePullSecrets": Param(
-            path=("gateway", "image_pull_secrets"), value=[],
-            about="Secrets for a registry that asks who pulls: [{name: ...}].",
-        ),
+        "imagePullSecrets": pull_secrets(),
         "terminationGracePeriodSeconds": grace_s(picture),
         "securityContext": {
             "runAsNonRoot": True,
@@ -136,7 +134,7 @@ def _container(picture: Picture) -> Object:
             "requests": {
                 "cpu": Param(
                     path=("gateway", "cpu"), value=_cores(said.cpu),
-                    about="Cores that are asked for.", schema={"pattern": "^[0-9]+m?$"},
+                    about="Cores that are asked for.", schema=CORES,
                 ),
                 "memory": memory,
             },

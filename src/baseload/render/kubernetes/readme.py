@@ -56,8 +56,7 @@ helm upgrade --install {name} chart -n {namespace} -f chart/values-{site}.yaml
 ```
 
 Names are the same whatever the release is called, so one namespace has one installation. A second
-one in the same cluster is installed with `--set cluster.enabled=false`: priority classes are the
-cluster's.
+one in the same cluster is installed with `{second}`: what they make is the cluster's.
 
 ## Good to know
 
@@ -80,11 +79,18 @@ def file(picture: Picture, parts: tuple[Part, ...], places: tuple[Place, ...]) -
         name=picture.deploy.name, namespace=picture.deploy.namespace, site=places[0].name,
         paths="\n".join(_row(*one) for one in paths),
         needed="\n".join(_row(*one) for one in _needed(picture)),
-        image=image.build(picture, "docker", "DIR/"),
+        second=" ".join(_second(parts)), image=image.build(picture, "docker", "DIR/"),
         variables="".join(_variables(kept)), secrets="\n".join(_secrets(picture, kept)),
         remarks="\n".join(f"- {one}" for one in _remarks(picture)),
     )  # fmt: skip
     return File(path="README.md", text=header("README.md", picture.sources) + "\n" + text)
+
+
+def _second(parts: tuple[Part, ...]) -> Iterator[str]:
+    """Give how a second installation leaves out what the cluster has once."""
+    for part in parts:
+        if part.switch and part.name in {"cluster", "storage"}:
+            yield f"--set {'.'.join(part.switch.path)}=false"
 
 
 def _row(left: str, right: str) -> str:
@@ -96,7 +102,7 @@ def _about(part: Part) -> str:
         return f"the engine of the backend `{part.name.removeprefix('engine-')}`"
     return {
         "gateway": "the gateway",
-        "monitoring": "what the Prometheus operator reads of the gateway",
+        "monitoring": "what the Prometheus operator reads",
         "cluster": "what a cluster has once: priority classes, the device plugin's configurations",
         "storage": "classes of local volumes",
     }.get(part.name, part.name)
@@ -189,8 +195,8 @@ def _remarks(picture: Picture) -> Iterator[str]:
         "the fleet file replaces the pods by itself."
     )
     yield (
-        f"A pod that goes away may take {grace_s} s, as long as the longest answer. Roll-outs and "
-        "the emptying of nodes wait for it; give `kubectl drain` as long a `--timeout`."
+        f"A pod that goes away may take {grace_s} s, as long as the longest answer. The emptying "
+        "of a node waits for it; give `kubectl drain` as long a `--timeout`."
     )
     yield (
         "The Deployment names no number of replicas: the scaler keeps at least "

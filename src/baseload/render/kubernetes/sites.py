@@ -60,7 +60,7 @@ def _place(
     picture: Picture, parts: tuple[Part, ...], build: Callable[[Picture], tuple[Part, ...]],
     site: Site,
 ) -> Place:  # fmt: skip
-    there = build(_at(picture, site))
+    there = build(at(picture, site))
     names = {part.name for part in there}
     if site.storage_class and not _makes(picture, site.storage_class):
         names.discard("storage")
@@ -81,7 +81,7 @@ def _makes(picture: Picture, storage_class: str) -> bool:
     return any(each.said.storage_class == storage_class for each in picture.in_clusters)
 
 
-def _at(picture: Picture, site: Site) -> Picture:
+def at(picture: Picture, site: Site) -> Picture:
     """Give the picture of a site."""
     replace = msgspec.structs.replace
     said = picture.deploy.gateway

@@ -92,6 +92,7 @@ def _schema(tree: Tree) -> dict[str, Any]:
     return {
         "type": "object",
         "additionalProperties": False,
+        "required": [*tree],  # one that is set to null is missed, with its name
         "properties": {
             name: _leaf(below) if isinstance(below, Param) else _schema(below)
             for name, below in tree.items()

@@ -1,14 +1,13 @@
 """How is an engine scaled without KEDA?
 
-By an HPA on external metrics, which the Prometheus adapter serves. Its rules are written beside the
-HPA, in a ConfigMap, to be taken over into the adapter's own configuration: it reads one file. The
-same signals as with KEDA, and the same windows; but no HPA goes to zero, unless a cluster has the
-feature gate HPAScaleToZero, so `render.settling` refuses `to_zero` with it.
+By an HPA on external metrics, which the Prometheus adapter serves by the rules that are given here
+too. The same signals as with KEDA, and the same windows; but no HPA goes to zero, unless a cluster
+has the feature gate HPAScaleToZero, so `render.placeable` refuses `to_zero` with it.
+
+Not here: the adapter's file (`kubernetes.adapter`).
 """
 
-from typing import Final
-
-import yaml
+from typing import Any, Final
 
 from baseload.render.kubernetes.engine import scaling
 from baseload.render.kubernetes.engine.names import About
@@ -17,27 +16,21 @@ from baseload.render.kubernetes.objects import Object, Param
 PREFIX: Final = "baseload_scale_"
 
 
-def by_metrics(about: About) -> list[Object]:
-    """Give the HPA, and the adapter's rules for what it asks."""
-    engine = about.engine
+def by_metrics(about: About) -> Object:
+    """Give the HPA."""
     metrics = [
         _metric(about, name, kind, threshold) for name, _, kind, threshold in scaling.signals(about)
     ]
-    return [
-        about.object(
-            "autoscaling/v2", "HorizontalPodAutoscaler",
-            spec={
-                "scaleTargetRef": about.workload,
-                "minReplicas": scaling.replicas(about),
-                "maxReplicas": scaling.replicas_max(about),
-                "metrics": metrics,
-                "behavior": scaling.behaviour(engine),
-            },
-        ),
-        about.object(
-            "v1", "ConfigMap", f"{about.name}-adapter", data={"rules.yaml": rules(about)}
-        ),
-    ]  # fmt: skip
+    return about.object(
+        "autoscaling/v2", "HorizontalPodAutoscaler",
+        spec={
+            "scaleTargetRef": about.workload,
+            "minReplicas": scaling.replicas(about),
+            "maxReplicas": scaling.replicas_max(about),
+            "metrics": metrics,
+            "behavior": scaling.behaviour(about.engine),
+        },
+    )  # fmt: skip
 
 
 def metric_name(about: About, signal: str) -> str:
@@ -45,19 +38,17 @@ def metric_name(about: About, signal: str) -> str:
     return PREFIX + f"{about.engine.slug}_{signal}".replace("-", "_")
 
 
-def rules(about: About) -> str:
+def rules(about: About) -> list[Any]:
     """Give the adapter's rules: each metric is one query, of this backend alone."""
-    found = [
+    return [
         {
             "seriesQuery": "baseload_backend_up",
             "resources": {"overrides": {"namespace": {"resource": "namespace"}}},
             "name": {"as": metric_name(about, name)},
-            "metricsQuery": query,
+            "metricsQuery": query.replace("%s", about.picture.deploy.namespace),
         }
         for name, query, _, _ in scaling.signals(about)
     ]
-    text: str = yaml.safe_dump({"externalRules": found}, sort_keys=False, width=1000)
-    return text
 
 
 def _metric(about: About, name: str, kind: str, threshold: Param) -> Object:

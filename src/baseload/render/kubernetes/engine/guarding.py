@@ -1,24 +1,22 @@
-"""Who may reach an engine, who watches it, and what keeps it from being evicted?
+"""Who may reach an engine, and what keeps it from being evicted?
 
 Port 8000 is for the gateway and for what scrapes metrics. An engine itself asks nobody but the
 names' server; what stages its weights fetches by https. A pod has one policy for all its
-containers, so the way out stays open afterwards, to port 443 alone; none where weights are mounted.
+containers, so the way out stays open afterwards, to the port of the source alone; none where
+weights are mounted. So a cloud's metadata address, which is asked on port 80, is out of reach.
 The machines of a group talk over ports of their own choosing, with each other only.
 
-Not here: what is scraped of the gateway (`kubernetes.gateway`), rules (`monitoring`).
+Not here: what scrapes it (`kubernetes.watching`).
 """
 
-from typing import Final
 from urllib.parse import urlsplit
 
+from baseload.render.kubernetes import network
 from baseload.render.kubernetes.engine.names import About
 from baseload.render.kubernetes.engine.pods import serving
 from baseload.render.kubernetes.engine.volumes import claimed
 from baseload.render.kubernetes.objects import Object
 from baseload.render.picture import PORT
-
-NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
-MONITORING: Final = "monitoring"
 
 
 def policy(about: About) -> Object:
@@ -27,7 +25,7 @@ def policy(about: About) -> Object:
         "app.kubernetes.io/component": "gateway",
         "app.kubernetes.io/instance": about.instance,
     }
-    watching = {NAMESPACE_LABEL: monitoring_namespace(about)}
+    watching = {network.NAMED: network.monitoring(about.picture)}
     ingress: list[Object] = [
         {
             "from": [
@@ -38,9 +36,10 @@ def policy(about: About) -> Object:
         }
     ]
     names = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
-    egress: list[Object] = [{"to": [{"namespaceSelector": {}}], "ports": names}]
+    # To anywhere: a node's own cache of names is no pod of any namespace.
+    egress: list[Object] = [{"ports": names}]
     if claimed(about) is None:
-        egress.append({"ports": [{"port": 443, "protocol": "TCP"}]})
+        egress.append({"ports": [{"port": _source_port(about), "protocol": "TCP"}]})
     if about.is_group:
         same = [{"podSelector": {"matchLabels": about.selector}}]
         ingress.append({"from": same})
@@ -56,11 +55,10 @@ def policy(about: About) -> Object:
     )  # fmt: skip
 
 
-def monitoring_namespace(about: About) -> str:
-    """Give the namespace that scrapes come from: that of the Prometheus which scalers ask."""
-    host = urlsplit(about.picture.deploy.prometheus).hostname or ""
-    parts = host.split(".")
-    return parts[1] if len(parts) > 2 and parts[2] == "svc" else MONITORING
+def _source_port(about: About) -> int:
+    """Give the port that weights are fetched from; of a bucket or the hub, that of https."""
+    url = urlsplit(about.engine.said.weights)
+    return url.port or 443 if url.scheme == "https" else 443
 
 
 def disruption(about: About) -> Object:
@@ -87,25 +85,3 @@ def service(about: About) -> Object:
     return about.object(
         "v1", "Service", spec={"type": "ClusterIP", "selector": serving(about), "ports": [port]}
     )
-
-
-def monitor(about: About) -> Object | None:
-    """Give what has its metrics scraped; llama.cpp's are in the gateway that starts it."""
-    if about.engine.said.engine == "llama.cpp":
-        return None
-    endpoint = {
-        "port": "http",
-        "path": "/metrics",
-        "interval": f"{about.picture.deploy.monitoring.interval_s}s",
-        "relabelings": [
-            {"targetLabel": "job", "replacement": "engines", "action": "replace"},
-            {"targetLabel": "backend", "replacement": about.engine.name, "action": "replace"},
-        ],
-    }
-    return about.object(
-        "monitoring.coreos.com/v1", "PodMonitor",
-        spec={
-            "selector": {"matchLabels": serving(about)},
-            "podMetricsEndpoints": [endpoint],
-        },
-    )  # fmt: skip

@@ -9,7 +9,8 @@ Not here: which objects there are (`kubernetes.engines`).
 from typing import Any, Final
 
 from baseload import __version__
-from baseload.render.kubernetes.objects import NAMESPACE, Object, Param, labels, selector
+from baseload.render.kubernetes.identity import namespace, secret
+from baseload.render.kubernetes.objects import Object, Param, labels, selector
 from baseload.render.picture import Engine, Picture
 from baseload.render.placeable import is_socket
 
@@ -53,7 +54,7 @@ class About:
     @property
     def secret(self) -> str:
         """The Secret that has a key for each variable of the fleet file."""
-        return f"{self.instance}-env"
+        return secret(self.picture)
 
     @property
     def workload(self) -> Object:
@@ -66,8 +67,11 @@ class About:
 
     def param(self, *path: str, value: Any, about: str = "", **schema: Any) -> Param:
         """Give a value of this engine that may be set."""
-        at = ("engines", self.engine.name, *path)
-        return Param(path=at, value=value, about=about, schema=schema)
+        return Param(path=self.path(*path), value=value, about=about, schema=schema)
+
+    def path(self, *path: str) -> tuple[str, ...]:
+        """Give the way to a value of this engine's."""
+        return ("engines", self.engine.name, *path)
 
     def object(self, api: str, kind: str, name: str = "", **rest: Any) -> Object:
         """Give an object of the engine's name, in the namespace."""
@@ -77,7 +81,7 @@ class About:
             "kind": kind,
             "metadata": {
                 "name": name or self.name,
-                "namespace": Param(path=NAMESPACE, value=self.picture.deploy.namespace),
+                "namespace": namespace(self.picture),
                 "labels": self.labels,
                 **({"annotations": annotations} if annotations else {}),
             },

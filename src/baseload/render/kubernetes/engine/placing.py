@@ -16,7 +16,7 @@ from math import ceil
 from typing import Final
 
 from baseload.render.kubernetes.engine.names import GPU, About
-from baseload.render.kubernetes.objects import Object
+from baseload.render.kubernetes.objects import CORES, Object
 
 GIB: Final = 1024**3
 PRODUCTS: Final = {
@@ -32,7 +32,7 @@ PRODUCTS: Final = {
 """What NVIDIA's driver calls an accelerator of the catalogue."""
 AMD_PRODUCTS: Final = {"mi300x": "AMD_Instinct_MI300X_OAM"}
 """What AMD's node labeller calls it."""
-CORES: Final = {"epyc-9654": 96, "xeon-8380": 40}
+SOCKET_CORES: Final = {"epyc-9654": 96, "xeon-8380": 40}
 CORES_OTHERWISE: Final = 16
 CORES_LEFT: Final = 4
 """Of a socket, for the kubelet and what runs on every node."""
@@ -104,10 +104,13 @@ def resources(about: About) -> Object:
     count = min(engine.layout.per_machine, engine.layout.accelerators)
     memory = about.param(
         "memory", about="Memory of the host, asked for and at most; /dev/shm included.",
-        value=f"{HOST_GIB + HOST_GIB_EACH * count + shared_gib(about)}Gi", type="string",
+        value=f"{HOST_GIB + HOST_GIB_EACH * count + shared_gib(about)}Gi",
     )  # fmt: skip
     cpu = about.param(
-        "cpu", about="Cores asked for.", value=str(CPUS + CPUS_EACH * count), type="string"
+        "cpu",
+        about="Cores asked for.",
+        value=str(CPUS + CPUS_EACH * count),
+        **CORES,
     )
     if engine.said.sharing == "dra":
         claims = [{"name": "gpu"}]
@@ -131,11 +134,11 @@ def slots(about: About) -> int:
 def _of_a_socket(about: About) -> Object:
     """Whole cores, limited too: llama.cpp counts its threads by the limit."""
     engine = about.engine
-    cores = CORES.get(engine.accelerator.name, CORES_OTHERWISE) - CORES_LEFT
+    cores = SOCKET_CORES.get(engine.accelerator.name, CORES_OTHERWISE) - CORES_LEFT
     cache = slots(about) * SLOT_TOKENS * engine.room.kv_token_bytes
     memory = ceil((engine.weights_bytes * 1.1 + cache) / GIB) + 2
     each = {
-        "cpu": about.param("cpu", value=str(cores), about="Whole cores.", type="string"),
-        "memory": about.param("memory", value=f"{memory}Gi", about="Memory.", type="string"),
+        "cpu": about.param("cpu", value=str(cores), about="Whole cores.", **CORES),
+        "memory": about.param("memory", value=f"{memory}Gi", about="Memory."),
     }
     return {"requests": each, "limits": each}

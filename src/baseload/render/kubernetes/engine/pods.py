@@ -13,6 +13,7 @@ read-only root. No pod has a token of the API server.
 Not here: nodes and sizes (`placing`), mounts (`volumes`).
 """
 
+from hashlib import sha256
 from typing import Final
 
 from baseload.config.references import is_reference, variables_in
@@ -20,11 +21,13 @@ from baseload.render.command import Where, command_of, image_of
 from baseload.render.kubernetes.engine import placing, sharing, socket, staging, timing
 from baseload.render.kubernetes.engine.names import LEADER, About
 from baseload.render.kubernetes.engine.volumes import Volumes, volumes_of
+from baseload.render.kubernetes.identity import priority_class, pull_secrets
 from baseload.render.kubernetes.objects import Object, Param
 from baseload.render.picture import PORT
 
 USER: Final = 65532
 """Whom the gateway's image runs as."""
+DIGEST: Final = "baseload.dev/files"
 KEY_VARIABLE: Final = {"vllm": "VLLM_API_KEY", "sglang": "ENGINE_API_KEY"}
 WORKER_ENDS: Final = (
     "while python3 -c 'import os, socket; "
@@ -40,7 +43,7 @@ def template(about: About, *, is_worker: bool = False) -> Object:
     found = volumes_of(about)
     image = about.param(
         "image", value=image_of(about.engine, about.picture.deploy.gateway.image),
-        about="The model server's image.", type="string", minLength=1,
+        about="The model server's image.", minLength=1,
     )  # fmt: skip
     before = staging.container(about, image, _security(about))
     volumes = [*found.volumes, *([staging.volume(about)] if before else [])]
@@ -49,9 +52,10 @@ def template(about: About, *, is_worker: bool = False) -> Object:
     spec: Object = {
         "automountServiceAccountToken": False,
         "serviceAccountName": about.name,
-        "priorityClassName": f"{about.instance}-engine",
+        "priorityClassName": priority_class(about.picture, "engine"),
         "terminationGracePeriodSeconds": timing.grace_s(about.engine),
         "enableServiceLinks": False,
+        "imagePullSecrets": pull_secrets(),
         "securityContext": _pod_security(about),
         "nodeSelector": placing.node_selector(about),
         "tolerations": placing.tolerations(about),
@@ -62,14 +66,21 @@ def template(about: About, *, is_worker: bool = False) -> Object:
     }
     if about.engine.said.sharing == "dra":
         spec["resourceClaims"] = [{"name": "gpu", "resourceClaimName": sharing.claim_name(about)}]
-    annotations = staging.annotations(about)
+    digest = _digest(about)
     return {
         "metadata": {
             "labels": about.pod_labels,
-            **({"annotations": annotations} if annotations else {}),
+            **({"annotations": {DIGEST: digest}} if digest else {}),
         },
         "spec": {key: value for key, value in spec.items() if value not in ([], {})},
     }
+
+
+def _digest(about: About) -> str:
+    """Give what replaces the pods when a file changes that they read once, at their start."""
+    read = [each for each in (staging.config(about), socket.config(about)) if each is not None]
+    texts = "".join(text for each in read for text in each["data"].values())
+    return sha256(texts.encode()).hexdigest()[:16] if texts else ""
 
 
 def _container(about: About, image: Param, found: Volumes, *, is_worker: bool) -> Object:

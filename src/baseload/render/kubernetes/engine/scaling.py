@@ -12,6 +12,9 @@ stops the last one when for that long none waited and none was in flight.
 By CPU, because somebody wants it: GPUs are full at a tenth of their host's CPU, so it stays at its
 least number of replicas, whatever the load.
 
+Figures are those of the engine's own namespace: another installation may have a backend, or a
+model, of the same name.
+
 Not here: HPA on external metrics, for clusters without KEDA (`external`).
 """
 
@@ -22,7 +25,8 @@ from baseload.render.command import sequences_of
 from baseload.render.kubernetes.engine import timing
 from baseload.render.kubernetes.engine.names import About
 from baseload.render.kubernetes.engine.placing import slots
-from baseload.render.kubernetes.objects import Object, Param
+from baseload.render.kubernetes.objects import NAMESPACE, Object, Param
+from baseload.render.kubernetes.scaling import prometheus
 from baseload.render.picture import Engine
 
 KV_USED: Final = 0.8
@@ -46,27 +50,18 @@ def is_scaled(engine: Engine) -> bool:
     )
 
 
-def scaler(about: About) -> Object | None:
-    """Give what scales it; None where its number is fixed, or where HPA asks for other metrics."""
-    if not is_scaled(about.engine):
-        return None
-    return by_cpu(about) if about.engine.said.scale_on == "cpu" else by_load(about)
-
-
 def replicas(about: About) -> Param:
     """Give the least number of replicas."""
     return about.param(
-        "replicas", about="Replicas, at least.", value=about.engine.replicas,
-        type="integer", minimum=1,
-    )  # fmt: skip
+        "replicas", about="Replicas, at least.", value=about.engine.replicas, minimum=1
+    )
 
 
 def replicas_max(about: About) -> Param:
     """Give the most."""
     return about.param(
-        "replicas_max", about="Replicas, at most.", value=about.engine.replicas_max,
-        type="integer", minimum=1,
-    )  # fmt: skip
+        "replicas_max", about="Replicas, at most.", value=about.engine.replicas_max, minimum=1
+    )
 
 
 def behaviour(engine: Engine) -> Object:
@@ -110,7 +105,7 @@ def by_load(about: About) -> Object:
             "pollingInterval": 15,
             **least,
             "maxReplicaCount": replicas_max(about),
-            # Without Prometheus nobody knows the load: what runs goes on.
+            # Without Prometheus nobody knows the load: what runs goes on, who is at zero starts.
             "fallback": {
                 "failureThreshold": 4,
                 "replicas": replicas(about),
@@ -136,13 +131,14 @@ def triggers(about: About) -> list[Object]:
 
 
 Signal = tuple[str, str, str, Param]
-"""A name, its query, whether it is meant for each replica (AverageValue), and where to scale."""
+"""A name, its query (`%s` is the namespace), whether it is meant for each replica (AverageValue),
+and where to scale."""
 
 
 def signals(about: About) -> list[Signal]:
     """Give the signals of load."""
     engine, deploy = about.engine, about.picture.deploy
-    mine = f'backend="{engine.name}"'
+    mine = f'namespace="%s",backend="{engine.name}"'
     promised = deploy.monitoring
     first = (
         f"histogram_quantile({promised.first_token_share:g}, "
@@ -153,21 +149,20 @@ def signals(about: About) -> list[Signal]:
         waiting = f"sum({queue}{{{mine}}}) or vector(0)"
         used = " or ".join(f"avg({name}{{{mine}}})" for name in CACHES[engine.said.engine])
         found = [
-            ("queue", waiting, "AverageValue", about.param(
-                "scale", "queue", about="Calls that wait in an engine, for each replica.",
-                value=str(ceil(QUEUE * sequences_of(engine))), **NUMBER,
+            ("queue", waiting, "AverageValue", _threshold(
+                about, "queue", ceil(QUEUE * sequences_of(engine)),
+                "Calls that wait in an engine, for each replica.",
             )),
-            ("kv-cache", f"{used} or vector(0)", "Value", about.param(
-                "scale", "kv_used", about="Part of the KV cache that is used.",
-                value=f"{KV_USED:g}", **NUMBER,
+            ("kv-cache", f"{used} or vector(0)", "Value", _threshold(
+                about, "kv_used", KV_USED, "Part of the KV cache that is used.",
             )),
         ]  # fmt: skip
     return [
         *found,
         # Not a number, when nobody calls, is not above 0.
-        ("first-token", f"({first} > 0) or vector(0)", "Value", about.param(
-            "scale", "first_token_s", about="Seconds to the first token, as promised.",
-            value=f"{promised.first_token_s:g}", **NUMBER,
+        ("first-token", f"({first} > 0) or vector(0)", "Value", _threshold(
+            about, "first_token_s", promised.first_token_s,
+            "Seconds to the first token, as promised.",
         )),
         ("in-flight", f"sum(baseload_in_flight{{{mine}}})", "AverageValue", _flight(about)),
     ]  # fmt: skip
@@ -179,15 +174,20 @@ CACHES: Final = {
     "sglang": ("sglang:token_usage",),
 }
 """Newer and older names."""
-NUMBER: Final = {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?$"}
 
 
 def _flight(about: About) -> Param:
     engine = about.engine
     most = slots(about) if engine.said.engine == "llama.cpp" else sequences_of(engine)
-    return about.param(
-        "scale", "in_flight", about="Calls in flight, for each replica.",
-        value=str(max(1, int(FLIGHT * most))), **NUMBER,
+    each = max(1, int(FLIGHT * most))
+    return _threshold(about, "in_flight", each, "Calls in flight, for each replica.")
+
+
+def _threshold(about: About, name: str, value: float, what: str) -> Param:
+    """Give where to scale: a number, which stands as a text in objects."""
+    return Param(
+        path=about.path("scale", name), value=int(value) if value == int(value) else value,
+        about=what, text="%s", schema={"type": "number", "exclusiveMinimum": 0},
     )  # fmt: skip
 
 
@@ -197,11 +197,8 @@ def _trigger(about: About, name: str, query: str, kind: str, threshold: Param) -
         "name": name,
         "metricType": kind,
         "metadata": {
-            "serverAddress": Param(
-                path=("prometheus",), value=about.picture.deploy.prometheus,
-                about="Where scalers ask for metrics.", schema={"type": "string"},
-            ),
-            "query": query,
+            "serverAddress": prometheus(about.picture),
+            "query": Param(path=NAMESPACE, value=about.picture.deploy.namespace, text=query),
             "threshold": threshold,
             # First tokens were late, and caches full, of calls that are over: no reason to run.
             "activationThreshold": "0" if kind == "AverageValue" else "1000000",
@@ -218,10 +215,11 @@ def _calls_waiting(about: About) -> str:
     ]  # fmt: skip
     if not names:
         return "vector(0)"
-    return f'sum(baseload_waiting_calls{{model=~"{"|".join(map(_exactly, names))}"}})'
+    models = "|".join(map(exactly, names))
+    return f'sum(baseload_waiting_calls{{namespace="%s",model=~"{models}"}})'
 
 
-def _exactly(name: str) -> str:
+def exactly(name: str) -> str:
     """Give a regular expression of one name, as it stands between PromQL's quotes."""
     plain = "".join("\\" + sign if sign in ".^$*+?()[]{}|\\" else sign for sign in name)
-    return plain.replace("\\", "\\\\").replace('"', '\\"')
+    return plain.replace("%", r"\x25").replace("\\", "\\\\").replace('"', '\\"')

@@ -2,7 +2,7 @@
 
 MPS by the device plugin: nodes that carry `nvidia.com/device-plugin.config: mps-N` offer each GPU N
 times; a pod asks for one of those, never for two, and the plugin gives it a Nth of memory and of
-compute. The plugin mounts all that a pod needs, so pods need no `hostIPC`.
+compute. The plugin mounts all that a pod needs, /dev/shm too, so pods need no `hostIPC`.
 
 MPS by dynamic resource allocation: one claim is one GPU, and all pods of an engine name the same
 claim. A template would give each pod a claim, and with it a GPU, of its own: nothing would be

@@ -1,13 +1,12 @@
 """How do weights come to a pod before its engine starts?
 
 An init container runs `render/stage.py`, in the engine's own image: it has Python, and is on the
-node anyway. Its text is in a ConfigMap; pods carry its digest, so that a new script is a new
-rollout. It has the CPU and memory of a download and no GPU of its own.
+node anyway. Its text is in a ConfigMap. It has the CPU and memory of a download and no GPU of its
+own.
 
 Not here: what the script does (`render.stage`), where weights lie (`volumes`).
 """
 
-from hashlib import sha256
 from importlib import resources
 from typing import Final
 
@@ -17,19 +16,11 @@ from baseload.render.kubernetes.objects import Object, Param
 
 SCRIPT: Final = "stage.py"
 FOLDER: Final = "/staging"
-DIGEST: Final = "baseload.dev/staging"
 
 
 def script() -> str:
     """Give the script's text."""
     return (resources.files("baseload.render") / SCRIPT).read_text("utf-8")
-
-
-def annotations(about: About) -> dict[str, str]:
-    """Give what changes a pod when its staging changes."""
-    if claimed(about) is not None:
-        return {}
-    return {DIGEST: sha256(script().encode()).hexdigest()[:16]}
 
 
 def config(about: About) -> Object | None:
@@ -70,7 +61,10 @@ def container(about: About, image: Param, security: Object) -> Object | None:
 
 
 def _tokens(about: About) -> list[Object]:
-    """Give what sources ask for, from the Secret if it is there: a role of the node also does."""
+    """Give what sources ask for, from the Secret if it is there.
+
+    A cloud's role for the ServiceAccount also does; one of the node's is out of a pod's reach.
+    """
     names = {
         "hf": ("HF_TOKEN",),
         "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL"),

@@ -56,10 +56,13 @@ def startup_reason(about: About) -> str:
 
 
 def progress_s(about: About) -> int:
-    """Give after how long a rollout counts as stuck: a new node, a whole start, and its slack."""
+    """Give after how long a rollout counts as stuck.
+
+    An old pod's end, which frees the GPU, a new node, a whole start, and its slack.
+    """
     engine = about.engine
     waits_s = startup_failures(about) * PERIOD_S
-    return whole_s(engine.machine_s + engine.start_s[1] + waits_s)
+    return whole_s(grace_s(engine) + engine.machine_s + engine.start_s[1] + waits_s)
 
 
 def grace_s(engine: Engine) -> int:

@@ -49,10 +49,11 @@ def claimed(about: About) -> tuple[str, str] | None:
 def volumes_of(about: About) -> Volumes:
     """Give the volumes of one pod."""
     memory = {"medium": "Memory", "sizeLimit": _gib(shared_gib(about))}
-    shared = {"name": "shared", "emptyDir": memory}
     mount: Object = {"name": "shared", "mountPath": "/dev/shm"}  # noqa: S108 - the pod's own
-    mounts = [] if about.is_cpu else [mount]
-    others = [] if about.is_cpu else [shared]
+    # MPS brings its own: over it, clients do not find their server.
+    is_alone = about.engine.said.sharing == "none" and not about.is_cpu
+    mounts = [mount] if is_alone else []
+    others = [{"name": "shared", "emptyDir": memory}] if is_alone else []
     if (found := claimed(about)) is not None:
         claim, path = found
         if about.engine.said.engine == "llama.cpp":  # PATH is that of a file
@@ -64,9 +65,7 @@ def volumes_of(about: About) -> Volumes:
         volume = {"name": "weights", "persistentVolumeClaim": source}
         return Volumes([volume, *others], [mount, *mounts], [], None)
     mounts.insert(0, {"name": "weights", "mountPath": WEIGHTS, "readOnly": True})
-    size = about.param(
-        "disk", about="Room for weights, for each pod.", value=_gib(size_gib(about)), type="string"
-    )
+    size = about.param("disk", about="Room for weights, for each pod.", value=_gib(size_gib(about)))
     if not about.engine.said.storage_class:
         volume = {"name": "weights", "emptyDir": {"sizeLimit": size}}
         return Volumes([volume, *others], mounts, [], size)
@@ -74,7 +73,7 @@ def volumes_of(about: About) -> Volumes:
         "accessModes": ["ReadWriteOnce"],
         "storageClassName": about.param(
             "storage_class", about="StorageClass of local NVMe.",
-            value=about.engine.said.storage_class, type="string", minLength=1,
+            value=about.engine.said.storage_class, minLength=1,
         ),
         "resources": {"requests": {"storage": size}},
     }  # fmt: skip
