@@ -98,12 +98,16 @@ def test_init_text_shows_true_defaults():
 
 
 def test_the_example_of_a_deployment_is_sound_and_shows_true_defaults():
-    """Beside the backend that is its example, it can be read; what it need not say is the default."""
+    """Beside the backend that is its example, it can be read; defaults are true.
+
+    Variables of alerts need not be set: a gateway has no use for them.
+    """
     head, example = init_text().split("# deploy:", 1)
-    edge = "  edge: {url: http://gpu-1.example:8000/v1}\\n"
-    whole = re.sub(r"^(backends:.*\n)", rf"\1{edge}", head, flags=re.MULTILINE)
+    url = "{url: http://gpu-1.example:8000/v1}\\n"
+    both = f"  edge: {url}  rented: {url}"
+    whole = re.sub(r"^(backends:.*\n)", rf"\1{both}", head, flags=re.MULTILINE)
     whole += re.sub(r"^# ", "", f"# deploy:{example}", flags=re.MULTILINE)
-    deploy = parse_fleet(whole, "f", {"PAGERDUTY_KEY": "k", "SMTP_PASSWORD": "p"}).deploy
+    deploy = parse_fleet(whole, "f", {}).deploy
     engine, cloud = deploy.engines["edge"], deploy.clouds["aws"]
 
     assert Deploy() == replace(
@@ -115,7 +119,7 @@ def test_the_example_of_a_deployment_is_sound_and_shows_true_defaults():
         "accelerator", "per_machine", "machines", "precision", "replicas", "replicas_max",
     } == _other(engine, EngineDeploy(model=engine.model, weights=engine.weights))  # fmt: skip
     assert {
-        "standby_region", "instance", "replicas", "replicas_max", "quota", "zone", "bucket",
+        "standby", "standby_region", "instance", "replicas", "replicas_max", "quota", "zone", "bucket",
         "alarm_email", "state_bucket", "environments",
     } == _other(cloud, Cloud(engine=cloud.engine, region=cloud.region))  # fmt: skip
 

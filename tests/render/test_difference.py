@@ -20,7 +20,7 @@ TWO = File(path="two.sh", text="true\n", is_executable=True)
 def rendered(folder, *files):
     """Render files into a folder, as the verb does; give what became of each."""
     done = compare(folder, files)
-    write(folder, files, done)
+    write({folder: files}, {folder: done})
     return {step.path: step.what for step in done}
 
 
@@ -94,7 +94,7 @@ def test_a_file_in_the_place_of_the_folder(tmp_path):
     with pytest.raises(BaseloadError, match="not a folder"):
         compare(tmp_path / "out", [ONE])
     with pytest.raises(BaseloadError):
-        write(tmp_path / "out" / "below", [ONE], [])
+        compare(tmp_path / "out" / "below", [ONE])
 
 
 def test_nothing_is_left_of_a_failure(tmp_path):
@@ -104,7 +104,7 @@ def test_nothing_is_left_of_a_failure(tmp_path):
     bad = File(path="x/\0", text="")
 
     with pytest.raises((BaseloadError, ValueError)):
-        write(folder, [File(path="a/one.yaml", text="new\n"), bad], [])
+        write({folder: [File(path="a/one.yaml", text="new\n"), bad]}, {folder: []})
 
     assert "one: 1\n" == (folder / "a/one.yaml").read_text()
     assert ["out"] == [path.name for path in tmp_path.iterdir()]
@@ -119,7 +119,7 @@ from baseload.render.files import File
 folder = Path(sys.argv[1])
 for number in range(10**6):
     files = [File(path=f"{each}.txt", text=f"{number}\\n" * 200) for each in range(40)]
-    write(folder, files, compare(folder, files))
+    write({folder: files}, {folder: compare(folder, files)})
     print(number, flush=True)
 """
 

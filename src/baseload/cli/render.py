@@ -8,7 +8,7 @@ rendered, or a file that a person has changed stands in the way.
 Not here: what is rendered (`baseload.render`), writing (`rendered`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -17,8 +17,9 @@ import msgspec
 import typer
 from rich.console import Console
 
-from baseload.cli.common import USUAL, Config
+from baseload.cli.common import USUAL
 from baseload.cli.rendered import compare, write
+from baseload.config.mistakes import printable
 from baseload.config.reading import read_referring
 from baseload.errors import BaseloadError
 from baseload.plan.catalog.reading import load, own_file
@@ -36,8 +37,12 @@ DIFFERENT = 1
 REFUSED = 2
 PLAN_BYTES_MAX = 64 * 1024 * 1024
 
-render = typer.Typer(rich_markup_mode="rich", no_args_is_help=True)
+render = typer.Typer(rich_markup_mode="rich", no_args_is_help=True, add_completion=False)
 
+Files = tuple[File, ...]
+Config = Annotated[
+    Path, typer.Option("--config", "-c", metavar="FILE", help="The fleet file.")
+]  # fmt: skip
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder.")]
 PlanFile = Annotated[
     Path | None,
@@ -61,7 +66,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print what becomes of each
 class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What every subverb is asked."""
 
-    config: Path | None
+    config: Path
     output: Path
     plan: Path | None
     catalog: Path | None
@@ -70,9 +75,14 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     as_json: bool
 
 
+@render.callback()
+def about() -> None:
+    """Write Kubernetes, Terraform and monitoring from the fleet file."""
+
+
 @render.command()
 def kubernetes(
-    output: Output, config: Config = None, plan: PlanFile = None, catalog: Catalogue = None,
+    output: Output, config: Config = USUAL, plan: PlanFile = None, catalog: Catalogue = None,
     diff: Diff = False, overwrite: Overwrite = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Write Kubernetes manifests: kustomize base and overlays, a Helm chart, a Containerfile.
@@ -80,13 +90,12 @@ def kubernetes(
     Example: baseload render kubernetes -o deploy/
     """
     asked = _asked(config, output, plan, catalog, diff, overwrite, as_json)
-    picture = _picture(asked)
-    _settle_folders(asked, {output: kubernetes_output.render(picture)})
+    _run(asked, lambda picture: {output: kubernetes_output.render(picture)})
 
 
 @render.command()
 def terraform(  # noqa: PLR0913, PLR0917 - each is an option
-    output: Output, config: Config = None, cloud: Clouds = None, plan: PlanFile = None,
+    output: Output, config: Config = USUAL, cloud: Clouds = None, plan: PlanFile = None,
     catalog: Catalogue = None, diff: Diff = False, overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -95,20 +104,12 @@ def terraform(  # noqa: PLR0913, PLR0917 - each is an option
     Example: baseload render terraform --cloud aws -o infra/
     """
     asked = _asked(config, output, plan, catalog, diff, overwrite, as_json)
-    picture = _picture(asked)
-    clouds = tuple(cloud or ())
-    known = [group.said.name for group in picture.groups]
-    if not known:
-        _refuse("deploy.clouds: no cloud is in the fleet file, so there is nothing to write")
-    for name in clouds:
-        if name not in known:
-            _refuse(f"--cloud {name}: deploy.clouds has {', '.join(known)}")
-    _settle_folders(asked, {output: terraform_output.render(picture, clouds)})
+    _run(asked, lambda picture: _terraform(picture, output, tuple(cloud or ())))
 
 
 @render.command()
 def monitoring(
-    output: Output, config: Config = None, plan: PlanFile = None, catalog: Catalogue = None,
+    output: Output, config: Config = USUAL, plan: PlanFile = None, catalog: Catalogue = None,
     diff: Diff = False, overwrite: Overwrite = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Write Prometheus rules and alerts, Alertmanager routes, dashboards, a local stack.
@@ -116,31 +117,28 @@ def monitoring(
     Example: baseload render monitoring -o monitoring/
     """
     asked = _asked(config, output, plan, catalog, diff, overwrite, as_json)
-    _settle_folders(asked, {output: monitoring_output.render(_picture(asked))})
+    _run(asked, lambda picture: {output: monitoring_output.render(picture)})
 
 
 @render.command(name="all")
 def everything(
-    output: Output, config: Config = None, plan: PlanFile = None, catalog: Catalogue = None,
+    output: Output, config: Config = USUAL, plan: PlanFile = None, catalog: Catalogue = None,
     diff: Diff = False, overwrite: Overwrite = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Write all three, each into a folder of its own.
+    """Write all three, each into a folder of its own; Terraform if the file has clouds.
 
     Example: baseload render all -o out/ --diff
     """
     asked = _asked(config, output, plan, catalog, diff, overwrite, as_json)
-    picture = _picture(asked)
-    folders = {
+    _run(asked, lambda picture: {
         output / "kubernetes": kubernetes_output.render(picture),
         output / "monitoring": monitoring_output.render(picture),
-    }
-    if picture.groups:
-        folders[output / "terraform"] = terraform_output.render(picture)
-    _settle_folders(asked, folders)
+        **(_terraform(picture, output / "terraform", ()) if picture.groups else {}),
+    })  # fmt: skip
 
 
 def _asked(
-    config: Path | None, output: Path, plan: Path | None, catalog: Path | None, diff: bool,
+    config: Path, output: Path, plan: Path | None, catalog: Path | None, diff: bool,
     overwrite: bool, as_json: bool,
 ) -> _Asked:  # fmt: skip
     return _Asked(
@@ -154,22 +152,32 @@ def _refuse(text: str) -> NoReturn:
     raise typer.Exit(REFUSED)
 
 
-def _picture(asked: _Asked) -> Picture:
-    """Read everything, and settle it; ends with what is wrong."""
-    config = asked.config or USUAL
-    # Prices of APIs depend on the day; nothing that is rendered does.
-    today = datetime.now(UTC).date()
+def _run(asked: _Asked, made: Callable[[Picture], dict[Path, Files]]) -> None:
+    """Render, compare all folders, and only then show, refuse or write."""
     try:
-        fleet, places, mistakes, variables = read_referring(config)
-        catalogue = load(asked.catalog or own_file(config), today=today)
-        plan = _plan(asked.plan) if asked.plan else None
-        sources = (config.name, *([asked.plan.name] if asked.plan else []))
-        return settle(
-            fleet, catalogue, Complaints(places, mistakes), plan=plan, sources=sources,
-            variables=variables,
-        )  # fmt: skip
+        folders = made(_picture(asked))
+        compared = {folder: compare(folder, files) for folder, files in folders.items()}
+        if asked.diff:
+            raise typer.Exit(_show(compared, asked))
+        _refuse_edited(compared, asked)
+        write(folders, compared)
     except BaseloadError as error:
         _refuse(str(error))
+    _tell(compared, asked)
+
+
+def _picture(asked: _Asked) -> Picture:
+    """Read everything, and settle it. Raises BaseloadError."""
+    # Prices of APIs depend on the day; nothing that is rendered does.
+    today = datetime.now(UTC).date()
+    fleet, places, mistakes, variables = read_referring(asked.config)
+    catalogue = load(asked.catalog or own_file(asked.config), today=today)
+    plan = _plan(asked.plan) if asked.plan else None
+    sources = (asked.config.name, *([asked.plan.name] if asked.plan else []))
+    return settle(
+        fleet, catalogue, Complaints(places, mistakes), plan=plan,
+        sources=tuple(printable(name) for name in sources), variables=variables,
+    )  # fmt: skip
 
 
 def _plan(path: Path) -> Plan:
@@ -177,24 +185,34 @@ def _plan(path: Path) -> Plan:
         with path.open("rb") as file:
             return msgspec.json.decode(file.read(PLAN_BYTES_MAX), type=Plan)
     except OSError as error:
-        _refuse(f"{path}: {error.strerror}")
+        raise BaseloadError(f"{path}: cannot be read: {error.strerror}") from None
     except msgspec.DecodeError as error:
-        _refuse(f"{path}: not a plan as `baseload plan --json` prints it: {error}")
+        what = "not a plan as `baseload plan --json` prints it"
+        raise BaseloadError(f"{path}: {what}: {error}") from None
 
 
-def _settle_folders(asked: _Asked, folders: dict[Path, tuple[File, ...]]) -> None:
-    """Compare all folders first; then show, refuse or write."""
-    try:
-        compared = {folder: compare(folder, files) for folder, files in folders.items()}
-        if asked.diff:
-            raise typer.Exit(_show(compared, asked))
-        _refuse_edited(compared, asked)
-        for folder, done in compared.items():
-            if any(step.what != "same" for step in done):
-                write(folder, folders[folder], done)
-    except BaseloadError as error:
-        _refuse(str(error))
-    _tell(compared, asked)
+def _terraform(picture: Picture, output: Path, clouds: tuple[str, ...]) -> dict[Path, Files]:
+    """Give each cloud a folder with a record of its own.
+
+    So none loses its code because another is rendered, or because it has left the fleet file:
+    without it, what runs there could not be destroyed.
+    """
+    known = [group.said.name for group in picture.groups]
+    if not known:
+        raise BaseloadError(
+            f"{picture.sources[0]}: deploy.clouds: there are none, so there is nothing to write "
+            "(`baseload init` shows what one looks like)"
+        )
+    for name in clouds:
+        if name not in known:
+            raise BaseloadError(f"--cloud {printable(name)}: deploy.clouds has {', '.join(known)}")
+    return {
+        output / name: tuple(
+            msgspec.structs.replace(file, path=file.path.removeprefix(f"{name}/"))
+            for file in terraform_output.render(picture, (name,))
+        )
+        for name in clouds or known
+    }
 
 
 def _show(compared: dict[Path, list[Step]], asked: _Asked) -> int:
@@ -204,13 +222,9 @@ def _show(compared: dict[Path, list[Step]], asked: _Asked) -> int:
         typer.echo(_json(compared))
     else:
         for folder, step in changes:
-            typer.echo(_note(folder, step) + as_diff(step), nl=False)
+            typer.echo(f"{folder / step.path}: {_WHAT.get(step.what, step.what)}\n", nl=False)
+            typer.echo(as_diff(step), nl=False)
     return DIFFERENT if changes else 0
-
-
-def _note(folder: Path, step: Step) -> str:
-    edited = " (edited since it was rendered)" if step.what.startswith("edited") else ""
-    return f"{folder / step.path}: {step.what}{edited}\n"
 
 
 def _refuse_edited(compared: dict[Path, list[Step]], asked: _Asked) -> None:
@@ -234,6 +248,10 @@ def _tell(compared: dict[Path, list[Step]], asked: _Asked) -> None:
         typer.echo(f"{folder}: {said}")
 
 
+_WHAT = {
+    "edited": "not what was last rendered there", "edited and gone": "no longer rendered, but "
+    "edited: it stays",
+}  # fmt: skip
 _WORDS = {
     "new": "new", "changed": "changed", "edited": "overwritten", "gone": "removed",
     "edited and gone": "no longer rendered, but edited: left", "same": "unchanged",

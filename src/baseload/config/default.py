@@ -54,6 +54,7 @@ backends:                       # places where models run, by a name of your cho
   #                             # long for it instead of being refused; 0: it never is at zero
   #   prefill: auto             # how it can be asked to go on with a text that broke off: prefix,
   #                             # continue_final_message, assistant; or off
+  # rented: {url: https://engine.example.com/v1, api_key: "${ENGINE_KEY}"}
 
 models:                         # what callers may write as `model`
   smollm2-135m-instruct:

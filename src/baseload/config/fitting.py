@@ -19,6 +19,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from baseload.config.fleet import Fleet
 from baseload.config.found import UNSOUND, Found, Place
 from baseload.config.mistakes import Mistakes, nearest, shown
+from baseload.config.references import References
 from baseload.config.tree import BROKEN, NULL
 from baseload.config.variables import expand
 from baseload.config.wishes import Wish, fields, wish
@@ -161,19 +162,24 @@ class Fitter:
             _short(node.tag) == "str" or _is_wanted_date(node, wanted)
         ):
             return self._wrong_kind(node, wanted, here)
+        text, wrong = self._expanded(node, here)
+        return text if not wrong and self._fits_bounds(text, wanted, here) else UNSOUND
+
+    def _expanded(self, node: ScalarNode, here: Found) -> tuple[str, list[tuple[str, str]]]:
+        """Fill in variables. Those of `deploy` need not be set: no gateway has use for them."""
         text, wrong = expand(node.value, self.env)
+        if wrong and here.path.startswith("deploy."):
+            text, wrong = expand(node.value, References(node.value))
         for what, hint in wrong:
             self.mistakes.add(*here.place, here.path, what, hint)
-        return text if not wrong and self._fits_bounds(text, wanted, here) else UNSOUND
+        return text, wrong
 
     def _word(self, node: Node, wanted: Wish, here: Found) -> Any:
         assert isinstance(wanted.type, inspect.LiteralType)
         if not isinstance(node, ScalarNode) or node.tag == NULL:
             return self._wrong_kind(node, wanted, here)
         # As written, whatever YAML makes of it: a plain `off` would otherwise be a yes/no value.
-        word, wrong = expand(node.value, self.env)
-        for what, hint in wrong:
-            self.mistakes.add(*here.place, here.path, what, hint)
+        word, wrong = self._expanded(node, here)
         if wrong or word in wanted.type.values:
             return UNSOUND if wrong else word
         hint = nearest(word, map(str, wanted.type.values))

@@ -17,9 +17,16 @@ from baseload.config.fitting import Fitter
 from baseload.config.fleet import Fleet
 from baseload.config.found import Found
 from baseload.config.mistakes import Mistakes, place_after, printable
-from baseload.config.references import Places, References, places_of, refuse_secrets
+from baseload.config.references import (
+    Places,
+    References,
+    explained,
+    places_of,
+    refuse_secrets,
+)
 from baseload.config.rules import check_rules
 from baseload.config.tree import NULL, compose
+from baseload.errors import FleetFileError
 
 FILE_MAX_BYTES: Final = 1024 * 1024
 """Largest fleet file; a thousand models take a quarter of it."""
@@ -39,14 +46,17 @@ def read_referring(path: Path) -> tuple[Fleet, Places, Mistakes, tuple[str, ...]
     """Read the file at `path` with its variables left as they are.
 
     Gives the fleet, where each value stands, what later stages add their complaints to, and the
-    names of the variables.
+    names of the variables. Files that it names need not be there: it is served elsewhere.
 
     Raises FleetFileError with every mistake; a secret in clear text is one.
     """
     mistakes = Mistakes(printable(str(path)))
     text = _text(path, mistakes)
     references = References(text)
-    fleet, found = _parse(text, mistakes, references)
+    try:
+        fleet, found = _parse(text, mistakes, references, is_here=False)
+    except FleetFileError as error:
+        raise FleetFileError([explained(one, text) for one in error.mistakes]) from None
     refuse_secrets(found, mistakes)
     mistakes.refuse()
     return fleet, places_of(found), mistakes, tuple(references)
@@ -82,7 +92,9 @@ def parse_fleet(text: str, file: str, env: Mapping[str, str]) -> Fleet:
     return _parse(text, Mistakes(file), env)[0]
 
 
-def _parse(text: str, mistakes: Mistakes, env: Mapping[str, str]) -> tuple[Fleet, Found]:
+def _parse(
+    text: str, mistakes: Mistakes, env: Mapping[str, str], *, is_here: bool = True
+) -> tuple[Fleet, Found]:
     if len(text) > FILE_MAX_BYTES:
         mistakes.add(0, 0, "", f"larger than {FILE_MAX_BYTES} bytes", "is this a fleet file?")
         mistakes.refuse()
@@ -93,6 +105,6 @@ def _parse(text: str, mistakes: Mistakes, env: Mapping[str, str]) -> tuple[Fleet
         mistakes.refuse()
     assert root is not None
     found = Fitter(env, mistakes).fleet(root)
-    check_rules(found, mistakes)
+    check_rules(found, mistakes, is_here=is_here)
     mistakes.refuse()
     return msgspec.convert(found.plain(), Fleet), found

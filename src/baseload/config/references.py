@@ -7,6 +7,7 @@ that are written out in the file are found here, since nothing that is rendered 
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -16,10 +17,12 @@ from baseload.config.fleet import Fleet
 from baseload.config.found import Found, Place
 from baseload.config.mistakes import Mistakes
 from baseload.config.wishes import Wish, fields, wish
+from baseload.errors import Mistake
 
 _NAMED: Final = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _ADDRESS: Final = re.compile(r"[^@\s:/]+@[A-Za-z0-9.-]+")
 _DEFAULTED: Final = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*):-")
+_VALUE: Final = re.compile(r"""["']?[^"',\s]*""")
 
 
 class References(Mapping[str, str]):
@@ -50,6 +53,19 @@ def variables_in(text: str) -> tuple[str, ...]:
 def is_reference(text: str) -> bool:
     """Say whether a text is made of nothing but references."""
     return not _NAMED.sub("", text)
+
+
+def explained(mistake: Mistake, text: str) -> Mistake:
+    """Give a mistake with a better hint where it is a variable that does not fit."""
+    lines = text.splitlines()
+    if not 0 < mistake.line <= len(lines):
+        return mistake
+    value = _VALUE.match(lines[mistake.line - 1], max(0, mistake.column - 1))
+    names = variables_in(value[0]) if value else ()
+    if not names or "variable" in mistake.hint:
+        return mistake
+    hint = "its value is not known when this is rendered: write it out, or give a default, "
+    return replace(mistake, hint=f"{hint}`${{{names[0]}:-…}}`")
 
 
 def refuse_secrets(found: Found, mistakes: Mistakes) -> None:

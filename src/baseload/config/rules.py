@@ -20,12 +20,17 @@ _T = TypeVar("_T")
 _SHA256_OF_NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
-def check_rules(fleet: Found, mistakes: Mistakes) -> None:
-    """Note every mistake that takes more than one value, or the disk, to see."""
+def check_rules(fleet: Found, mistakes: Mistakes, *, is_here: bool = True) -> None:
+    """Note every mistake that takes more than one value, or the disk, to see.
+
+    Without `is_here` the fleet is served on another machine, and so are its files.
+    """
     if not fleet.entries:
         return
-    for rule in (_backends, _tiers, _addresses, _tls, _keys, _prices, _deploy):
+    for rule in (_backends, _tiers, _addresses, _keys, _prices, _deploy):
         rule(fleet.entries, mistakes)
+    if is_here:
+        _files(fleet.entries, mistakes)
 
 
 def _report(mistakes: Mistakes, at: Found, what: str, hint: str = "") -> None:
@@ -51,10 +56,7 @@ def _backends(fleet: dict[str, Found], mistakes: Mistakes) -> None:
             _report(mistakes, model, "belongs to an `engine`, not to a `url`", hint)
         if url.text is not None:
             _parses(parse_url, url, "for example https://api.deepseek.com/v1", mistakes)
-        _file(parts["ca"], mistakes)
         _cold_start(parts, mistakes)
-        if engine.is_set and (model.text or "").endswith(".gguf"):
-            _file(model, mistakes)
 
 
 def _cold_start(parts: dict[str, Found], mistakes: Mistakes) -> None:
@@ -102,7 +104,12 @@ def _addresses(fleet: dict[str, Found], mistakes: Mistakes) -> None:
         _report(mistakes, fleet["admin"], what, hint)
 
 
-def _tls(fleet: dict[str, Found], mistakes: Mistakes) -> None:
+def _files(fleet: dict[str, Found], mistakes: Mistakes) -> None:
+    for backend in fleet["backends"].entries.values():
+        if parts := backend.entries:
+            _file(parts["ca"], mistakes)
+            if parts["engine"].is_set and (parts["model"].text or "").endswith(".gguf"):
+                _file(parts["model"], mistakes)
     for part in fleet["tls"].entries.values():
         _file(part, mistakes)
 

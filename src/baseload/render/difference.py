@@ -5,7 +5,7 @@ A folder that was rendered into keeps a list of what was written there, with a d
 rendering has left: the first is never overwritten unasked, the second is replaced, or removed where
 the fleet no longer has it. Files that were never rendered are nobody's business.
 
-Not here: reading and writing the folder (`cli`).
+Not here: reading and writing the folder (`cli.rendered`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,6 +16,7 @@ from typing import Final, Literal
 import msgspec
 
 from baseload import __version__
+from baseload.config.mistakes import shown
 from baseload.errors import BaseloadError
 from baseload.render.files import File
 
@@ -49,11 +50,16 @@ def digest(data: bytes) -> str:
 
 
 def record_of(text: bytes) -> Record:
-    """Read a record; raises BaseloadError if it is none."""
+    """Read a record; raises BaseloadError if it is none, or names files of other folders."""
     try:
-        return msgspec.json.decode(text, type=Record)
+        record = msgspec.json.decode(text, type=Record)
     except msgspec.DecodeError as error:
         raise BaseloadError(f"{RECORD}: not what `baseload render` writes: {error}") from None
+    for path in record.files:
+        if path.startswith("/") or ".." in path.split("/") or "\0" in path:
+            what = f"`{shown(path)}` is outside this folder"
+            raise BaseloadError(f"{RECORD}: not what `baseload render` writes: {what}")
+    return record
 
 
 def record_for(files: Iterable[File]) -> bytes:
@@ -88,6 +94,8 @@ def _step(path: str, after: File | None, data: bytes | None, written: str | None
 
 def as_diff(step: Step) -> str:
     """Give a step as a unified diff; empty for what stays."""
+    if step.what == "edited and gone":
+        return ""
     after = step.after.text if step.after else ""
     before = step.before or ""
     names = (

@@ -4,7 +4,7 @@ A rendering is a list of files, each with a path below the output folder. Every 
 top what made it and from what, in the comment form of its own language; JSON has no comments, so
 such files say it in a field that their reader passes over.
 
-Not here: writing them (`writing`).
+Not here: writing them (`cli.rendered`).
 """
 
 from typing import Final

@@ -61,6 +61,9 @@ def settle(
 ) -> Picture:  # fmt: skip
     """Give the picture. Raises FleetFileError with every complaint."""
     deploy = fleet.deploy or Deploy()
+    if plan is not None and not any(_is_of(plan, said) for said in deploy.engines.values()):
+        what = f"no engine is of the plan's model, {shown(plan.model)}, so it would say nothing"
+        complaints.add("deploy.engines", what, "leave the plan out, or plan for one of them")
     engines = tuple(
         engine for said in deploy.engines.values()
         if (engine := _Settler(fleet, catalogue, complaints, plan, said).engine())
@@ -197,7 +200,7 @@ class _Settler:
 
 def _planned(plan: Plan | None, said: EngineDeploy) -> Planned | None:
     """Give the plan's way for an engine: of its model, on what the file says if it says it."""
-    if plan is None or _plain(plan.model) != _plain(said.model):
+    if plan is None or not _is_of(plan, said):
         return None
     ways = {way.name: way for way in plan.ways if way.layout is not None}
     mixed = [ways[share.way] for share in plan.mix.shares if share.way in ways] if plan.mix else []
@@ -211,8 +214,9 @@ def _replicas(way: Planned | None) -> int:
     return max(1, way.replicas + way.standby) if way else 1
 
 
-def _plain(model: str) -> str:
-    return model.rpartition("/")[2].lower()
+def _is_of(plan: Plan, said: EngineDeploy) -> bool:
+    one, other = (name.rpartition("/")[2].lower() for name in (plan.model, said.model))
+    return one == other
 
 
 def _group(

@@ -74,7 +74,6 @@ def again(kind, name, **changes):
 
 RES = (*at(BOX), "resources")
 ENV = {"name": "OPENAI_API_KEY", "value": "sk-very-secret"}
-PODS_ONLY = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "alone"}}
 
 MISTAKES = {
     "kind-missing": one("Service", "apiVersion", GONE),
@@ -141,9 +140,6 @@ MISTAKES = {
     "spread-missing": deployment(f"{POD}.topologySpreadConstraints", GONE),
     "recreate": deployment("spec.strategy", {"type": "Recreate"}),
     "surge": deployment("spec.strategy", GONE),
-    "single-pod": deployment("spec.replicas", 1),
-    "priority-missing": deployment(f"{POD}.priorityClassName", GONE),
-    "bare-pod": [PODS_ONLY],
     "scaler-target": one("HorizontalPodAutoscaler", "spec.scaleTargetRef.apiVersion", "extensions/v1beta1"),
     "scaler-orphan": one("HorizontalPodAutoscaler", "spec.scaleTargetRef.name", "nobody"),
     "scaler-on-cpu": [
@@ -157,14 +153,11 @@ MISTAKES = {
     ],
     "scaler-and-replicas": one("StatefulSet", "spec.replicas", 2),
     "privileged": box("securityContext.privileged", True),
-    "root": deployment(f"{POD}.securityContext", GONE),
-    "escalation": box("securityContext.allowPrivilegeEscalation", GONE),
+    "root": [("Deployment", f"{POD}.securityContext", {"runAsUser": 0}), ("Deployment", f"{BOX}.securityContext", GONE)],
+    "unconfined": box("securityContext.allowPrivilegeEscalation", GONE),
     "host-namespace": deployment(f"{POD}.hostNetwork", True),
     "host-path": deployment(f"{POD}.volumes.0", {"name": "tmp", "hostPath": {"path": "/data"}}),
-    "token-mounted": deployment(f"{POD}.automountServiceAccountToken", GONE),
     "secret-in-env": box("env.0", ENV),
-    "secret-in-file": [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"a": "b"}}],
-    "root-writable": box("securityContext.readOnlyRootFilesystem", GONE),
     "image-untagged": box("image", "vllm/vllm-openai:latest"),
     "duplicate-env": box("env", [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]),
     "grace-short": deployment(f"{POD}.terminationGracePeriodSeconds", GONE),
@@ -175,12 +168,12 @@ MISTAKES = {
 """By rule; `duplicate-key` is a matter of text, and has a test of its own."""
 
 BY_HAND = {
+    "memory-unlimited",
     "name-missing", "containers-missing", "image-missing", "port-number", "volume-missing",
     "duplicate-volume", "volume-sources", "service-ports-missing", "service-port-number",
     "missing-field", "selector-overlap", "gpu-shares", "budget-orphan", "recreate", "surge",
-    "single-pod", "priority-missing", "bare-pod", "scaler-orphan", "scaler-on-cpu",
-    "scaler-no-request", "scaler-and-replicas", "host-namespace", "host-path", "secret-in-file",
-    "root-writable", "image-untagged", "duplicate-object", "cpu-missing", "service-orphan",
+    "scaler-orphan", "scaler-on-cpu",
+    "scaler-no-request", "scaler-and-replicas", "host-namespace", "host-path",     "image-untagged", "duplicate-object", "cpu-missing", "service-orphan",
 }  # fmt: skip
 """What nothing mends but a person; of a service, because the file has two workloads."""
 

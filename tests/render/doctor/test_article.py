@@ -20,11 +20,10 @@ def test_what_is_wrong_with_it():
     assert {
         (1, 1, "harmful", "budget-missing"), (5, 1, "advice", "surge"),
         (7, 3, "refused", "selector-mismatch"), (11, 5, "harmful", "spread-missing"),
-        (11, 5, "harmful", "root"), (11, 5, "harmful", "token-mounted"),
-        (11, 5, "harmful", "grace-short"), (11, 5, "advice", "priority-missing"),
+        (11, 5, "harmful", "grace-short"),
         (13, 9, "harmful", "readiness-missing"), (13, 9, "harmful", "startup-missing"),
-        (13, 9, "harmful", "escalation"), (13, 9, "harmful", "prestop-missing"),
-        (13, 9, "advice", "root-writable"), (15, 9, "advice", "cpu-missing"),
+        (13, 9, "advice", "unconfined"), (13, 9, "harmful", "prestop-missing"),
+        (15, 9, "advice", "cpu-missing"),
         (17, 29, "harmful", "gpu-unshared"), (20, 29, "refused", "device-fraction"),
         (20, 29, "refused", "device-unequal"), (21, 21, "harmful", "memory-overcommit"),
     } == found  # fmt: skip

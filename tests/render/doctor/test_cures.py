@@ -232,10 +232,6 @@ def test_ports_of_people_are_kept():
     assert "readiness-missing" in rules
     assert [{"containerPort": 80}] == spec["containers"][0]["ports"]
     assert {"port": 80} == spec["containers"][0]["readinessProbe"]["tcpSocket"]
-    # A plain user may then listen there.
-    assert [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}] == spec[
-        "securityContext"
-    ]["sysctls"]
 
 
 def test_workers_are_not_asked():
@@ -250,6 +246,6 @@ def test_what_is_a_nodes_own_keeps_its_rights():
     """A DaemonSet's rights are for a person to judge: told, and left."""
     spec, rules = cured("DaemonSet", "securityContext: {privileged: true}")
 
-    assert {"privileged", "root"} < rules
+    assert "privileged" in rules
     assert True is spec["containers"][0]["securityContext"]["privileged"]
     assert "securityContext" not in spec

@@ -12,7 +12,6 @@ NOTE: Final = "assumed.baseload.dev"
 """Domain of the annotations; each is named for what was assumed."""
 PORT: Final = 8000
 """Where vLLM and SGLang listen (SGLang when told so), and most that speak OpenAI's API."""
-USER: Final = 10001
 
 
 def assume(body: dict[str, Any], what: str, why: str) -> tuple[Edit, ...]:

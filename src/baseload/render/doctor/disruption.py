@@ -14,7 +14,6 @@ from baseload.render.doctor.manifests import (
     whole,
     word,
 )
-from baseload.render.doctor.names import slug
 from baseload.render.doctor.pods import SCALED, SERVING, matches, pods_of, replicas
 from baseload.render.doctor.rules import Hit, Hits, Rule
 
@@ -25,7 +24,7 @@ _BUDGET: Final = "PodDisruptionBudget"
 def _covers(budget: Manifest, manifest: Manifest) -> bool:
     selector = get(budget.body, "spec", "selector")
     return (
-        budget.kind == _BUDGET and budget.namespace == manifest.namespace
+        budget.kind == _BUDGET and budget.is_beside(manifest)
         and isinstance(selector, dict)
         and any(matches(selector, pod.labels) for pod in pods_of(manifest))
     )  # fmt: skip
@@ -125,15 +124,17 @@ def no_spread(manifest: Manifest, others: Manifests) -> Hits:
 
 
 def recreated(manifest: Manifest, others: Manifests) -> Hits:
-    """Find Deployments that are gone for the length of a start at every rollout."""
+    """Find Deployments of several pods that are all gone for the length of a start.
+
+    One pod may have no other choice: it holds a disk, or the only GPU.
+    """
     strategy = text(manifest.body, "spec", "strategy", "type")
-    if manifest.kind == "Deployment" and strategy == "Recreate":
+    is_meant = manifest.kind == "Deployment" and strategy == "Recreate"
+    if is_meant and replicas(manifest, others) > 1:
         yield Hit(
             at=("spec", "strategy", "type"),
             what="Recreate ends every pod before the first new one starts",
-            hint="each rollout is an outage as long as a model's load; have a second replica and "
-            "RollingUpdate" if replicas(manifest, others) < 2
-            else "RollingUpdate with maxSurge: 0 replaces them one by one, on the same GPUs",
+            hint="RollingUpdate with maxSurge: 0 replaces them one by one, on the same nodes",
         )  # fmt: skip
 
 
@@ -149,32 +150,6 @@ def surge(manifest: Manifest, _: Manifests) -> Hits:
             hint="without a spare GPU it hangs; with maxSurge: 0 and maxUnavailable: 1 it needs "
             "none, and has one pod less meanwhile",
         )  # fmt: skip
-
-
-def single(manifest: Manifest, others: Manifests) -> Hits:
-    """Find workloads of one pod."""
-    if manifest.kind in SCALED and replicas(manifest, others) == 1:
-        yield Hit(
-            at=("spec", "replicas"), what="there is one pod",
-            hint="while it restarts or moves, nobody answers",
-        )  # fmt: skip
-
-
-def no_priority(manifest: Manifest, _: Manifests) -> Hits:
-    """Find model servers that anything may push aside."""
-    for pod in pods_of(manifest):
-        if pod.serves_a_model and not pod.spec.get("priorityClassName"):
-            yield Hit(
-                at=pod.here, what="it has no priority class",
-                hint="where room is short, batch jobs and model servers are equals",
-            )  # fmt: skip
-
-
-def bare(manifest: Manifest, _: Manifests) -> Hits:
-    """Find pods that nothing starts anew elsewhere."""
-    if manifest.kind == "Pod" and text(manifest.body, "spec", "restartPolicy") in ("", "Always"):
-        hint = f"when its node is lost, so is it; a Deployment called {slug(manifest.name)} would"
-        yield Hit(at=(), what="nothing starts this pod again on another node", hint=hint)
 
 
 RULES: Final = (
@@ -200,22 +175,10 @@ RULES: Final = (
     ),
     Rule(
         id="recreate", severity="harmful", check=recreated, fixed="no",
-        about="each rollout of a Deployment is an outage",
+        about="each rollout of a Deployment of several pods is an outage",
     ),
     Rule(
         id="surge", severity="advice", check=surge, fixed="no",
         about="a rollout needs more accelerators than the workload has",
-    ),
-    Rule(
-        id="single-pod", severity="advice", check=single, fixed="no",
-        about="a workload has one pod",
-    ),
-    Rule(
-        id="priority-missing", severity="advice", check=no_priority, fixed="no",
-        about="a model server has no priority class",
-    ),
-    Rule(
-        id="bare-pod", severity="advice", check=bare, fixed="no",
-        about="a pod that runs for long belongs to no workload",
     ),
 )  # fmt: skip

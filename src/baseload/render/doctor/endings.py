@@ -50,8 +50,12 @@ def short_grace(manifest: Manifest, _: Manifests) -> Hits:
 
 
 def no_pre_stop(manifest: Manifest, _: Manifests) -> Hits:
-    """Find model servers that stop listening while they are still sent calls."""
-    for pod in _servers(manifest):
+    """Find model servers that stop listening while they are still sent calls.
+
+    Of a group over several machines only the leader is sent any.
+    """
+    pods = list(_servers(manifest))
+    for pod in [each for each in pods if each.leads] or pods:
         for at, container in pod.containers:
             if serves_a_model(container) and not mapping(container, "lifecycle", "preStop"):
                 yield Hit(

@@ -21,6 +21,7 @@ from baseload.render.doctor.table import RULES
 ROUNDS_MAX: Final = 12
 FINDINGS_MAX: Final = 1000
 """Of a file; more than anyone reads."""
+_MORE: Final = f"{FINDINGS_MAX} findings: the rest of the file is not looked at; split it"
 SCHEMA: Final = Rule(
     id=schemas.RULE, severity="refused", check=lambda manifest, _: schemas.check(manifest),
     about="what the package kubernetes-validate finds beyond all this", fixed="no",
@@ -58,7 +59,8 @@ def examine(text: str, file: str) -> Report:
     ]
     findings.sort(key=lambda each: (each.line, each.column))
     return Report(
-        file=file, objects=len(manifests), findings=tuple(findings), notes=_notes(manifests),
+        file=file, objects=len(manifests), findings=tuple(findings),
+        notes=(*_notes(manifests), *((_MORE,) if len(found) >= FINDINGS_MAX else ())),
         fixed=emitting.text(mended.manifests, mended.changes, file),
     )  # fmt: skip
 

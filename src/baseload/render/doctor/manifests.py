@@ -9,6 +9,7 @@ Not here: reading YAML (`reading`), pods and their containers (`pods`).
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ Place = tuple[int, int]
 _PLAIN = re.compile(r"[A-Za-z_$][\w-]*")
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One object, and where its values stand in the file."""
 
     body: dict[str, Any]
@@ -36,20 +37,24 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     """Why it was added; empty for an object of the file."""
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """Its kind; empty if there is none."""
         return text(self.body, "kind")
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Its name; empty if there is none."""
         return text(self.body, "metadata", "name")
 
-    @property
+    @cached_property
     def namespace(self) -> str:
         """Its namespace; empty is whatever namespace it is applied to."""
         return text(self.body, "metadata", "namespace")
+
+    def is_beside(self, other: "Manifest") -> bool:
+        """Whether both may be in one namespace: one that is not said may be any."""
+        return self.namespace == other.namespace or not (self.namespace and other.namespace)
 
     @property
     def label(self) -> str:

@@ -44,6 +44,11 @@ SCALED: Final = ("Deployment", "StatefulSet")
 """Kinds of which any pod does as well as another."""
 GPU: Final = "nvidia.com/gpu"
 _ACCELERATOR = re.compile(r"(nvidia\.com/(gpu|mig-.*)|amd\.com/gpu|gpu\.intel\.com/.*|.*/npu)$")
+_ADDED = re.compile(
+    r"(leaderworkerset\.sigs|statefulset\.kubernetes|apps\.kubernetes|batch\.kubernetes)[.]"
+    r"(k8s\.)?io/.+|job-name|controller-uid|(controller-revision|pod-template)-hash"
+)
+"""Labels that controllers give to pods."""
 _SERVER = re.compile(
     r"vllm|sglang|text-generation-inference|llama[.-]?(cpp|server)|ollama|tritonserver|tensorrt"
     r"|lmdeploy|model-?server|inference|deepseek"
@@ -66,9 +71,8 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def labels(self) -> dict[str, Any]:
-        """Its labels, with the one by which a group's controller marks its leader."""
-        added = {"leaderworkerset.sigs.k8s.io/worker-index": "0"} if self.leads else {}
-        return mapping(self.body, "metadata", "labels") | added
+        """Its labels, without those that controllers add."""
+        return mapping(self.body, "metadata", "labels")
 
     @property
     def leads(self) -> bool:
@@ -156,17 +160,22 @@ def replicas(manifest: Manifest, others: Manifests) -> int:
 def targets(scaler: Manifest, manifest: Manifest) -> bool:
     """Say whether an autoscaler scales an object."""
     target = mapping(scaler.body, "spec", "scaleTargetRef")
-    return (target.get("kind", "Deployment"), target.get("name"), scaler.namespace) == (
-        manifest.kind, manifest.name, manifest.namespace,
-    )  # fmt: skip
+    wanted = target.get("kind", "Deployment"), target.get("name")
+    return wanted == (manifest.kind, manifest.name) and scaler.is_beside(manifest)
 
 
 def matches(selector: Any, labels: dict[str, Any]) -> bool:
-    """Say whether a label selector selects labels; an empty one selects everything."""
+    """Say whether a label selector selects labels; an empty one selects everything.
+
+    Labels that only controllers add are taken for right: no template has them.
+    """
     for key, value in mapping(selector, "matchLabels").items():
-        if labels.get(key) != value:
+        if labels.get(key) != value and not _ADDED.fullmatch(str(key)):
             return False
-    return all(_holds(each, labels) for each in entries(selector, "matchExpressions"))
+    return all(
+        _holds(each, labels) for each in entries(selector, "matchExpressions")
+        if not _ADDED.fullmatch(text(each, "key"))
+    )  # fmt: skip
 
 
 def _holds(expression: Any, labels: dict[str, Any]) -> bool:

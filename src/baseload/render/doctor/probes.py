@@ -110,9 +110,15 @@ def no_readiness(manifest: Manifest, _: Manifests) -> Hits:
 
 
 def no_startup(manifest: Manifest, _: Manifests) -> Hits:
-    """Find model servers that are not given time to load."""
+    """Find model servers that are not given time to load.
+
+    One that is only asked whether it is ready may take as long as it likes.
+    """
     for at, container in _served(manifest):
-        if serves_a_model(container) and not mapping(container, "startupProbe"):
+        alive, ready = (mapping(container, name) for name in PROBES[1:])
+        if not serves_a_model(container) or mapping(container, "startupProbe"):
+            continue
+        if alive or not ready:
             asking, edits = _asking(manifest, at, container)
             probe = {
                 **asking, "periodSeconds": PERIOD_S, "timeoutSeconds": 5,
@@ -124,7 +130,7 @@ def no_startup(manifest: Manifest, _: Manifests) -> Hits:
             )
             yield Hit(
                 at=at, what="it has no startup probe",
-                hint="loading takes minutes; with a liveness probe it is killed before it is done",
+                hint="loading takes minutes, and a liveness probe kills it before it is done",
                 cure=f"it has {START_S // 60} minutes to start",
                 edits=(
                     *edits, Put(at=(*at, "startupProbe"), value=probe),
@@ -233,7 +239,7 @@ RULES: Final = (
     ),
     Rule(
         id="startup-missing", severity="harmful", check=no_startup,
-        about="a model server has no startup probe",
+        about="a model server has no startup probe, and is not only asked whether it is ready",
     ),
     Rule(
         id="liveness-strict", severity="harmful", check=strict_liveness,

@@ -122,21 +122,17 @@ def _around(manifest: Manifest, at: Pointer) -> dict[str, Any]:
 
 
 def unlimited(manifest: Manifest, _: Manifests) -> Hits:
-    """Find containers whose memory has no limit; where a request says how much, that is it."""
+    """Find containers whose memory has no limit."""
     if manifest.kind not in SERVING:
         return
     for pod in pods_of(manifest):
         for at, container in pod.containers:
             limits = mapping(container, "resources", "limits")
-            asked = mapping(container, "resources", "requests").get("memory")
             if limits.get("memory") is None:
                 yield Hit(
                     at=(*at, "resources"), what="nothing limits its memory",
                     hint="one that leaks takes others on its node down with it; measure what it "
                     "needs, and ask for that",
-                    cure=f"its limit is what it asks for, {word(asked)}" if asked else "",
-                    edits=(Put(at=(*at, "resources", "limits", "memory"), value=asked),)
-                    if asked else (),
                 )  # fmt: skip
 
 
@@ -150,7 +146,7 @@ def no_cpu(manifest: Manifest, _: Manifests) -> Hits:
             if not any(mapping(resources, side).get("cpu") for side in SIDES):
                 yield Hit(
                     at=(*at, "resources"), what="it asks for no CPU",
-                    hint="on a busy node it gets next to none, and first tokens come late",
+                    hint="on a busy node it gets next to none, and answers come late",
                 )  # fmt: skip
 
 
@@ -172,8 +168,7 @@ RULES: Final = (
         about="a model server asks for less memory than its limit",
     ),
     Rule(
-        id="memory-unlimited", severity="harmful", check=unlimited,
-        fixed="where a request says how much",
+        id="memory-unlimited", severity="harmful", check=unlimited, fixed="no",
         about="a container that runs for long has no limit of memory",
     ),
     Rule(

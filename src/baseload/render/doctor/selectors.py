@@ -83,7 +83,7 @@ def overlap(manifest: Manifest, others: Manifests) -> Hits:
     if manifest.kind not in KINDS or not _selects(manifest):
         return
     for other in others:
-        if other is manifest or other.kind not in KINDS or other.namespace != manifest.namespace:
+        if other is manifest or other.kind not in KINDS or not other.is_beside(manifest):
             continue
         if other.name != manifest.name and any(
             matches(_selects(manifest), pod.labels) for pod in pods_of(other)

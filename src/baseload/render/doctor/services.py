@@ -19,6 +19,7 @@ from baseload.render.doctor.pods import SERVING, matches, pods_of
 from baseload.render.doctor.rules import Hit, Hits, Rule
 
 PORTS: Final[Pointer] = ("spec", "ports")
+SELECTOR: Final[Pointer] = ("spec", "selector")
 
 
 def _ports(manifest: Manifest) -> list[tuple[int, dict[str, Any]]]:
@@ -95,7 +96,7 @@ def _behind(manifest: Manifest, others: Manifests) -> list[Manifest]:
     selector = mapping(manifest.body, "spec", "selector")
     return [
         each for each in others
-        if each.namespace == manifest.namespace
+        if each.is_beside(manifest)
         and any(matches({"matchLabels": selector}, pod.labels) for pod in pods_of(each))
     ]  # fmt: skip
 
@@ -106,7 +107,7 @@ def orphan(manifest: Manifest, others: Manifests) -> Hits:
     near = [each for each in others if each.kind in SERVING]
     if manifest.kind != "Service" or not selector or not near or _behind(manifest, others):
         return
-    near = [each for each in near if each.namespace == manifest.namespace]
+    near = [each for each in near if each.is_beside(manifest)]
     labels = mapping(near[0].body, "spec", "selector", "matchLabels") if len(near) == 1 else {}
     edits: tuple[Edit, ...] = (Put(at=("spec", "selector"), value=labels),) if labels else ()
     yield Hit(
@@ -118,9 +119,11 @@ def orphan(manifest: Manifest, others: Manifests) -> Hits:
 
 def target(manifest: Manifest, others: Manifests) -> Hits:
     """Find ports whose target no container behind the service has."""
+    if manifest.kind != "Service":
+        return
     known = [
         port
-        for each in (_behind(manifest, others) if get(manifest.body, "spec", "selector") else ())
+        for each in (_behind(manifest, others) if mapping(manifest.body, *SELECTOR) else ())
         for pod in pods_of(each) for _, container in pod.containers
         for port in entries(container, "ports")
     ]  # fmt: skip
