@@ -74,15 +74,7 @@ def _not_acted_on(fleet: Fleet) -> list[str]:
 
 def _asleep(fleet: Fleet) -> list[str]:
     """Who calls for a backend at zero, and is refused before it can have come up."""
-    found = []
-    for name, engine in (fleet.deploy.engines if fleet.deploy else {}).items():
-        backend = fleet.backends.get(name)
-        if engine.to_zero and backend is not None and not backend.cold_start_s:
-            found.append(
-                f"deploy.engines.{name}.to_zero: with this file a gateway refuses calls that find "
-                f"nobody there; `backends.{name}.cold_start_s` has them wait"
-            )
-    return found + [
+    return [
         f"models.{model.name}.total_s: no longer than the cold start of {name}, so calls that wait "
         "for it end before they are answered"
         for model in fleet.models.values()

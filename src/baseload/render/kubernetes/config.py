@@ -16,6 +16,7 @@ from msgspec import inspect
 from baseload.config.fleet import Backend, Fleet, Tls
 from baseload.config.references import variables_in
 from baseload.config.wishes import Wish, fields
+from baseload.render.command import sequences_of
 from baseload.render.kubernetes.engine.timing import cold_start_s
 from baseload.render.kubernetes.plain import dump
 from baseload.render.picture import PORT, Engine, Picture, slug, whole_s
@@ -95,7 +96,9 @@ def _backend(backend: Backend, engine: Engine | None) -> Backend:
         return msgspec.structs.replace(backend, ca=ca)
     # Without the namespace: a pod asks its own first, whichever that is.
     url = f"http://engine-{engine.slug}:{PORT}/v1"
-    backend = msgspec.structs.replace(backend, url=url, ca=None)
+    # Else as many as a provider takes: far too many for an engine that has just come up.
+    most = backend.concurrency or sequences_of(engine) * engine.replicas_max
+    backend = msgspec.structs.replace(backend, url=url, ca=None, concurrency=most)
     if not engine.said.to_zero or backend.cold_start_s:
         return backend
     # Whoever comes while nobody is there is held until a look at its health finds somebody.

@@ -187,6 +187,20 @@ def _secrets(picture: Picture, kept: dict[str, list[str]]) -> Iterator[str]:
         yield f"{space} configmap {picture.deploy.name}-ca {files}"
 
 
+def _late(picture: Picture) -> Iterator[str]:
+    """Say which calls end before an engine at zero can have come up for them."""
+    backends = config.in_cluster(picture).backends
+    for model in picture.fleet.models.values():
+        for target in (name for tier in model.tiers for name in tier):
+            start_s = backends[target].cold_start_s
+            if start_s >= model.total_s:
+                yield (
+                    f"A call for `{model.name}` that has to wake `{target}` may end first: its "
+                    f"`total_s` is {model.total_s:g} s, a cold start up to {start_s:g} s. Those "
+                    "that come later find it awake."
+                )
+
+
 def _remarks(picture: Picture) -> Iterator[str]:
     name, grace_s = picture.deploy.name, pod.grace_s(picture)
     yield (
@@ -202,6 +216,7 @@ def _remarks(picture: Picture) -> Iterator[str]:
         "The Deployment names no number of replicas: the scaler keeps at least "
         f"{picture.deploy.gateway.replicas}. The first one is alone until it has begun."
     )
+    yield from _late(picture)
     if config.is_alone(picture.fleet):
         yield ALONE.replace("\n", " ")
     if picture.fleet.store.counters.startswith("memory:"):
