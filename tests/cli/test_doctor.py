@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from baseload.cli.doctor import doctor
-from tests.render.doctor.mistakes import DATA
+from tests.doctor.mistakes import DATA
 
 ARTICLE = (DATA / "article.yaml").read_text()
 

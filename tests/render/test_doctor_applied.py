@@ -4,14 +4,14 @@ from pathlib import Path
 
 import yaml
 
-from baseload.render.doctor import examine
+from baseload.doctor import examine
 from tests.render.apiserver import serving
 from tests.render.kubernetes_tools import MINORS, Kubectl, invalid, read
 from tests.render.references import dangling
 from tests.render.rendered import FULL, Rendering
 from tests.render.rules import refused
 
-ARTICLE = (Path(__file__).parent / "doctor/data/article.yaml").read_text()
+ARTICLE = (Path(__file__).parents[1] / "doctor/data/article.yaml").read_text()
 NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: nvidia-device-plugin}\n"
 
 

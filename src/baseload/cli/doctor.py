@@ -4,7 +4,7 @@ Findings go to stdout, one a line, with a summary; what was not checked goes to 
 files and touches nothing else: no cluster is asked. Exit codes: 0, nothing refused or harmful; 1,
 something is; 2, the file cannot be read as a manifest, or the corrected one cannot be written.
 
-Not here: what is looked for (`baseload.render.doctor`).
+Not here: what is looked for (`baseload.doctor`).
 """
 
 import os
@@ -18,9 +18,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from baseload.doctor.emitting import MARK
+from baseload.doctor.findings import Finding, Report
 from baseload.errors import FleetFileError
-from baseload.render.doctor.emitting import MARK
-from baseload.render.doctor.findings import Finding, Report
 
 UNSOUND: Final = 1
 UNUSABLE: Final = 2
@@ -66,7 +66,7 @@ def examine_file(
 
 def _examined(manifest: str) -> Report:
     # Found when wanted: its rules and tables are not small.
-    from baseload.render.doctor import examine  # noqa: PLC0415
+    from baseload.doctor import examine  # noqa: PLC0415
 
     name = "stdin" if manifest == STANDARD else manifest
     try:
