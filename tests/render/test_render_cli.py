@@ -189,7 +189,7 @@ def test_ones_own_catalogue(place):
     ('"http://gpu.lan:8000/v1"', '"https://gpu.lan:8443/v1", ca: /nowhere/ca.pem'),
     ("0.0.0.0:8080", '"[::]:8080"'),
     ("open_to_all: true", "open_to_all: true\ntls: {cert: /nowhere/c.pem, key: /nowhere/k.pem}"),
-    ("edge", "A.b_C"), ("edge", "e" * 40), ("edge: {model: d", "edge: &e {model: d"),
+    ("edge", "A.b_C"), ("edge", "e" * 36), ("edge: {model: d", "edge: &e {model: d"),
 ])  # fmt: skip
 def test_what_is_usual_is_taken(place, change):
     """Defaults of variables, IPv6, files of another machine, odd names and anchors are rendered."""
