@@ -4,7 +4,7 @@ Not here: how trials become tests (`trials`).
 """
 
 from baseload.render.monitoring import enginerules, machinery
-from baseload.render.monitoring.trials import Planted, Trial, counter, stepwise, ticket
+from baseload.render.monitoring.trials import Planted, Trial, counter, events, stepwise, ticket
 from baseload.render.picture import Engine, Picture
 
 PAGE, TICKET = "page", "ticket"
@@ -13,8 +13,9 @@ HERE = {"job": "baseload", "instance": "gateway-0"}
 
 
 def around(picture: Picture) -> tuple[Planted, ...]:
-    """Give what is there in every trial: gateways that answer."""
-    return tuple(Planted(up, 1, 1) for up in _ups(picture))
+    """Give what is there in every trial: gateways that answer, and what is none of ours."""
+    others = Planted('up{job="others", instance="node-0"}', 1, 1)
+    return (*(Planted(up, 1, 1) for up in _ups(picture)), others)
 
 
 def _ups(picture: Picture) -> list[str]:
@@ -145,23 +146,30 @@ def _backup(picture: Picture) -> Trial:
 
 
 def _watchers() -> list[Trial]:
-    job = 'job="prometheus"'
+    job, own = 'job="prometheus"', {"job": "prometheus", "instance": "gateway-0"}
     rules = "prometheus_rule_evaluation_failures_total"
+    read = "_config_last_reload_successful"
+    there = 'job="alertmanager", instance='
     return [
-        ticket("RulesFail", counter(f'{rules}{{{job}, rule_group="/a.yml;baseload-x"}}', 0, 1),
-                job="prometheus"),
-        ticket("ConfigurationIsOld",
-                Planted(f"prometheus_config_last_reload_successful{{{job}}}", 1, 0),
-                job="prometheus"),
-        ticket("ConfigurationIsOld",
-                Planted('alertmanager_config_last_reload_successful{job="alertmanager"}', 1, 0),
-                job="alertmanager"),
-        ticket("AlertsAreNotSent",
-                counter(f"prometheus_notifications_dropped_total{{{job}}}", 0, 1),
-                job="prometheus"),
-        ticket("AlertsAreNotSent",
-                counter('alertmanager_notifications_failed_total{integration="email"}', 0, 1),
-                integration="email"),
+        events(
+            "RulesFail", f'{rules}{{{job}, rule_group="/a.yml;baseload-x"}}',
+            counter(f'{rules}{{{job}, rule_group="/a.yml;others"}}', 1, 1), window_min=15, **own,
+        ),
+        ticket(
+            "ConfigurationIsOld", Planted(f"prometheus{read}{{{job}}}", 1, 0), job="prometheus"
+        ),
+        ticket(
+            "ConfigurationIsOld", Planted(f'alertmanager{read}{{{there}"a"}}', 1, 0),
+            Planted(f'alertmanager{read}{{{there}"b"}}', 1, 1), job="alertmanager",
+        ),
+        events(
+            "AlertsAreNotSent", f"prometheus_notifications_dropped_total{{{job}}}", window_min=15,
+            **own,
+        ),
+        events(
+            "AlertsAreNotSent", 'alertmanager_notifications_failed_total{integration="email"}',
+            window_min=15, integration="email",
+        ),
     ]  # fmt: skip
 
 
@@ -174,6 +182,7 @@ def engine_trials(picture: Picture) -> list[Trial]:
     rate = 60 * enginerules.PREEMPTIONS_MAX
     found = [
         ticket("EngineIsDown", Planted(f"up{{{here[0]}}}", 1, 0), Planted(f"up{{{here[1]}}}", 1, 1),
+               Planted(_gateway("up"), 1, 0),
                 instance="engine-0", backend="b", job="engines"),
         ticket("EngineCacheIsFull", Planted(f"vllm:kv_cache_usage_perc{{{here[0]}}}", 0.94, 0.96),
                 Planted(f"vllm:kv_cache_usage_perc{{{here[1]}}}", 0.1, 0.1), backend="b"),
@@ -201,6 +210,7 @@ def _at_zero(picture: Picture, engine: Engine) -> list[Trial]:
     down = {"alertname": "EngineIsDown", "severity": TICKET, "job": "engines",
             "backend": engine.name, "instance": "engine-0"}  # fmt: skip
     waiting = f'baseload_waiting_calls{{model="{enginerules.models_of(picture, engine)[0]}"}}'
+    others = Planted('baseload_waiting_calls{model="another"}', 1, 1)
     return [
         Trial(
             alert="EngineStaysAtZero", severity=PAGE, labels={"backend": engine.name},
@@ -208,6 +218,6 @@ def _at_zero(picture: Picture, engine: Engine) -> list[Trial]:
         )
         for planted, also in (
             ((Planted(waiting, 3, 3), Planted(up, 1, 0)), (down,)),
-            ((Planted(waiting, 0, 1, "visit"),), ()),
+            ((Planted(waiting, 0, 1, "visit"), others), ()),
         )
     ]  # fmt: skip

@@ -131,14 +131,14 @@ def ticket(alert: str, *planted: Planted, **labels: str) -> Trial:
 
 
 def events(
-    alert: str, series: str, *, window_min: int, severity: str = "ticket", **labels: str
-) -> Trial:
-    """Give a trial of what is told for a while after it happened once, however long it is seen."""
+    alert: str, series: str, *besides: Planted, window_min: int, **labels: str
+) -> Trial:  # fmt: skip
+    """Give a trial of what is told for a while after it happened once, and then no more."""
     metric, _, chosen = series.partition("{")
     own = [f'{metric}{{instance="gateway-{number}", {chosen}' for number in (0, 1)]
     return Trial(
-        alert=alert, severity=severity, lasts_min=window_min // 2, labels=labels,
-        planted=(Planted(own[0], 1, 1, "event"), Planted(own[1], 1, 0, "event")),
+        alert=alert, severity="ticket", lasts_min=window_min // 2, labels=labels,
+        planted=(Planted(own[0], 1, 1, "event"), Planted(own[1], 1, 0, "event"), *besides),
     )  # fmt: skip
 
 
