@@ -8,9 +8,12 @@ import re
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 from msgspec.structs import replace
+from typer.exceptions import TyperException
 
+from baseload.cli import app
 from baseload.config.fleet import Tls
 from baseload.gateway.telemetry import EDGES_S
 from baseload.render.monitoring import bursts, machinery, objectives, planted, rules
@@ -258,6 +261,40 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert(full):
             assert part in entry, (name, part)
     for rule in of(full):
         assert f"docs/runbooks.md#{rule['alert'].lower()}" == rule["annotations"]["runbook_url"]
+
+
+def commands(text):
+    """Give the words of each command of Baseload that a text shows."""
+    shown = re.findall(r"(?:`|-- |^)baseload ([^`#]+?)(?:`|  +#|$)", text, re.MULTILINE)
+    return [re.sub(r"\bN\b", "1", one).split() for one in shown]
+
+
+def check_command(words):
+    """Have the command line parse a command, and do nothing; raises where there is none such.
+
+    What is named in passing lacks what it needs, and is let through.
+    """
+    command = typer.main.get_command(app)
+    while words and hasattr(command, "resolve_command"):
+        _, command, words = command.resolve_command(command.context_class(command), list(words))
+    try:
+        with command.make_context("baseload", list(words)):
+            pass
+    except TyperException as wrong:
+        if not str(wrong).startswith("Missing"):
+            raise
+
+
+def test_commands_of_the_runbooks_are_there():
+    """Each verb and option that somebody is told to type at night is one that there is."""
+    shown = commands((DOCS / "runbooks.md").read_text())
+
+    assert len(shown) > 20
+    for words in shown:
+        check_command([word if word != "FILE" else str(FULL) for word in words])
+    for wrong in ("backends drian x", "usage --per key", "auditt"):
+        with pytest.raises(TyperException):
+            check_command(wrong.split())
 
 
 @pytest.mark.parametrize(
