@@ -236,6 +236,17 @@ def test_models_with_an_engine_at_zero_are_watched_with_patience(full, tmp_path)
     assert all('{model!~"deepseek-reasoner"} >' in expr for expr in late)
 
 
+def test_a_cloud_that_is_meant_to_be_empty_is_not_down(full, tmp_path):
+    """A group of no machines is asked, since somebody may add some, and nobody is told."""
+    empty = changed(tmp_path, ("      replicas: 2\n      replicas_max: 6", "      replicas: 0"))
+
+    for found, expr in (
+        (full, 'up{job="engines"} == 0'),
+        (empty, 'up{job="engines", backend!~"aws"} == 0'),
+    ):
+        assert [expr] == [rule["expr"] for rule in of(found) if rule["alert"] == "EngineIsDown"]
+
+
 def test_every_metric_is_one_that_is_shown(full):
     """Rules ask for metrics that docs/metrics.md has, and for that of backups."""
     shown = set(re.findall(r"`(baseload_\w+)`", (DOCS / "metrics.md").read_text()))
@@ -265,7 +276,8 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert(full):
 
 def commands(text):
     """Give the words of each command of Baseload that a text shows."""
-    shown = re.findall(r"(?:`|-- |^)baseload ([^`#]+?)(?:`|  +#|$)", text, re.MULTILINE)
+    shown = re.findall(r"`baseload ([^`]+)`", text)
+    shown += re.findall(r"(?:^|-- )baseload ([^`#\n]+)", text, re.MULTILINE)
     return [re.sub(r"\bN\b", "1", one).split() for one in shown]
 
 
