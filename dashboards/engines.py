@@ -1,7 +1,7 @@
 """How full are the engines? By what they say themselves, whichever kind they are.
 
-The gateway reads each engine's own page, vLLM's, SGLang's or llama.cpp's, and shows it under one
-name; tokens a second come from the engines' pages as Prometheus reads them.
+The series are those that rules record: all engines of a backend as Prometheus reads their pages,
+and where it reads none, what the gateway saw of one.
 """
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
@@ -9,10 +9,9 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 from dashboards.panels import board, choice, line, number, row
 
 HERE = 'backend=~"$backend"'
-WRITTEN = (
-    "vllm:generation_tokens_total", "sglang:generation_tokens_total",
-    "llamacpp:tokens_predicted_total",
-)  # fmt: skip
+KV_USED = "backend:engine_kv_used_ratio:max"
+RUNNING = "backend:engine_running_calls:sum"
+WAITING = "backend:engine_waiting_calls:sum"
 READ = ("vllm:prompt_tokens_total", "sglang:prompt_tokens_total", "llamacpp:prompt_tokens_total")
 
 
@@ -21,42 +20,35 @@ def engines() -> Dashboard:
     made = board(
         "baseload-engines", "Baseload: engines",
         "Model servers that the fleet has itself: how full, how much, how quick.",
-        [choice("backend", "Backend", "label_values(baseload_engine_running_calls, backend)",
+        [choice("backend", "Backend", "label_values(backend:engine_running_calls:sum, backend)",
                 is_multi=True)],
     )  # fmt: skip
     for panel in (
         number("Fullest KV cache", "1: no room for another token; calls are put off.",
-               "percentunit", (f"max(baseload_engine_kv_used_ratio{{{HERE}}})", "used"),
+               "percentunit", (f"max({KV_USED}{{{HERE}}})", "used"),
                steps=[(None, "green"), (0.8, "orange"), (0.95, "red")], span=8),
         number("Running", "Calls that engines work on.", "short",
-               (f"sum(baseload_engine_running_calls{{{HERE}}})", "calls"),
+               (f"sum({RUNNING}{{{HERE}}})", "calls"),
                steps=[(None, "blue")], span=8),
         number("Waiting inside", "Calls that wait in engines: more than a few for long is "
                "too little hardware.", "short",
-               (f"sum(baseload_engine_waiting_calls{{{HERE}}})", "calls"),
+               (f"sum({WAITING}{{{HERE}}})", "calls"),
                steps=[(None, "green"), (1, "orange"), (20, "red")], span=8),
     ):  # fmt: skip
         made.with_panel(panel)
     made.with_row(row("How full"))
     for title, about, unit, metric in (
-        ("KV cache used", "Used share, by backend.", "percentunit",
-         "baseload_engine_kv_used_ratio"),
-        ("Running calls", "That an engine works on, by backend.", "short",
-         "baseload_engine_running_calls"),
-        ("Waiting calls", "Inside engines, by backend.", "short",
-         "baseload_engine_waiting_calls"),
+        ("KV cache used", "Of the fullest engine, by backend.", "percentunit", KV_USED),
+        ("Running calls", "That engines work on, by backend.", "short", RUNNING),
+        ("Waiting calls", "Inside engines, by backend.", "short", WAITING),
     ):  # fmt: skip
-        query = f"max by (backend) ({metric}{{{HERE}}})"
-        made.with_panel(line(title, about, unit, (query, "{{backend}}")))
+        made.with_panel(line(title, about, unit, (f"{metric}{{{HERE}}}", "{{backend}}")))
     made.with_row(row("How much"))
-    for title, about, metrics in (
-        ("Tokens written a second", "Of answers, by engine.", WRITTEN),
-        ("Prompt tokens read a second", "By engine, without what a prefix cache had.", READ),
+    rates = (f"rate({metric}{{{HERE}}}[$__rate_interval])" for metric in READ)
+    for title, about, query in (
+        ("Tokens written a second", "Of answers, by backend, mean of five minutes.",
+         f"backend:engine_tokens:rate5m{{{HERE}}}"),
+        ("Prompt tokens read a second", "By backend.", f"sum by (backend) ({' or '.join(rates)})"),
     ):  # fmt: skip
-        made.with_panel(line(title, about, "short", (_rate(metrics), "{{backend}}"), span=12))
+        made.with_panel(line(title, about, "short", (query, "{{backend}}"), span=12))
     return made
-
-
-def _rate(metrics: tuple[str, ...]) -> str:
-    rates = (f"rate({metric}{{{HERE}}}[$__rate_interval])" for metric in metrics)
-    return f"sum by (backend) ({' or '.join(rates)})"

@@ -7,6 +7,7 @@ from dashboards.panels import board, choice, line, number, quantile, row, states
 HERE = 'model=~"$model"'
 BAD = 'outcome!~"done|gone|rejected|limited"'
 """What is nobody's fault but ours or a backend's: as the alerts count."""
+COUNTED = 'outcome!~"gone|rejected|limited"'
 GOOD_STEPS = [(None, "red"), (0.99, "orange"), (0.999, "green")]
 LEVELS = {"0": ("green", "green"), "1": ("yellow", "yellow"), "2": ("red", "red")}
 
@@ -19,6 +20,7 @@ def overview() -> Dashboard:
         [choice("model", "Model", "label_values(baseload_calls_total, model)", is_multi=True)],
     )  # fmt: skip
     _numbers(made)
+    _alerts(made)
     _callers(made)
     _backends(made)
     _efforts(made)
@@ -26,9 +28,9 @@ def overview() -> Dashboard:
 
 
 def _numbers(made: Dashboard) -> None:
-    calls = f"sum(increase(baseload_calls_total{{{HERE}}}[$__range]))"
+    calls = f"sum(increase(baseload_calls_total{{{HERE}, {COUNTED}}}[$__range]))"
     bad = f"(sum(increase(baseload_calls_total{{{HERE}, {BAD}}}[$__range])) or vector(0))"
-    first = f"increase(baseload_first_token_seconds_bucket{{{HERE}"
+    late = f"max(model:baseload_first_tokens_late:ratio_rate1h{{{HERE}}})"
     for panel in (
         number(
             "Calls that did not fail", "In the time that is shown. Refusals by a key's own limit, "
@@ -36,10 +38,9 @@ def _numbers(made: Dashboard) -> None:
             (f"1 - {bad} / ({calls} > 0)", "calls"), steps=GOOD_STEPS, decimals=3,
         ),
         number(
-            "First token within 4 s", "Part of calls whose first token came within 4.096 s, "
-            "queue and failed attempts included.", "percentunit",
-            ((f'sum({first}, le="4.096"}}[$__range])) / '
-             f'(sum({first}, le="+Inf"}}[$__range])) > 0)'), "calls"),
+            "First tokens in time", "Part of calls of the last hour, by the model that does worst, "
+            "whose first token came as the fleet file promises (`first_token_s`).",
+            "percentunit", (f"1 - {late}", "calls"),
             steps=[(None, "red"), (0.9, "orange"), (0.95, "green")], decimals=2,
         ),
         number("Calls a second", "Calls that ended.", "reqps",
@@ -50,11 +51,26 @@ def _numbers(made: Dashboard) -> None:
         number("Waiting", "Calls in the line for a permit, of all models.", "short",
                ("sum(baseload_queue_waiting)", "calls"),
                steps=[(None, "green"), (1, "orange"), (50, "red")]),
-        number("Backends that may be asked", "Up, not closed by an operator, breaker not open.",
-               "short", ("sum(max by (backend) (baseload_backend_up))", "backends"),
-               steps=[(None, "red"), (1, "green")]),
+        number("Backends that are out", "Down, closed by an operator, or breaker open.", "short",
+               ("sum(1 - max by (backend) (baseload_backend_up))", "backends"),
+               steps=[(None, "green"), (1, "orange")]),
     ):  # fmt: skip
         made.with_panel(panel)
+
+
+def _alerts(made: Dashboard) -> None:
+    made.with_panel(states(
+        "Alerts", "Those that fire, and those that will if it goes on. Runbooks say what to do.",
+        ('max by (alertname, alertstate) (ALERTS{severity=~"page|ticket"})',
+         "{{alertname}} {{alertstate}}"), {"1": ("so", "orange")},
+    ))  # fmt: skip
+    made.with_panel(line(
+        "Calls that fail, against the promise", "Part of the calls of an hour and of five minutes, "
+        "by model, as alerts see it: at 14.4 times what was promised somebody is paged.",
+        "percentunit",
+        *((f"model:baseload_calls_failed:ratio_rate{window}{{{HERE}}}", f"{{{{model}}}} {window}")
+          for window in ("1h", "5m")), span=12,
+    ))  # fmt: skip
 
 
 def _callers(made: Dashboard) -> None:

@@ -55,7 +55,8 @@ def number(
     )  # fmt: skip
     if decimals is not None:
         panel.decimals(decimals)
-    return _asking(panel, (asked,))
+    # A number over the whole range is worked out once, not anew for each point of a line.
+    return _asking(panel, (asked,), is_instant="$__range" in asked[0])
 
 
 def states(
@@ -128,10 +129,11 @@ def quantile(share: float, metric: str, by: str, selected: str) -> str:
     return f"histogram_quantile({share:g}, sum by ({labels}) ({rate}))"
 
 
-def _asking(panel: Any, asked: Iterable[Asked]) -> Any:
+def _asking(panel: Any, asked: Iterable[Asked], *, is_instant: bool = False) -> Any:
     for index, (query, legend) in enumerate(asked):
-        panel.with_target(
+        target = (
             prometheus.Dataquery().expr(query).legend_format(legend).ref_id(chr(ord("A") + index))
-            .datasource(SOURCE).range()
+            .datasource(SOURCE)
         )  # fmt: skip
+        panel.with_target(target.instant() if is_instant else target.range())
     return panel

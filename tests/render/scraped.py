@@ -4,6 +4,10 @@ The load has a bit of everything that a panel counts: streams and whole answers,
 closed, keys that are wrong, over a limit, and with a budget. llama.cpp does not say how full its
 cache is, so a double of vLLM's page of metrics stands in for that one figure; that vLLM's page
 reads so is not proved here.
+
+Prometheus also works out the rules that are rendered for this fleet, every second. Nobody waits
+here for minutes, so alerts fire at once (`for` is left out): how long they wait is tried by
+promtool.
 """
 
 import asyncio
@@ -27,8 +31,10 @@ import httpx
 import yaml
 
 from baseload.config.fleet import Backend
+from baseload.render.monitoring import rules
 from tests.engines.engine_kit import MODEL, running
 from tests.needs import give_up, need_the_engine
+from tests.render.pictures import picture
 
 LOAD_S = 6.0
 READY_S_MAX = 60.0
@@ -77,8 +83,10 @@ def paged() -> Iterator[str]:
 class Scraped:
     """A Prometheus that can be asked."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, file: Path = Path()) -> None:
+        self.url, self.file = url, file
+        # By then the rules have seen what was scraped.
+        self.since = time.time() + 2
 
     def numbers(self, query: str) -> list[float]:
         """Give the numbers of a query now, those that are none left out."""
@@ -86,6 +94,12 @@ class Scraped:
         assert "success" == answer["status"], answer
         values = [float(each["value"][1]) for each in answer["data"]["result"]]
         return [value for value in values if not math.isnan(value)]
+
+    def labels(self, query: str, name: str) -> set[str]:
+        """Give the values that one label has among the series of a query, since load began."""
+        span = {"start": self.since, "end": time.time(), "step": 1}
+        answer = httpx.get(f"{self.url}/api/v1/query_range", params={"query": query, **span}).json()
+        return {each["metric"].get(name, "") for each in answer["data"]["result"]}
 
 
 def fleet_of(folder: Path, engine_url: str, page_url: str) -> dict:
@@ -112,6 +126,13 @@ def fleet_of(folder: Path, engine_url: str, page_url: str) -> dict:
             {"backend": "edge", "model": MODEL, "since": "2026-01-01", "input_usd_mtok": 1.0,
              "output_usd_mtok": 2.0},
         ],
+        "deploy": {
+            "gateway": {"replicas": 1},
+            "engines": {
+                "edge": {"model": "deepseek-r1-distill-qwen-7b", "weights": "hf://a/b",
+                         "accelerator": "h100"},
+            },
+        },
     }  # fmt: skip
 
 
@@ -151,25 +172,37 @@ def scraped(folder: Path) -> Iterator[Scraped]:
         file.write_text(yaml.safe_dump(fleet))
         command = [sys.executable, "-m", "baseload", "up", "-c", str(file)]
         stack.enter_context(started(command, f"http://{fleet['admin']}/readyz", folder))
+        (folder / "rules.yml").write_text(yaml.safe_dump({"groups": at_once(file)}))
         url = stack.enter_context(prometheus(folder, fleet["admin"], address))
+        found = Scraped(url, file)
         asyncio.run(load(f"http://{fleet['listen']}/v1"))
-        yield Scraped(url)
+        yield found
+
+
+def at_once(file: Path) -> list[dict]:
+    """Give the rules for a fleet, with alerts that wait for nothing."""
+    groups = rules.groups(picture(file))
+    for rule in (rule for group in groups for rule in group["rules"]):
+        rule.pop("for", None)
+    return groups
 
 
 @contextlib.contextmanager
 def prometheus(folder: Path, gateway: str, engine: str) -> Iterator[str]:
-    """Run a Prometheus that scrapes both every second."""
+    """Run a Prometheus that scrapes both every second, and itself."""
+    address = f"127.0.0.1:{free_port()}"
     config = {
-        "global": {"scrape_interval": "1s"},
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(folder / "rules.yml")],
         "scrape_configs": [
             {"job_name": "baseload", "static_configs": [{"targets": [gateway]}]},
             {"job_name": "engines", "static_configs": [
                 {"targets": [engine], "labels": {"backend": "edge"}},
             ]},
+            {"job_name": "prometheus", "static_configs": [{"targets": [address]}]},
         ],
     }  # fmt: skip
     (folder / "prometheus.yml").write_text(json.dumps(config))
-    address = f"127.0.0.1:{free_port()}"
     command = [
         "prometheus", f"--config.file={folder / 'prometheus.yml'}",
         f"--storage.tsdb.path={folder / 'tsdb'}", f"--web.listen-address={address}",
@@ -177,7 +210,7 @@ def prometheus(folder: Path, gateway: str, engine: str) -> Iterator[str]:
     ]  # fmt: skip
     url = f"http://{address}"
     with started(command, f"{url}/-/ready", folder):
-        until_there(lambda: Scraped(url).numbers("sum(up) == 2"))
+        until_there(lambda: Scraped(url).numbers("sum(up) == 3"))
         yield url
 
 

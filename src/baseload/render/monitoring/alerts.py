@@ -80,6 +80,15 @@ def _escaped(sign: str) -> str:
     return "\\" + sign if sign in "[]\\^" else sign
 
 
+def gained(series: str, by: str, window: str) -> str:
+    """Give an expression for whatever a counter gained; one that came with a first value did.
+
+    A counter with labels is shown from its first event on, so its increase lacks that one.
+    """
+    new = f"{series} unless {series} offset {window}"
+    return f"sum by ({by}) (increase({series}[{window}])) > 0\nor sum by ({by}) ({new}) > 0"
+
+
 def untemplated(text: str) -> str:
     """Give a text so that Prometheus' templates leave it as it is."""
     return text.replace("{{", '{{ "{{" }}')

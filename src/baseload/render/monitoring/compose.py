@@ -46,7 +46,10 @@ def services(picture: Picture) -> Setting:
 
 
 def _service(image: str, *, ports: dict[int, int], check: list[str]) -> Setting:
-    """Give what all have: ports on loopback, no privileges, a check."""
+    """Give what all have: ports on loopback, no privileges, a check.
+
+    Images are asked by a program that is there for its own sake: not all have a shell or wget.
+    """
     return {
         "image": image,
         "restart": "unless-stopped",
@@ -63,10 +66,6 @@ def _service(image: str, *, ports: dict[int, int], check: list[str]) -> Setting:
             "start_period": "30s",
         },
     }
-
-
-def _asked(url: str) -> list[str]:
-    return ["wget", "-q", "-O", "/dev/null", url]
 
 
 def _asked_by_python(python: str, url: str) -> list[str]:
@@ -115,7 +114,7 @@ def _engine(picture: Picture) -> Setting:
 def _prometheus() -> Setting:
     service = _service(
         IMAGES["prometheus"], ports={PROMETHEUS_PORT: 9090},
-        check=_asked("http://127.0.0.1:9090/-/ready"),
+        check=["promtool", "check", "ready", "--url=http://127.0.0.1:9090"],
     )  # fmt: skip
     return service | {
         "command": [
@@ -134,8 +133,9 @@ def _prometheus() -> Setting:
 
 def _alertmanager(secrets: tuple[str, ...]) -> Setting:
     service = _service(
-        IMAGES["alertmanager"], ports={9093: 9093}, check=_asked("http://127.0.0.1:9093/-/ready")
-    )
+        IMAGES["alertmanager"], ports={9093: 9093},
+        check=["amtool", "--alertmanager.url=http://127.0.0.1:9093", "cluster", "show"],
+    )  # fmt: skip
     return service | {
         "command": [
             "--config.file=/etc/alertmanager/alertmanager.yml",
@@ -153,8 +153,9 @@ def _alertmanager(secrets: tuple[str, ...]) -> Setting:
 
 def _grafana() -> Setting:
     service = _service(
-        IMAGES["grafana"], ports={3000: 3000}, check=_asked("http://127.0.0.1:3000/api/health")
-    )
+        IMAGES["grafana"], ports={3000: 3000},
+        check=["curl", "-fsS", "-o", "/dev/null", "http://127.0.0.1:3000/api/health"],
+    )  # fmt: skip
     return service | {
         "env_file": ["grafana.env"],
         "environment": {

@@ -1,9 +1,8 @@
 """How full are engines, under whatever names they say it, and when is that too full?
 
 vLLM, SGLang and llama.cpp each have names of their own for the same things. Recorded here under
-one name each, by backend: `engine:waiting`, `engine:running`, `engine:kv_used_ratio` and
-`engine:tokens:rate5m`. An engine that Prometheus does not ask itself is taken from the gateway's
-probes.
+one name each, by backend: `backend:engine_waiting_calls:sum` and others. An engine that Prometheus
+does not ask itself is taken from the gateway's probes.
 
 A group of SGLang's processes shows the same calls once for each rank, and once more for each
 priority, so there the largest value is taken of what only differs in that.
@@ -46,12 +45,12 @@ def recorded() -> list[Rule]:
     """Give the rules that record how engines do."""
     probed = "or max by (backend) (baseload_engine_"
     rules = {
-        "engine:waiting": f"{_sum(WAITING)}\n{probed}waiting_calls)",
-        "engine:running": f"{_sum(RUNNING)}\n{probed}running_calls)",
-        "engine:kv_used_ratio": f"max by (backend) (\n{_either(KV_USED)}\n)\n"
+        "backend:engine_waiting_calls:sum": f"{_sum(WAITING)}\n{probed}waiting_calls)",
+        "backend:engine_running_calls:sum": f"{_sum(RUNNING)}\n{probed}running_calls)",
+        "backend:engine_kv_used_ratio:max": f"max by (backend) (\n{_either(KV_USED)}\n)\n"
         f"{probed}kv_used_ratio)",
-        "engine:tokens:rate5m": f"{_rates(TOKENS)}",
-        "engine:preemptions:rate5m": f"{_rates(PREEMPTIONS)}",
+        "backend:engine_tokens:rate5m": f"{_rates(TOKENS)}",
+        "backend:engine_preemptions:rate5m": f"{_rates(PREEMPTIONS)}",
     }
     return [{"record": name, "expr": expr} for name, expr in rules.items()]
 
@@ -88,10 +87,13 @@ def groups(picture: Picture) -> list[Rule]:
 
 
 def _down(picture: Picture) -> Alert:
+    # A cloud's group that is meant to have no machine is asked all the same, and answers nothing.
+    cold = [group.engine.name for group in picture.groups if not group.replicas]
+    but = f", backend!~{one_of(cold)}" if cold else ""
     longest_s = max(5.0 * MINUTE_S, *(start_max_s(engine) for engine in picture.engines))
     return Alert(
         name="EngineIsDown",
-        expr='up{job="engines"} == 0',
+        expr=f'up{{job="engines"{but}}} == 0',
         severity="ticket",
         for_s=longest_s,
         summary="An engine of {{ $labels.backend }} does not answer",
@@ -103,7 +105,7 @@ def _down(picture: Picture) -> Alert:
 def _full() -> Alert:
     return Alert(
         name="EngineCacheIsFull",
-        expr=f"engine:kv_used_ratio > {number(KV_USED_MAX)}",
+        expr=f"backend:engine_kv_used_ratio:max > {number(KV_USED_MAX)}",
         severity="ticket",
         for_s=10 * MINUTE_S,
         summary="The KV cache of {{ $labels.backend }} is full",
@@ -115,7 +117,7 @@ def _full() -> Alert:
 def _preempting() -> Alert:
     return Alert(
         name="EnginePreempts",
-        expr=f"engine:preemptions:rate5m > {number(PREEMPTIONS_MAX)}",
+        expr=f"backend:engine_preemptions:rate5m > {number(PREEMPTIONS_MAX)}",
         severity="ticket",
         for_s=10 * MINUTE_S,
         summary="Engine {{ $labels.backend }} preempts calls",
@@ -124,20 +126,30 @@ def _preempting() -> Alert:
     )
 
 
-def _at_zero(picture: Picture, engine: Engine) -> Alert:
-    models = [
+def models_of(picture: Picture, engine: Engine) -> list[str]:
+    """Give the models that it is a backend of."""
+    return [
         model.name for model in picture.fleet.models.values()
         if any(engine.name in tier for tier in model.tiers)
     ]  # fmt: skip
+
+
+def _at_zero(picture: Picture, engine: Engine) -> Alert:
+    """Tell of calls that wait in vain.
+
+    The gateway gives up a call after about as long as this waits, and another comes minutes later:
+    so it is remembered for a while that somebody waited.
+    """
+    models = one_of(models_of(picture, engine))
     longest_s = start_max_s(engine)
     return Alert(
         name="EngineStaysAtZero",
-        expr=f"sum(baseload_waiting_calls{{model=~{one_of(models)}}}) > 0\n"
+        expr=f"sum(max_over_time(baseload_waiting_calls{{model=~{models}}}[5m])) > 0\n"
         f'unless on () sum(up{{job="engines", backend={quoted(engine.name)}}}) > 0',
         severity="page",
         for_s=longest_s,
         labels={"backend": engine.name},
         summary=f"Engine {engine.name} is at zero while calls wait",
-        description='{{ $value | printf "%.0f" }} calls wait for it, and no engine has come up in '
-        f"{number(longest_s / MINUTE_S)} min, the longest that it takes.",
+        description='{{ $value | printf "%.0f" }} calls have waited for it in five minutes, and no '
+        f"engine has come up in {number(longest_s / MINUTE_S)} min, the longest that it takes.",
     )

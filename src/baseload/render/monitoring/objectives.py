@@ -12,6 +12,9 @@ wakes nobody, and over a short one, so that it is over soon after the trouble is
 | 1 d and 2 h | 3 | 10 days | ticket |
 | 3 d and 6 h | 1 | 30 days | ticket |
 
+A model whose engines may all be at zero promises nothing about first tokens: its callers wait for
+one to come up, and that shall wake nobody.
+
 A call that its caller gave up, that was the caller's own mistake or reached a limit of its key
 counts neither way. A few failures among few calls are no trend: FAILURES_MIN must fail in the long
 window.
@@ -23,7 +26,7 @@ from typing import Final
 
 import msgspec
 
-from baseload.render.monitoring.alerts import Alert, Rule, Severity, group, number, span
+from baseload.render.monitoring.alerts import Alert, Rule, Severity, group, number, one_of, span
 from baseload.render.picture import Picture
 
 CALLERS: Final = "gone|rejected|limited"
@@ -66,10 +69,12 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
 
     alert: str
     bad: str
-    """`model:BAD:rate5m` is recorded, `model:BAD:ratio5m` too."""
+    """`model:BAD:rate5m` is recorded, `model:BAD:ratio_rate5m` too."""
     share: float
     """Of calls for which it is promised."""
     summary: str
+    but: str = ""
+    """Models for which it is not promised, as a selector of series."""
     what: str
     """What goes wrong with calls, for a sentence that begins with their share."""
 
@@ -98,10 +103,20 @@ def promises(picture: Picture) -> tuple[Promise, Promise]:
             alert="FirstTokensAreLate", bad="baseload_first_tokens_late",
             share=said.first_token_share,
             summary="First tokens of {{ $labels.model }} are late",
+            but=f"{{model!~{one_of(cold)}}}" if (cold := _cold(picture)) else "",
             what=f"of calls wait longer than {number(edge_s(said.first_token_s))} s "
             "for their first token",
         ),
     )  # fmt: skip
+
+
+def _cold(picture: Picture) -> list[str]:
+    """Give the models that may find all their backends at zero: first tokens then wait for one."""
+    zero = {engine.name for engine in picture.engines if engine.said.to_zero}
+    return [
+        model.name for model in picture.fleet.models.values()
+        if all(name in zero for tier in model.tiers for name in tier)
+    ]  # fmt: skip
 
 
 def recorded(picture: Picture) -> list[Rule]:
@@ -120,11 +135,11 @@ def _recorded(window: str, edge: str) -> list[Rule]:
         counted: f'{calls}{{outcome!~"{CALLERS}"}}[{window}]))',
         f"{failed}:rate{window}": f'{calls}{{outcome!~"done|{CALLERS}"}}[{window}]))\n'
         f"  or 0 * {counted}",
-        f"{failed}:ratio{window}": f"{failed}:rate{window} / ({counted} > 0)",
+        f"{failed}:ratio_rate{window}": f"{failed}:rate{window} / ({counted} > 0)",
         tokens: f"{first}_count[{window}]))",
         f"{late}:rate{window}": f"clamp_min(\n  {tokens}\n"
         f'  - {first}_bucket{{le="{edge}"}}[{window}])), 0)',
-        f"{late}:ratio{window}": f"{late}:rate{window} / ({tokens} > 0)",
+        f"{late}:ratio_rate{window}": f"{late}:rate{window} / ({tokens} > 0)",
     }
     return [{"record": name, "expr": expr} for name, expr in rules.items()]
 
@@ -137,18 +152,18 @@ def alerts(picture: Picture) -> list[Alert]:
 def _alert(promise: Promise, burn: Burn) -> Alert:
     long, short = span(burn.long_s), span(burn.short_s)
     threshold = number(burn.threshold(promise.budget))
-    series = f"model:{promise.bad}"
+    bad, but = f"model:{promise.bad}", promise.but
     return Alert(
         name=promise.alert,
-        expr=f"{series}:ratio{long} > {threshold}\n"
-        f"and {series}:ratio{short} > {threshold}\n"
-        f"and {series}:rate{long} * {burn.long_s} >= {FAILURES_MIN}",
+        expr=f"{bad}:ratio_rate{long}{but} > {threshold}\n"
+        f"and {bad}:ratio_rate{short} > {threshold}\n"
+        f"and {bad}:rate{long} * {burn.long_s} >= {FAILURES_MIN}",
         severity=burn.severity,
         labels={"window": long},
         summary=promise.summary,
         description=f"{{{{ $value | humanizePercentage }}}} {promise.what}, over the last {long}; "
         f"promised are at most {number(promise.budget * 100)} %. At this pace, what may go wrong "
-        f"in 30 days is used up in {number(30 / burn.factor)} days or less.",
+        f"in 30 days is used up within {number(round(30 / burn.factor, 1))} days.",
     )
 
 

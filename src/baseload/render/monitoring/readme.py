@@ -61,8 +61,9 @@ embedded model. On this machine only are the gateway's page at http://localhost:
 http://localhost:3000, Prometheus at http://localhost:{prometheus} and Alertmanager at
 http://localhost:9093.
 
-- The image is built from the `Containerfile` of the Kubernetes rendering, or named in
-  `BASELOAD_IMAGE`. It needs the embedded engine and its weights.
+- The image is `{image}`, or what `BASELOAD_IMAGE` names. Build it in a checkout of Baseload:
+  `docker build -f DIR/Containerfile -t {image} .`, with DIR being the Kubernetes rendering. The
+  embedded engine and its weights are in it.
 - `BASELOAD_FILE=./fleet/gpu.yaml docker compose --profile gpu up -d` puts vLLM on a GPU before it.
 - `BASELOAD_FILE=/path/to/baseload.yaml` serves another fleet. It has to listen on 0.0.0.0, and
   `gateway.env` has to have its variables.
@@ -76,6 +77,7 @@ def file(picture: Picture) -> File:
     secrets = alertmanager.secrets(picture)
     text = _TEXT.format(
         name=picture.deploy.name,
+        image=picture.deploy.gateway.image,
         namespace=picture.deploy.namespace,
         availability=number(said.availability * 100),
         share=number(said.first_token_share * 100),

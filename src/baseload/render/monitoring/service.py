@@ -4,14 +4,25 @@ Most of it is a ticket, because the gateway goes round it: what callers feel of 
 `objectives`, which wakes somebody. The one page here is a model that nobody can serve.
 
 With `--workers` every metric carries the label `worker`: counters and calls are added up, of
-states the worst worker speaks for all.
+states the worst worker speaks for all. A breaker that is open counts as up while it tries one
+call, so whether a backend is asked is averaged over minutes.
 
 Not here: the gateway's own machinery (`machinery`), engines (`enginerules`).
 """
 
 from typing import Final
 
-from baseload.render.monitoring.alerts import Alert, Rule, group, number, one_of, untemplated
+from baseload.render.monitoring import enginerules
+from baseload.render.monitoring.alerts import (
+    Alert,
+    Rule,
+    gained,
+    group,
+    number,
+    one_of,
+    quoted,
+    untemplated,
+)
 from baseload.render.picture import Picture
 
 QUEUED_SHARE_MAX: Final = 0.2
@@ -23,12 +34,18 @@ LIMITED_SHARE_MAX: Final = 0.2
 ATTEMPTS_MAX: Final = 1.2
 """Attempts for each call."""
 BROKEN_SHARE_MAX: Final = 0.01
+ATTEMPTS_MIN: Final = 10 * CALLS_MIN
 MINUTE_S: Final = 60
+WAIT_S: Final = 5.0 * MINUTE_S
+"""How long there may be a line without a break."""
 
 
 def alerts(picture: Picture) -> list[Alert]:
     """Give the alerts about service."""
-    return [*_unserved(picture), *_backends(picture), *_queued(picture), *_refused(), *_repeated()]
+    return [
+        *_unserved(picture), *_backends(), *_queued(picture), *_waiting(picture), *_refused(),
+        *_repeated(),
+    ]  # fmt: skip
 
 
 def groups(picture: Picture) -> list[Rule]:
@@ -37,34 +54,31 @@ def groups(picture: Picture) -> list[Rule]:
 
 
 def backends_of(picture: Picture) -> dict[str, tuple[str, ...]]:
-    """Give each model's backends, where one of them is always meant to be there."""
-    zero = {engine.name for engine in picture.engines if engine.said.to_zero}
-    found = {
+    """Give each model's backends. One that is asleep, at zero replicas, counts as up."""
+    return {
         model.name: tuple(dict.fromkeys(name for tier in model.tiers for name in tier))
         for model in picture.fleet.models.values()
     }
-    return {model: names for model, names in found.items() if not zero.intersection(names)}
 
 
 def _unserved(picture: Picture) -> list[Alert]:
     return [
         Alert(
             name="ModelHasNoBackend",
-            expr=f"max(baseload_backend_up{{backend=~{one_of(names)}}}) == 0",
+            expr=f"max(avg_over_time(baseload_backend_up{{backend=~{one_of(names)}}}[2m])) < 0.5",
             severity="page",
-            for_s=2 * MINUTE_S,
+            for_s=MINUTE_S,
             labels={"model": untemplated(model)},
             summary=f"Nobody can serve {untemplated(model)}",
-            description="Every backend of this model is down, closed by an operator or left alone "
-            f"after failures ({', '.join(names)}). Its callers are told 503.",
+            description="For most of two minutes every backend of this model has been down, "
+            f"closed by an operator or left alone after failures ({', '.join(names)}). Its callers "
+            "are told 503.",
         )
         for model, names in backends_of(picture).items()
     ]
 
 
-def _backends(picture: Picture) -> list[Alert]:
-    zero = [engine.name for engine in picture.engines if engine.said.to_zero]
-    but = f"{{backend!~{one_of(zero)}}}" if zero else ""
+def _backends() -> list[Alert]:
     return [
         Alert(
             name="BackendIsRed",
@@ -77,17 +91,16 @@ def _backends(picture: Picture) -> list[Alert]:
         ),
         Alert(
             name="BackendIsOut",
-            expr=f"max by (backend) (baseload_backend_up{but}) == 0",
+            expr="max by (backend) (avg_over_time(baseload_backend_up[5m])) < 0.5",
             severity="ticket",
-            for_s=5 * MINUTE_S,
+            for_s=2 * MINUTE_S,
             summary="Backend {{ $labels.backend }} is out",
-            description="For five minutes no gateway has asked it: it is down, closed by an "
-            "operator, or its breaker stays open.",
+            description="For most of five minutes no gateway has asked it: it is down, closed by "
+            "an operator, or its breaker opens again and again.",
         ),
         Alert(
             name="BackendRefusesOurKey",
-            expr='sum by (backend) (increase(baseload_failed_attempts_total{fact="denied"}[10m]))'
-            " > 0",
+            expr=gained('baseload_failed_attempts_total{fact="denied"}', "backend", "10m"),
             severity="ticket",
             summary="Backend {{ $labels.backend }} refuses our key",
             description='{{ $value | printf "%.0f" }} attempts in ten minutes were refused with '
@@ -138,16 +151,41 @@ def _queued(picture: Picture) -> list[Alert]:
             '{{ $value | printf "%.1f" }} s for a token; red is above '
             f"{longest_s} s.",
         ),
-        Alert(
-            name="CallsWaitInLine",
-            expr="sum by (model) (baseload_waiting_calls) > 0",
-            severity="ticket",
-            for_s=5 * MINUTE_S,
-            summary="Calls of {{ $labels.model }} wait in line",
-            description='{{ $value | printf "%.0f" }} calls wait for a free backend, and some '
-            "have for five minutes: there is too little capacity.",
+    ]
+
+
+def _waiting(picture: Picture) -> list[Alert]:
+    held = held_s(picture)
+    but = f"{{model!~{one_of(held)}}}" if held else ""
+    waits: list[tuple[str, float, dict[str, str]]] = [
+        (but, WAIT_S, {}),
+        *(
+            (f"{{model={quoted(model)}}}", held[model], {"model": untemplated(model)})
+            for model in held
         ),
     ]
+    return [
+        Alert(
+            name="CallsWaitInLine",
+            expr=f"sum by (model) (baseload_waiting_calls{chosen}) > 0",
+            severity="ticket",
+            for_s=for_s,
+            labels=labels,
+            summary="Calls of {{ $labels.model }} wait in line",
+            description='{{ $value | printf "%.0f" }} calls wait for a free backend. At every look '
+            f"of {number(for_s / MINUTE_S)} min some did: there is too little capacity.",
+        )
+        for chosen, for_s, labels in waits
+    ]
+
+
+def held_s(picture: Picture) -> dict[str, float]:
+    """Give how long calls may wait of models that may have to wait for an engine to come up."""
+    held: dict[str, float] = {}
+    for engine in (each for each in picture.engines if each.said.to_zero):
+        for model in enginerules.models_of(picture, engine):
+            held[model] = max(held.get(model, 0.0), WAIT_S + enginerules.start_max_s(engine))
+    return held
 
 
 def _refused() -> list[Alert]:
@@ -178,8 +216,7 @@ def _refused() -> list[Alert]:
         ),
         Alert(
             name="BudgetStopsCallers",
-            expr='sum by (limit) (increase(baseload_limited_calls_total{limit=~"usd_.*"}[15m]))'
-            " > 0",
+            expr=gained('baseload_limited_calls_total{limit=~"usd_.*"}', "limit", "15m"),
             severity="ticket",
             summary="A budget ({{ $labels.limit }}) is used up",
             description='{{ $value | printf "%.0f" }} calls in a quarter of an hour were refused: '
@@ -195,7 +232,7 @@ def _repeated() -> list[Alert]:
             name="CallsNeedManyAttempts",
             expr=f"sum(rate(baseload_attempts_total[15m]))\n/ ({calls} > 0) "
             f"> {number(ATTEMPTS_MAX)}\n"
-            f"and sum(increase(baseload_attempts_total[15m])) >= {10 * CALLS_MIN}",
+            f"and sum(increase(baseload_attempts_total[15m])) >= {ATTEMPTS_MIN}",
             severity="ticket",
             for_s=10 * MINUTE_S,
             summary="Calls need many attempts",
