@@ -100,7 +100,7 @@ spec:
       hostPID: true
       containers:
       - name: ne
-        image: quay.io/prometheus/node-exporter:v1.8.2
+        image: prom/node-exporter:v1.8.2
         resources: {limits: {cpu: 250m, memory: 180Mi}}
         volumeMounts: [{name: root, mountPath: /host/root, readOnly: true}]
       volumes: [{name: root, hostPath: {path: /}}]
