@@ -106,7 +106,7 @@ def _fired(found):
 
 
 def test_each_pair_of_windows_is_shown_to_fire(full):
-    """The four troubles make each pair of windows fire, for each promise."""
+    """Each pair of windows fires somewhere, for each promise."""
     text = yaml.safe_dump(bursts.suite(full), width=1000)
 
     for promise in objectives.promises(full):
@@ -167,10 +167,10 @@ def test_what_alerts_say_has_numbers_in_it(folder, full, tmp_path):
     (tmp_path / "rules").symlink_to(folder / "prometheus/rules")
     (tmp_path / "tests").mkdir()
     suites = planted.suites(full)
-    suites["objectives"]["tests"] = suites["objectives"]["tests"][2:3]
+    suites["objectives"]["tests"] = suites["objectives"]["tests"][:1]
     for name, suite in suites.items():
         for test in suite["tests"]:
-            at = test["promql_expr_test"][1 if name == "objectives" else -1]["eval_time"]
+            at = test["promql_expr_test"][-1]["eval_time"]
             test.pop("promql_expr_test")
             wanted = {name for name, _ in _fired_in(name, test, full)}
             test["alert_rule_test"] = [

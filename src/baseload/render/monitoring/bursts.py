@@ -1,10 +1,10 @@
 """How is it shown that broken promises are told, each over its own windows?
 
-Three quiet days are planted, some hours of trouble, and an hour in which all is well again. How bad
-and how long trouble is makes another pair of windows fire; which ones must is reckoned here by hand
-from the shares that are planted, and held against what Prometheus says. Afterwards no page may be
-left: its short window has forgotten. The last test has the same trouble among so few calls that
-nobody may be told.
+For each pair of windows time begins with quiet, goes on with the worst, and ends with something
+between for a little longer than the short window. By turns the share of the long window is just too
+low, that of the short one, the count of bad calls, or nothing is. Which alerts must fire at the end
+is reckoned here from the shares that are planted, and held against what Prometheus says. So a bound
+or a window that moved is noticed, and so is a condition that was lost.
 
 Not here: causes (`planted`).
 """
@@ -14,35 +14,74 @@ from typing import Any, Final
 import msgspec
 
 from baseload.render.monitoring import objectives
-from baseload.render.monitoring.alerts import Rule, number, span
-from baseload.render.monitoring.objectives import BURNS, Burn, Promise
+from baseload.render.monitoring.alerts import Rule, span
+from baseload.render.monitoring.objectives import BURNS, FAILURES_MIN, Burn, Promise
 from baseload.render.picture import Picture
 
-DAYS_QUIET: Final = 3
-STEP_MIN: Final = 2
+STEP_S: Final = 120
 """Between samples."""
-CALLS: Final = 2_000.0
-"""Between two samples."""
-CALLS_FEW: Final = objectives.FAILURES_MIN / 1_000
+MANY: Final = 100_000.0
+"""Bad calls in the long window."""
+BACKENDS: Final = ("a", "b")
+"""Each has half of the calls."""
 RESTING: Final = 0.2
 """Of the budget that is spent evenly, what goes wrong on quiet days."""
-TROUBLES: Final = ((20.0, 1), (10.0, 4), (5.0, 18), (2.0, 48))
-"""How many times too fast the budget is spent, and for how many hours."""
-CEILING: Final = 0.95
+BELOW: Final = 0.92
+ABOVE: Final = 1.08
+"""Times a bound: on either side of it, further than samples make inexact."""
+WORST: Final = 3.0
+"""Times the bound of a share, as far as CEILING allows."""
+CEILING: Final = 0.99
 """No share of calls that is planted is above it."""
 
 Parts = list[tuple[int, float]]
 """So many samples, one after the other, with such a share of bad calls."""
 
 
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """What the windows of one burn have in them at the end."""
+
+    name: str
+    long: float
+    """Times the bound, the share of the long window."""
+    short: float
+    """The same, of the short one."""
+    bad: float = MANY
+    """Calls that went wrong in the long window."""
+
+
+CASES: Final = (
+    Case(name="all bounds are just crossed", long=ABOVE, short=ABOVE, bad=ABOVE * FAILURES_MIN),
+    Case(name="the long window is just within bounds", long=BELOW, short=WORST),
+    Case(name="the short window is just within bounds", long=ABOVE, short=BELOW),
+    Case(name="too few calls", long=ABOVE, short=ABOVE, bad=BELOW * FAILURES_MIN),
+)
+
+
 class Burst(msgspec.Struct, frozen=True, kw_only=True):
-    """Trouble with one promise."""
+    """Trouble with one promise, for the time of one long window."""
 
     promise: Promise
-    rest: float
-    share: float
-    """Of calls that go wrong, on quiet days and in trouble."""
-    hours: int
+    burn: Burn
+    case: Case
+
+    @property
+    def parts(self) -> Parts:
+        """Give it as shares, sample by sample: quiet, the worst, and what stands at the end."""
+        bound = self.burn.threshold(self.promise.budget)
+        rest = RESTING * self.promise.budget
+        worst = min(WORST * bound, CEILING)
+        last = min(self.case.short * bound, CEILING)
+        samples = self.burn.long_s // STEP_S
+        ends = 2 + self.burn.short_s // STEP_S
+        wanted = self.case.long * bound * samples - ends * last - (samples - ends) * rest
+        bad = round(wanted / (worst - rest))
+        return [(samples - ends - bad, rest), (bad, worst), (ends, last)]
+
+    @property
+    def calls(self) -> float:
+        """Calls between two samples."""
+        return self.case.bad / sum(count * share for count, share in self.parts)
 
     @property
     def firing(self) -> list[Burn]:
@@ -51,65 +90,51 @@ class Burst(msgspec.Struct, frozen=True, kw_only=True):
 
     def _fires(self, burn: Burn) -> bool:
         threshold = burn.threshold(self.promise.budget)
-        return all(self._mean(each / 3600) > threshold for each in (burn.long_s, burn.short_s))
+        (long, bad), (short, _) = self._last(burn.long_s), self._last(burn.short_s)
+        return long > threshold and short > threshold and bad >= FAILURES_MIN
 
-    def _mean(self, hours: float) -> float:
-        bad = min(hours, self.hours)
-        return (bad * self.share + (hours - bad) * self.rest) / hours
-
-    @property
-    def parts(self) -> Parts:
-        """Give it as shares, sample by sample."""
-        quiet, long, well = (_samples(each) for each in (DAYS_QUIET * 24, self.hours, 1))
-        return [(quiet, self.rest), (long, self.share), (well, self.rest)]
-
-
-def _samples(hours: float) -> int:
-    return round(hours * 60 / STEP_MIN)
+    def _last(self, seconds: float) -> tuple[float, float]:
+        """Give the share, and the count, of what went wrong in the last seconds."""
+        left, bad, seen = seconds / STEP_S, 0.0, 0.0
+        for count, share in reversed(self.parts):
+            taken = min(left, count)
+            left, seen, bad = left - taken, seen + taken, bad + taken * share
+        return bad / seen, bad * self.calls
 
 
 def suite(picture: Picture) -> Rule:
     """Give the file of tests for the rules about promises."""
     edge = str(objectives.edge_s(picture.deploy.monitoring.first_token_s))
-    troubles = [(*trouble, CALLS) for trouble in TROUBLES] + [(*TROUBLES[0], CALLS_FEW)]
+    promises = objectives.promises(picture)
     return {
         "rule_files": ["../rules/objectives.yml"],
         "evaluation_interval": "1h",
         "tests": [
-            _group([_burst(promise, times, hours) for promise in objectives.promises(picture)],
-                   calls, edge)
-            for times, hours, calls in troubles
-        ],
-    }  # fmt: skip
-
-
-def _burst(promise: Promise, times: float, hours: int) -> Burst:
-    share = min(times * promise.budget, CEILING)
-    return Burst(promise=promise, rest=RESTING * promise.budget, share=share, hours=hours)
-
-
-def _group(bursts: list[Burst], calls: float, edge: str) -> Rule:
-    failed, late = bursts
-    is_few = calls < CALLS
-    quiet_s, trouble_s = DAYS_QUIET * 86_400, failed.hours * 3_600
-    planted = _calls(failed.parts, calls) | _first_tokens(late.parts, calls, edge)
-    return {
-        "name": f"{number(failed.share * 100)} % of calls fail and {number(late.share * 100)} % "
-        f"of first tokens are late for {failed.hours} h" + (", of few calls" if is_few else ""),
-        "interval": span(STEP_MIN * 60),
-        "input_series": [
-            {"series": series, "values": values} for series, values in planted.items()
-        ],
-        "promql_expr_test": [
-            _firing(quiet_s, []),
-            _firing(quiet_s + trouble_s, [] if is_few else bursts),
-            _no_page(quiet_s + trouble_s + 3_600),
+            _group([Burst(promise=each, burn=burn, case=case) for each in promises], edge)
+            for burn in BURNS
+            for case in CASES
         ],
     }
 
 
-def _calls(parts: Parts, calls: float) -> dict[str, str]:
-    head = 'baseload_calls_total{model="m", backend="b", outcome='
+def _group(bursts: list[Burst], edge: str) -> Rule:
+    failed, late = bursts
+    planted: dict[str, str] = {}
+    for backend in BACKENDS:
+        planted |= _calls(failed, backend) | _first_tokens(late, backend, edge)
+    return {
+        "name": f"{span(failed.burn.long_s)}: {failed.case.name}",
+        "interval": span(STEP_S),
+        "input_series": [
+            {"series": series, "values": values} for series, values in planted.items()
+        ],
+        "promql_expr_test": [_firing(failed.burn.long_s, bursts)],
+    }
+
+
+def _calls(burst: Burst, backend: str) -> dict[str, str]:
+    head = f'baseload_calls_total{{model="m", backend="{backend}", outcome='
+    parts, calls = burst.parts, burst.calls / len(BACKENDS)
     return {
         f'{head}"done"}}': _counter([(count, calls * (1 - share)) for count, share in parts]),
         f'{head}"slow"}}': _counter([(count, calls * share) for count, share in parts]),
@@ -119,11 +144,14 @@ def _calls(parts: Parts, calls: float) -> dict[str, str]:
     }
 
 
-def _first_tokens(parts: Parts, calls: float, edge: str) -> dict[str, str]:
-    head, labels = "baseload_first_token_seconds", 'model="m", backend="b"'
+def _first_tokens(burst: Burst, backend: str, edge: str) -> dict[str, str]:
+    head, labels = "baseload_first_token_seconds", f'model="m", backend="{backend}"'
+    parts, calls = burst.parts, burst.calls / len(BACKENDS)
+    all_of_them = _counter([(count, calls) for count, _ in parts])
     in_time = [(count, calls * (1 - share)) for count, share in parts]
     return {
-        f"{head}_count{{{labels}}}": _counter([(count, calls) for count, _ in parts]),
+        f"{head}_count{{{labels}}}": all_of_them,
+        f'{head}_bucket{{{labels}, le="+Inf"}}': all_of_them,
         f'{head}_bucket{{{labels}, le="{edge}"}}': _counter(in_time),
     }
 
@@ -138,24 +166,17 @@ def _counter(parts: Parts) -> str:
 
 
 def _firing(at_s: float, bursts: list[Burst]) -> dict[str, Any]:
+    labels = "alertname, severity, window, model"
     return {
-        "expr": 'count by (alertname, severity, window) (ALERTS{alertstate="firing"})',
+        "expr": f'count by ({labels}) (ALERTS{{alertstate="firing"}})',
         "eval_time": span(at_s),
         "exp_samples": [
             {
                 "labels": f'{{alertname="{burst.promise.alert}", severity="{burn.severity}", '
-                f'window="{span(burn.long_s)}"}}',
+                f'window="{span(burn.long_s)}", model="m"}}',
                 "value": 1,
             }
             for burst in bursts
             for burn in burst.firing
         ],
-    }
-
-
-def _no_page(at_s: float) -> dict[str, Any]:
-    return {
-        "expr": 'count(ALERTS{alertstate="firing", severity="page"})',
-        "eval_time": span(at_s),
-        "exp_samples": [],
     }
