@@ -5,9 +5,9 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 from dashboards.panels import board, choice, line, number, quantile, row, states
 
 HERE = 'model=~"$model"'
-BAD = 'outcome!~"done|gone|rejected|limited"'
+BAD = 'outcome!~"done|gone|rejected|limited|postponed"'
 """What is nobody's fault but ours or a backend's: as the alerts count."""
-COUNTED = 'outcome!~"gone|rejected|limited"'
+COUNTED = 'outcome!~"gone|rejected|limited|postponed"'
 GOOD_STEPS = [(None, "red"), (0.99, "orange"), (0.999, "green")]
 LEVELS = {"0": ("green", "green"), "1": ("yellow", "yellow"), "2": ("red", "red")}
 

@@ -15,11 +15,12 @@ from baseload.config.tenancy import Limits, Store
 from baseload.core.facts import DONE, GONE, REJECTED, Fact, Sight
 from baseload.core.quota import Hold, Scope
 from baseload.gateway.refusals import REFUSALS
+from baseload.gateway.telemetry import POSTPONED
 from tests.gateway.harness import Backend, chat, fleet_of, on_uvloop, raw, request
 
 PAGE = Path(__file__).parents[2] / "docs/metrics.md"
 ROW = re.compile(r"^\| `(baseload_\w+)` \| (\w+) \|([^|]*)\| [^|]+ \|", re.MULTILINE)
-OUTCOMES = {fact.label for fact in (*REFUSALS, DONE, GONE, REJECTED)}
+OUTCOMES = {*(fact.label for fact in (*REFUSALS, DONE, GONE, REJECTED)), POSTPONED}
 CLOSED_REDIS = "redis://127.0.0.1:9/0"
 """Nobody is there; counters tell their numbers all the same."""
 
@@ -55,7 +56,7 @@ def shape(families: list[Metric]) -> Shape:
 def fill(plant: Plant) -> None:
     """Count one of everything that appears only once it has happened."""
     telemetry = plant.gateway.telemetry
-    telemetry.series("m", "a").ended(Fact.DONE, 1.0, None)
+    telemetry.series("m", "a").ended(Fact.DONE.label, 1.0, None)
     telemetry.failures["a", Fact.LOST.label] += 1
     telemetry.refused[404] += 1
     telemetry.limited["rpm"] += 1

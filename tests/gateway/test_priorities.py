@@ -4,6 +4,7 @@ The order in which the backend is asked is the order in which calls were admitte
 """
 
 import asyncio
+from collections import Counter
 from contextlib import AsyncExitStack
 
 import pytest
@@ -306,3 +307,6 @@ async def test_a_full_line_refuses_the_least_urgent():
         assert all(int(answer.headers["retry-after"]) >= 1 for answer in (refused, pushed_out))
         assert [200] * 3 == [answer.status for answer in answered]
         assert "first urgent b0" == _turns(provider)
+        counted = dict(gateway.telemetry.all_series())
+        outcomes = sum((series.outcomes for series in counted.values()), Counter())
+        assert {"done": 3, "postponed": 2} == outcomes, "batch work that comes back is no failure"

@@ -23,17 +23,18 @@ from msgspec.structs import astuple
 from baseload.apis.estimate import answer_tokens, tokens_of
 from baseload.apis.openai import Usage
 from baseload.config.fleet import Model, Target
-from baseload.core.facts import DONE, GONE, Call, Fact
+from baseload.core.facts import BATCH, DONE, EXPIRED, GONE, SHED, Call, Fact
 from baseload.core.quota import Hold, Scope, Verdict
 from baseload.core.rates import Rate, Tariff
 from baseload.gateway.attempt import HELD_BYTES_MAX, Attempt
 from baseload.gateway.live.spending import Spending
-from baseload.gateway.telemetry import Telemetry
+from baseload.gateway.telemetry import POSTPONED, Telemetry
 from baseload.gateway.tenants import Tenant
 from baseload.gateway.tracing import Trace
 from baseload.store.counters import Counters
 from baseload.store.entry import Entry
 
+_NO_ROOM = (SHED, EXPIRED)
 Spent = tuple[int, int, int, int, float | None, bool]
 """Tokens in, of them cached, tokens out, of them thoughts; US dollars, None if some of it was taken
 where no price is known; whether tokens were estimated."""
@@ -121,14 +122,7 @@ class Books:
 
         `is_given` says whether what the last attempt said was passed on, at least a part of it.
         """
-        series = self.telemetry.series(call.call.model, call.backend)
-        series.ended(fact, now - call.started_at, usage_of(attempt))
-        if call.first_token_at:
-            series.first_token_s.add(call.first_token_at - call.started_at)
-            if attempt is not None and (events := attempt.events) > 1:
-                between_s = (now - call.first_token_at) / (events - 1)
-                self.telemetry.between_tokens.add(between_s)
-                series.token_gap_s.add(between_s)
+        self._count(call, fact, attempt, now)
         hold = call.hold
         is_kept = attempt is not None and (self.ledger is not None or self.observers)
         if hold is None and not is_kept:
@@ -144,6 +138,7 @@ class Books:
         if is_kept and attempt is not None:
             line = _line(call, fact, attempt.send.target, spent, now)
             # That it cost nothing does not say that there is a price.
+            series = self.telemetry.series(call.call.model, call.backend)
             series.paid(None if spent is NOTHING else spent[4])
             self.spending.add(call.tenant.label, spent[0], spent[1], spent[2], spent[4])
             if self.ledger is not None:
@@ -158,6 +153,19 @@ class Books:
             counters.settle(call.hold, spent[0] + spent[2], usd)
         if usd:
             counters.quota.past.spend(call.tenant.label, call.call.model, usd, time())
+
+    def _count(self, call: Account, fact: Fact, attempt: Attempt | None, now: float) -> None:
+        series = self.telemetry.series(call.call.model, call.backend)
+        is_patient = call.call.priority == BATCH
+        outcome = POSTPONED if is_patient and fact in _NO_ROOM else fact.label
+        series.ended(outcome, now - call.started_at, usage_of(attempt))
+        if call.first_token_at:
+            if not is_patient:  # Patient calls wait for room; that they do says nothing of speed.
+                series.first_token_s.add(call.first_token_at - call.started_at)
+            if attempt is not None and (events := attempt.events) > 1:
+                between_s = (now - call.first_token_at) / (events - 1)
+                self.telemetry.between_tokens.add(between_s)
+                series.token_gap_s.add(between_s)
 
     def _sum(self, call: Account, attempt: Attempt) -> Spent:
         """Add what an attempt took to what others before it did."""

@@ -18,12 +18,16 @@ from prometheus_client.core import (
 
 from baseload.apis.openai import Usage
 from baseload.core.breaker import Phase
-from baseload.core.facts import Fact
 from baseload.core.gate import Gate
 from baseload.gateway.live.buckets import Buckets
 
 EDGES_S = tuple(0.001 * 2**power for power in range(20))
 """Upper edges of all histograms: 1 ms to 524 s, each twice the last."""
+
+
+POSTPONED = "postponed"
+"""The outcome of a patient call that found no room or waited too long: it comes back when there is
+some, and nobody was promised more."""
 
 
 class Histogram:
@@ -69,9 +73,9 @@ class Series:
         self.cost_usd: float | None = None
         """What calls have cost that ended here; None while no price is known."""
 
-    def ended(self, fact: Fact, answer_s: float, usage: Usage | None) -> None:
+    def ended(self, outcome: str, answer_s: float, usage: Usage | None) -> None:
         """Count a call that ended here."""
-        self.outcomes[fact.label] += 1
+        self.outcomes[outcome] += 1
         self.answer_s.add(answer_s)
         if usage is not None:
             self.prompt_tokens += usage.prompt_tokens

@@ -22,7 +22,7 @@ from baseload.core.facts import DROPPED, Fact
 from baseload.core.gate import Gate
 from baseload.gateway.live.buckets import EDGES_S, Percentiles, Step, percentiles, steps
 from baseload.gateway.live.happenings import REASON_MAX, Happenings
-from baseload.gateway.telemetry import Telemetry
+from baseload.gateway.telemetry import POSTPONED, Telemetry
 
 SAMPLES_MAX = 900
 """Seconds that are kept: a quarter of an hour shows what led to what."""
@@ -40,6 +40,7 @@ REFUSALS = {
     Fact.EXPIRED.label: "queue timeout",
     Fact.UNAVAILABLE.label: "no backend",
     Fact.PREEMPTED.label: "preempted",
+    POSTPONED: "batch, postponed",
 }
 """Facts with which calls end that were never sent, and what they are called on the page."""
 GROUPS = (

@@ -29,8 +29,8 @@ import msgspec
 from baseload.render.monitoring.alerts import Alert, Rule, Severity, group, number, one_of, span
 from baseload.render.picture import Picture
 
-CALLERS: Final = "gone|rejected|limited"
-"""Outcomes that are the caller's own doing."""
+CALLERS: Final = "gone|rejected|limited|postponed"
+"""Outcomes that are the caller's own doing, or of batch work that comes back when there is room."""
 FAILURES_MIN: Final = 10
 """Calls that must have failed in the long window."""
 SHARE_MAX: Final = 0.9
