@@ -54,7 +54,7 @@ lock: .venv/made ## write the locks anew
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 clean: ## remove what was installed and built
-	rm -rf .venv .bench .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .tools .bench .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 .venv/made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
