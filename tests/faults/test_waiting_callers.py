@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from baseload.core.pace import SAMPLES_MIN
 from baseload.core.resting import PAUSE_S_MIN
 from tests.faults.double import (
     FAREWELL,
@@ -96,8 +97,9 @@ async def test_no_comments_unless_wanted():
 
 # -- a second attempt beside the first -----------------------------------------------------------
 
-SAMPLES = 24
-"""Calls after which it is known how fast a provider usually is."""
+SAMPLES = SAMPLES_MIN
+"""Calls after which it is known how fast a provider usually is. One more could itself be late, where
+the machine is busy, and would then have a second attempt, too."""
 
 
 def _usually(*plays: Play | tuple) -> Play:
