@@ -12,7 +12,7 @@ up: .venv/up weights ## install what is needed and start baseload
 	@exec $(BIN)/baseload up
 
 test: .venv/dev .venv/grafana/made .venv/k8s/made .venv/terraform/made weights lint types layers ## lint, types, layers and all tests
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/dev ## ruff, rules and format
 	$(BIN)/ruff check
