@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import re
 from typing import Any
 
 import pytest
@@ -76,8 +77,9 @@ async def test_unknown_paths_tell_nothing():
             answer = await one(gateway, request(path=path, method="GET"))
 
             assert 404 == answer.status
+            said = re.sub(r"req-[0-9a-f]+-\d+", "", answer.body.decode())  # b0 may be in a number
             for word in ("secret-project", "team", "narrow", "b0", "sqlite"):
-                assert word not in answer.body.decode()
+                assert word not in said
 
 
 @on_uvloop
