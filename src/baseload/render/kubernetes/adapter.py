@@ -12,9 +12,9 @@ from baseload.render.files import File, header
 from baseload.render.kubernetes.engine import external
 from baseload.render.kubernetes.engine.names import About
 from baseload.render.kubernetes.engine.scaling import is_scaled
-from baseload.render.kubernetes.plain import dump
 from baseload.render.kubernetes.scaling import METRIC
 from baseload.render.picture import Picture
+from baseload.render.text import dump
 
 _PATH = "adapter-values.yaml"
 

@@ -15,9 +15,10 @@ from baseload.render.files import File, header
 from baseload.render.kubernetes import values
 from baseload.render.kubernetes.cluster import kubernetes
 from baseload.render.kubernetes.objects import ITEM, Param, Part, Sheet, mapped
-from baseload.render.kubernetes.plain import documents, dump
+from baseload.render.kubernetes.plain import documents
 from baseload.render.kubernetes.sites import Place
 from baseload.render.picture import Picture
+from baseload.render.text import dump
 
 _OPEN: Final = "{{"
 _WORD: Final = "HERE{}GOES"

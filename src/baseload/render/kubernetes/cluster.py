@@ -13,8 +13,8 @@ from baseload.render.kubernetes.engine.placing import mps_config
 from baseload.render.kubernetes.engine.sharing import mps_shares
 from baseload.render.kubernetes.identity import marks, priority_class
 from baseload.render.kubernetes.objects import Object, Param, Part, Sheet
-from baseload.render.kubernetes.plain import dump
 from baseload.render.picture import Picture
+from baseload.render.text import dump
 
 _RANKS: Final = (
     ("gateway", 1_000_000, "Gateways: callers wait for them."),

@@ -18,8 +18,8 @@ from baseload.config.references import variables_in
 from baseload.config.wishes import Wish, fields
 from baseload.render.command import sequences_of
 from baseload.render.kubernetes.engine.timing import cold_start_s
-from baseload.render.kubernetes.plain import dump
 from baseload.render.picture import PORT, Engine, Picture, slug, whole_s
+from baseload.render.text import dump
 
 HTTP: Final = 8080
 ADMIN: Final = 9090

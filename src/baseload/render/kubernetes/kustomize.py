@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from baseload.render.files import File, header
 from baseload.render.kubernetes.objects import Object, Part, Pointer, Sheet, params
-from baseload.render.kubernetes.plain import documents, dump, settled
+from baseload.render.kubernetes.plain import documents, settled
 from baseload.render.kubernetes.sites import Place, Values
 from baseload.render.picture import Picture
+from baseload.render.text import dump
 
 _KIND: Final = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
 _LIST: Final = "kustomization.yaml"

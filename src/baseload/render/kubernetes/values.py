@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from baseload.render.files import File, header, made_by
 from baseload.render.kubernetes.objects import NAMESPACE, Param, Part
-from baseload.render.kubernetes.plain import dump
 from baseload.render.kubernetes.sites import Place, values_of
 from baseload.render.picture import Picture
+from baseload.render.text import dump
 
 _TYPES: Final = ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"),
                  (list, "array"), (dict, "object"))  # fmt: skip

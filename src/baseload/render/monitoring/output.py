@@ -3,11 +3,13 @@
 Not here: what stands in each (`rules`, `scrape`, `alertmanager`, `compose`, ...); writing them.
 """
 
+from typing import Any
+
 from baseload.render.files import File, header
 from baseload.render.monitoring import alertmanager, compose, planted, readme, rules, scrape, stack
 from baseload.render.monitoring.boards import boards
-from baseload.render.monitoring.text import settings
 from baseload.render.picture import Picture
+from baseload.render.text import dump
 
 _TESTS = "Run them with: promtool test rules *.test.yml"
 
@@ -22,20 +24,20 @@ def render(picture: Picture) -> tuple[File, ...]:
 
 def _prometheus(picture: Picture) -> list[File]:
     files = [
-        settings(
+        _settings(
             picture, "prometheus/prometheus.yml", scrape.cluster(picture),
             "For a Prometheus in the cluster, without an operator.",
         ),
-        settings(
+        _settings(
             picture, "prometheus/local.yml", scrape.local(picture), "For the stack of compose.yaml."
         ),
     ]  # fmt: skip
     files += [
-        settings(picture, f"prometheus/rules/{name}.yml", {"groups": groups})
+        _settings(picture, f"prometheus/rules/{name}.yml", {"groups": groups})
         for name, groups in rules.by_file(picture).items()
     ]
     files += [
-        settings(picture, f"prometheus/tests/{name}.test.yml", suite, _TESTS)
+        _settings(picture, f"prometheus/tests/{name}.test.yml", suite, _TESTS)
         for name, suite in planted.suites(picture).items()
     ]
     return files
@@ -44,7 +46,7 @@ def _prometheus(picture: Picture) -> list[File]:
 def _alertmanager(picture: Picture) -> File:
     about = f"Secrets are read from files in {alertmanager.SECRETS}, named like their variables."
     path = "alertmanager/alertmanager.yml"
-    return settings(picture, path, alertmanager.config(picture), about)
+    return _settings(picture, path, alertmanager.config(picture), about)
 
 
 def _grafana(picture: Picture) -> list[File]:
@@ -67,11 +69,11 @@ def _grafana(picture: Picture) -> list[File]:
     }
     folder = "grafana/provisioning"
     return [
-        settings(
+        _settings(
             picture, f"{folder}/datasources/prometheus.yaml",
             {"apiVersion": 1, "datasources": [source]},
         ),
-        settings(
+        _settings(
             picture, f"{folder}/dashboards/baseload.yaml",
             {"apiVersion": 1, "providers": [provider]},
         ),
@@ -81,15 +83,15 @@ def _grafana(picture: Picture) -> list[File]:
 
 def _stack(picture: Picture) -> list[File]:
     return [
-        settings(
+        _settings(
             picture, "compose.yaml", compose.services(picture),
             "On loopback, for the people of one machine. README.md says how to begin.",
         ),
-        settings(
+        _settings(
             picture, "fleet/cpu.yaml", stack.fleet(picture, has_gpu=False),
             "The stack's own fleet: the embedded engine answers for every model.",
         ),
-        settings(
+        _settings(
             picture, "fleet/gpu.yaml", stack.fleet(picture, has_gpu=True),
             "The same, with vLLM on a GPU before it.",
         ),
@@ -111,3 +113,8 @@ def _stack(picture: Picture) -> list[File]:
 
 def _text(picture: Picture, path: str, about: str, body: str) -> File:
     return File(path=path, text=header(path, picture.sources, about) + body)
+
+
+def _settings(picture: Picture, path: str, value: Any, about: str = "") -> File:
+    """Give a YAML file; `about` is said at its head."""
+    return File(path=path, text=header(path, picture.sources, about) + dump(value))
