@@ -177,13 +177,14 @@ def test_a_timer_that_rings_early_is_set_anew_and_decides_nothing():
     driver, loop = _driver(gate)
     driver.tape = notes = Notes()
     gate.due = 0.0004
+    began = loop.time()
     for _ in range(3):
         driver._ring()
     timers = [timer for timer in loop._scheduled if not timer.cancelled()]
     loop.close()
 
     assert [] == notes.lines
-    assert all(timer.when() - loop.time() > TIMER_S_MIN / 2 for timer in timers)
+    assert all(timer.when() - began > TIMER_S_MIN / 2 for timer in timers)
     assert 3 == len(timers)
 
 
