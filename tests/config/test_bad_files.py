@@ -200,8 +200,8 @@ BAD: list[tuple[str, str, list[str]]] = [
     ),
     (
         "an unknown word unlike any",
-        with_backend("engine: quake, model: m"),
-        ["f:2:15: backends.a.engine: unknown word `quake` (known: `llama.cpp`)"],
+        with_model(f"{TIER}, resume: quake"),
+        ["f:3:41: models.m.resume: unknown word `quake` (known: `any`, `off`, `same_weights`)"],
     ),
     (
         "no backends, no models",

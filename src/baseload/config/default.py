@@ -40,7 +40,34 @@ backends:                       # places where models run, by a name of your cho
   @with   concurrency: 500                     # calls at once; 256 when absent
   cpu:
     engine: llama.cpp           # a model server that baseload starts itself
-    model: smollm2-135m-instruct  # what it loads: a known model's name, or a path to a .gguf file
+    model: smollm2-135m-instruct  # what it loads: a known model's name, a .gguf file, or a folder
+    # serve: {}                 # how it is started and warmed, where the choice is not baseload's:
+    #   precision: auto         # of weights: fp32, bf16, fp16, fp8, int8, int4; as they come
+    #   tensor_parallel: 1      # GPUs that share each layer
+    #   pipeline_parallel: 1    # groups of GPUs that share the layers
+    #   context: 16384          # tokens of one call, answer included
+    #   slots: 128              # calls at once that it is started for
+    #   kv: auto                # of the KV cache: fp16, fp8, q8_0, q4_0
+    #   prefix_cache: true      # keep what prompts that begin alike have in common
+    #   draft: small.gguf       # a small model for speculative decoding
+    #   draft_tokens: 4         # tokens that the small model is ahead
+    #   gpus: [0]               # by number; all that are found if absent
+    #   gpu_memory: 0.9         # part of each GPU's memory that it takes
+    #   mps_threads: 50         # shares its GPU by MPS: its part of threads, in %
+    #   program: [vllm, serve]  # what is run instead of the engine's usual command
+    #   arguments: []           # arguments after those that are chosen
+    #   environment: {}         # variables of its process, no secrets
+    #   warm:                   # what it does before its first caller
+    #     prompts: [16, 256, 1024]  # lengths of prompts that are expected, in tokens
+    #     system: []            # system prompts that are read into the prefix cache
+    #     idle_s: 900.0         # warmed again after so long without a call; 0: never
+    # batch:                    # how much it is given at once; the best is learnt in these bounds
+    #   min: 2                  # calls at once, at least
+    #   max: 128                # calls at once, at most
+    #   first_token_s: 2.0      # first tokens are to come within; no objective if absent
+    #   token_s: 0.1            # time between two tokens is to stay under; the same
+    #   prefill_tokens: 8192    # tokens of prompts being read at once, at most; chosen if absent
+    #   kv_tokens: 65536        # tokens that its KV cache holds; as the engine tells if absent
   # edge:
   #   url: https://gpu-1.example:8000/v1
   #   anthropic_path: /v1/messages  # where it speaks Anthropic's Messages API, if it does, on the

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from baseload.config.deploying import Deploy
+from baseload.config.serving import Batch, Serve
 from baseload.config.tenancy import Jobs, Key, Limits, Price, Store
 from baseload.config.watching import Log, Otel
 
@@ -51,7 +52,11 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ) = None
     engine: (
         Annotated[
-            Literal["llama.cpp"], Meta(description="A model server that baseload starts itself.")
+            Literal["llama.cpp", "vllm", "sglang", "external"],
+            Meta(
+                description="A model server that baseload starts itself; `external`: one at `url` "
+                "that is not started, but warmed and watched."
+            ),
         ]
         | None
     ) = None
@@ -60,7 +65,8 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             str,
             Meta(
                 min_length=1,
-                description="With `engine`: a known model's name, or a path to a .gguf file.",
+                description="With `engine`: a known model's name, or the path of a .gguf file or "
+                "of a folder.",
                 examples=["smollm2-135m-instruct"],
             ),
         ]
@@ -139,6 +145,13 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             "it instead of being refused.",
         ),
     ] = 0.0
+    serve: Annotated[Serve, Meta(description="With `engine`: how it is started and warmed.")] = (
+        Serve()
+    )
+    batch: (
+        Annotated[Batch, Meta(description="How many calls and tokens it is given at once.")] | None
+    ) = None
+    """None: engines that are started learn it with the usual bounds; a URL has `concurrency`."""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

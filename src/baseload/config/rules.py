@@ -42,7 +42,11 @@ def _backends(fleet: dict[str, Found], mistakes: Mistakes) -> None:
         if not (parts := backend.entries):
             continue
         url, engine, model = parts["url"], parts["engine"], parts["model"]
-        if url.is_set and engine.is_set:
+        is_external = engine.text == "external"
+        if is_external and not url.is_set:
+            hint = "baseload does not start it, so it has to be told where it is: add `url`"
+            _report(mistakes, engine, "needs a `url`", hint)
+        elif url.is_set and engine.is_set and not is_external:
             hint = "a backend is either reached at a URL or started by baseload: remove one"
             _report(mistakes, max(url, engine, key=_in_file), "`url` and `engine` together", hint)
         elif not url.is_set and not engine.is_set:
@@ -51,7 +55,7 @@ def _backends(fleet: dict[str, Found], mistakes: Mistakes) -> None:
         elif engine.is_set and not model.is_set:
             what = "needs the `model` that the engine is to load"
             _report(mistakes, backend, what, "for example `model: smollm2-135m-instruct`")
-        elif url.is_set and model.is_set:
+        elif url.is_set and model.is_set and not is_external:
             hint = "the model asked for at a URL is named in the tiers that use it"
             _report(mistakes, model, "belongs to an `engine`, not to a `url`", hint)
         if url.text is not None:
