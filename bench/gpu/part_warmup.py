@@ -1,0 +1,59 @@
+"""How long does the first caller wait, after a warm-up and without?
+
+Baseload starts vLLM, with its warm-up and with none but the one token that proves it ready, in
+turns. The first-token time of the first call is held against those of later ones.
+"""
+
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from client import Ask, calls_of
+from models import write
+from servers import PROGRAM, baseload
+
+LATER = 12
+STARTS = 2
+ARGUMENTS = ["--load-format", "dummy"]
+
+
+def engine(model: Path, **more: Any) -> dict[str, Any]:
+    """Give a backend that Baseload starts: vLLM on a folder without weights."""
+    serve = {"program": list(PROGRAM), "arguments": ARGUMENTS, "context": 4096, "slots": 256,
+             "gpu_memory": 0.85}  # fmt: skip
+    return {"engine": "vllm", "model": str(model), "serve": serve | more}
+
+
+def measure(folder: Path, *, is_quick: bool) -> dict[str, Any]:
+    """Measure it."""
+    model, rows = write(folder / "qwen7b"), []
+    kinds = {"none": {"prompts": []}, "warm": {"prompts": [16, 512, 2048]}}
+    for number in range(1 if is_quick else STARTS):
+        for name, warm in kinds.items():
+            rows.append({"warm_up": name} | _start(model, warm, folder, f"{name}{number}"))
+            print(rows[-1], flush=True)
+    return {
+        "model": "R1-Distill-Qwen-7B, dummy weights, BF16",
+        "prompt": 512,
+        "starts": rows,
+        "first_of_steady": {
+            name: round(
+                median(r["first_ms"] / r["steady_ms"] for r in rows if r["warm_up"] == name), 2
+            )
+            for name in kinds
+        },
+    }
+
+
+def _start(model: Path, warm: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:
+    fleet = {
+        "backends": {"gpu": engine(model, warm=warm)},
+        "models": {"m": {"tiers": [{"gpu": {"model": model.name}}]}},
+    }
+    with baseload(fleet, folder, name) as gateway:
+        calls = calls_of([Ask(gateway.url, calls=1 + LATER, answer=16)], 3)
+    errors = [call.error for call in calls if call.error]
+    ms = [1e3 * (call.first - call.sent) for call in calls]
+    found = {"ready_s": round(gateway.ready_s, 1), "first_ms": round(ms[0], 1),
+             "second_ms": round(ms[1], 1), "steady_ms": round(median(ms[2:]), 1)}  # fmt: skip
+    return found | ({"errors": errors} if errors else {})

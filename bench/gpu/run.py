@@ -1,0 +1,72 @@
+"""Measure Baseload's engines on a GPU, one part at a time; needs no network.
+
+    python bench/gpu/run.py PART [--out FOLDER] [--quick]
+
+Parts: serve (in front of vLLM against vLLM alone), adaptive (the learnt batch against fixed ones),
+precision (FP32, BF16, FP8, INT8), warmup (first tokens with and without), kill (an engine dies
+under load). Each takes under eight minutes. Results are JSON, one file a part; README.md says what
+each proves.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent.parent / "src")]
+PARTS = ("serve", "adaptive", "precision", "warmup", "kill")
+
+
+def facts() -> dict[str, Any]:
+    """Say on what this was measured."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
+    from watching import gpu_facts  # noqa: PLC0415
+
+    found: dict[str, Any] = {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "python": platform.python_version(),
+        "cores": len(os.sched_getaffinity(0)),
+    } | gpu_facts()
+    for name in ("vllm", "torch", "transformers"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def main() -> int:
+    """Run one part, and write what was found."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--out", type=Path, default=Path("bench/results"))
+    parser.add_argument("--quick", action="store_true", help="fewer rounds: does it run at all?")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="baseload-gpu-") as folder:
+        part = importlib.import_module(f"part_{options.part}")
+        found = part.measure(Path(folder), is_quick=options.quick)
+    result = {
+        "part": options.part,
+        "machine": facts(),
+        "took_s": round(time.monotonic() - began, 1),
+    }
+    file = options.out / f"gpu_{options.part}.json"
+    file.write_text(json.dumps(result | found, indent=1) + "\n")
+    print(f"{file}: {result['took_s']} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
