@@ -3,6 +3,8 @@
 Sensors are trees made by hand and a double of NVML; no real sensor of power is proved here.
 """
 
+import itertools
+import threading
 import time
 from contextlib import ExitStack
 
@@ -15,7 +17,7 @@ from baseload.config.serving import Serve
 from baseload.engines.energy import WINDOW_S, Energy, sensors_of
 from baseload.engines.power import GAP_S_MAX, STALE_S, Level, Meter, Tally
 from baseload.engines.sensors import Reading, find_sensors
-from tests.engines.engine_kit import until
+from tests.engines.engine_kit import WAIT_MAX_S, until
 from tests.engines.hardware.machines import FakeGpu, FakeNvml, amd_card, rapl, tree
 
 JOULES = "nvmlDeviceGetTotalEnergyConsumption"
@@ -174,6 +176,33 @@ def test_the_meter_reads_on_its_own(tmp_path):
     tree(tmp_path, {f"{ZONE}/energy_uj": 99_000_000})
 
     assert 50.0 == meter.levels()["package-0"].joules
+
+
+def test_a_driver_that_hangs_shows_no_watts():
+    """Joules stay as they were, and what was true ten seconds ago is not shown as being so now."""
+    now, hang, hangs = [0.0], threading.Event(), threading.Event()
+    reads = itertools.count()
+
+    class Hanging:
+        name, range_j = "gpu0", None
+
+        def read(self):
+            if next(reads) > 2:
+                hangs.set()
+                hang.wait(WAIT_MAX_S)
+            return Reading(5.0, 300.0)
+
+    meter = Meter(lambda _stack: [Hanging()], clock=lambda: now[0], sample_s=0.001)
+    meter.start()
+    assert hangs.wait(WAIT_MAX_S)
+    alive = meter.levels()["gpu0"]
+    now[0] = 60.0
+    dark = meter.levels()["gpu0"]
+    hang.set()
+    meter.stop()
+
+    assert Level(0.0, 300.0) == alive
+    assert Level(0.0) == dark
 
 
 def test_trouble_with_a_driver_ends_only_the_meter():

@@ -106,7 +106,8 @@ class Meter:
         sample_s: float = SAMPLE_S,
     ) -> None:  # fmt: skip
         self._find, self._clock, self._sample_s = find, clock, sample_s
-        self._levels: dict[str, Level] = {}
+        self._tallies: dict[str, Tally] = {}
+        """Of those sensors that have been read at least once."""
         self._stop = Event()
         self._thread: Thread | None = None
 
@@ -123,8 +124,12 @@ class Meter:
             self._thread.join(END_S_MAX)
 
     def levels(self) -> dict[str, Level]:
-        """Give how each sensor stood at the last reading; empty where there is none."""
-        return self._levels
+        """Give how each sensor stands; empty where there is none.
+
+        A driver that hangs, and the thread with it, leaves joules as they were and no watts.
+        """
+        now = self._clock()
+        return {name: tally.level(now) for name, tally in self._tallies.items()}
 
     def _work(self) -> None:
         with ExitStack() as stack:
@@ -139,6 +144,5 @@ class Meter:
             while sensors and not self._stop.is_set():
                 for sensor in sensors:
                     tallies[sensor.name].add(sensor.read(), self._clock())
-                now = self._clock()
-                self._levels = {name: tally.level(now) for name, tally in tallies.items()}
+                self._tallies = tallies
                 self._stop.wait(self._sample_s)

@@ -43,6 +43,12 @@ ROCM = {
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def _no_tools(monkeypatch):
+    """Ask no tool of this machine, which may have a GPU."""
+    monkeypatch.setenv("PATH", "/nowhere")
+
+
 def test_nvml_tells_all_of_a_gpu(tmp_path):
     """Memory is the driver's, power in watts, and the NUMA node comes from the PCI bus."""
     tree(tmp_path, {"sys/bus/pci/devices/0000:3b:00.0/numa_node": 1})

@@ -186,8 +186,9 @@ def test_this_machine_is_seen():
     assert free_bytes(999) is None
 
 
-def test_a_look_at_nothing_says_what_is_missing(tmp_path):
+def test_a_look_at_nothing_says_what_is_missing(tmp_path, monkeypatch):
     """Where nothing can be read there are notes instead of guesses."""
+    monkeypatch.setenv("PATH", "/nowhere")
     found = look(root=tmp_path, nvml=FakeNvml(fails="Driver Not Loaded"))
 
     assert () == found.gpus

@@ -8,6 +8,7 @@ it is gone with this process, however that ends.
 Cloud disks may be faster for some minutes than they are in the long run: this measures seconds.
 """
 
+import fcntl
 import mmap
 import os
 import secrets
@@ -128,5 +129,8 @@ def _open(folder: Path) -> tuple[int, bool]:
     except OSError:
         path.unlink(missing_ok=True)  # Some file systems refuse only once the file is there.
         fd, is_direct = os.open(path, flags, 0o600), False
+    if (no_cache := getattr(fcntl, "F_NOCACHE", None)) is not None:  # macOS' way to say it.
+        fcntl.fcntl(fd, no_cache, 1)
+        is_direct = True
     path.unlink()
     return fd, is_direct

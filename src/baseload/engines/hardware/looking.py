@@ -19,14 +19,15 @@ from baseload.engines.hardware.reading import ROOT
 from baseload.errors import BaseloadError
 
 SYSTEM_ROOT = "BASELOAD_HOST_ROOT"
-"""The variable that says where a machine's `/proc` and `/sys` are, if not at `/`: in a container
-that has the host's mounted elsewhere."""
+"""The variable that says below what the machine's `/sys` is, if not at `/`: in a container that has
+the host's elsewhere. Devices and their sensors are looked for there; processor, memory and disks
+are always those that this process may use."""
 Progress = Callable[[str, float], None]
 """Hears which path is measured, and which part of that is done, 0 to 1."""
 
 
 def host_root() -> Path:
-    """Give below what `/proc` and `/sys` are the machine's."""
+    """Give below what `/sys` is the machine's."""
     return Path(os.environ.get(SYSTEM_ROOT) or ROOT)
 
 
@@ -45,8 +46,8 @@ def look(
     reads some hundred megabytes on each, for some ten seconds. `root` and `nvml` stand in for `/`
     and NVIDIA's binding in tests. Blocks: seconds where a driver wakes up. Never raises.
     """
-    root = host_root() if root is None else root
-    gpus, notes = _gpus(root, nvml)
+    gpus, notes = _gpus(host_root() if root is None else root, nvml)
+    root = ROOT if root is None else root
     cpu, more = processor.look(root)
     notes += more
     found: list[Disk] = []
