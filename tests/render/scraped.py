@@ -157,6 +157,7 @@ async def load(base: str) -> None:
                 await one(client, KEYS["poor"])
                 await one(client, "no-key")
                 await one(client, KEYS["team"], model="nobody")
+            if number == 1:
                 await one(client, KEYS["team"], model="small", max_tokens=2)
 
     ends = time.monotonic() + LOAD_S
@@ -183,8 +184,10 @@ def scraped(folder: Path) -> Iterator[Scraped]:
         stack.enter_context(started(command, f"http://{fleet['admin']}/readyz", folder))
         (folder / "rules.yml").write_text(yaml.safe_dump({"groups": at_once(file)}))
         url = stack.enter_context(prometheus(folder, fleet["admin"], address))
+        until_there(lambda: Scraped(url).numbers('baseload_backend_up{backend="own"} == 1'))
         found = Scraped(url, file)
         asyncio.run(load(f"http://{fleet['listen']}/v1"))
+        until_there(lambda: found.numbers("baseload_engine_joules_per_token"))
         yield found
 
 
