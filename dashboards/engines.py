@@ -12,6 +12,9 @@ HERE = 'backend=~"$backend"'
 KV_USED = "backend:engine_kv_used_ratio:max"
 RUNNING = "backend:engine_running_calls:sum"
 WAITING = "backend:engine_waiting_calls:sum"
+WATTS = "sum by (backend) (baseload_engine_watts{%s})"
+BUSY = "avg by (backend) (baseload_engine_gpu_busy_ratio{%s})"
+JOULES = "max by (backend) (baseload_engine_joules_per_token{%s})"
 READ = ("vllm:prompt_tokens_total", "sglang:prompt_tokens_total", "llamacpp:prompt_tokens_total")
 
 
@@ -51,4 +54,13 @@ def engines() -> Dashboard:
         ("Prompt tokens read a second", "By backend.", f"sum by (backend) ({' or '.join(rates)})"),
     ):  # fmt: skip
         made.with_panel(line(title, about, "short", (query, "{{backend}}"), span=12))
+    made.with_row(row("Power"))
+    for title, about, unit, query in (
+        ("Watts", "That engines draw, where a sensor tells: their GPUs, or the whole processor.",
+         "watt", WATTS),
+        ("Joules a token", "Of answers, idle time included, in five minutes.", "joule", JOULES),
+        ("GPUs at work", "Part of the time, mean of a backend's GPUs; nothing without a GPU.",
+         "percentunit", BUSY),
+    ):  # fmt: skip
+        made.with_panel(line(title, about, unit, (query % HERE, "{{backend}}")))
     return made

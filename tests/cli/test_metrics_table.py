@@ -8,12 +8,15 @@ from prometheus_client import generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from baseload.cli.energy import EnergyDesk
+from baseload.cli.engine_room import EngineRoom
 from baseload.cli.making import Plant
 from baseload.config.fleet import Backend as BackendConfig
 from baseload.config.fleet import Fleet, Model, Target
 from baseload.config.tenancy import Limits, Store
 from baseload.core.facts import DONE, GONE, REJECTED, Fact, Sight
 from baseload.core.quota import Hold, Scope
+from baseload.engines.power import Level
 from baseload.gateway.refusals import REFUSALS
 from baseload.gateway.telemetry import POSTPONED
 from tests.gateway.harness import Backend, chat, fleet_of, on_uvloop, raw, request
@@ -53,6 +56,11 @@ def shape(families: list[Metric]) -> Shape:
     }
 
 
+async def never(joules_per_token: dict[str, float]) -> dict[str, int]:
+    """Give no tokens; nobody asks."""
+    return {}
+
+
 def fill(plant: Plant) -> None:
     """Count one of everything that appears only once it has happened."""
     telemetry = plant.gateway.telemetry
@@ -64,6 +72,11 @@ def fill(plant: Plant) -> None:
     telemetry.series("m", "a").paid(1.0)
     plant.gateway.certificate_ends_at = 1.0
     plant.gateway.probes.sights["a"] = Sight(plant.gateway.driver.clock(), 0.5, 1, 1)
+    desk = EnergyDesk(EngineRoom("/nowhere", lambda _state: None), never)
+    engine = BackendConfig(name="a", engine="vllm", model="m")
+    for at in (1.0, 2.0):
+        desk.energy.note({"a": engine}, {"gpu0": Level(at, 1.0, 0.5)}, {"a": 1}, at)
+    plant.registry.register(desk)
     budget = Limits(usd_day=1.0)
     plant.counters.quota.reserve(Hold((Scope("model:m", budget, "m"),), 1, 0.1), 0.0, time())
 

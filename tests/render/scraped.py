@@ -3,7 +3,8 @@
 The load has a bit of everything that a panel counts: streams and whole answers, a backend that is
 closed, keys that are wrong, over a limit, and with a budget. llama.cpp does not say how full its
 cache is, so a double of vLLM's page of metrics stands in for that one figure; that vLLM's page
-reads so is not proved here.
+reads so is not proved here. An engine that the gateway itself starts is metered by a double of the
+kernel's counter of joules, a file that is moved on; no sensor of power is proved by it.
 
 Prometheus also works out the rules that are rendered for this fleet, every second. Nobody waits
 here for minutes, so alerts fire at once (`for` is left out): how long they wait is tried by
@@ -26,13 +27,16 @@ from collections.abc import Iterator
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest import mock
 
 import httpx
 import yaml
 
 from baseload.config.fleet import Backend
+from baseload.engines.hardware.looking import SYSTEM_ROOT
 from baseload.render.monitoring import rules
 from tests.engines.engine_kit import MODEL, running
+from tests.engines.hardware.counting import counting
 from tests.needs import give_up, need_the_engine
 from tests.render.pictures import picture
 
@@ -114,9 +118,11 @@ def fleet_of(folder: Path, engine_url: str, page_url: str) -> dict:
             "closed": {"url": f"http://127.0.0.1:{free_port()}/v1"},
             "edge": {"url": engine_url, "probe_s": 1, "concurrency": 3},
             "paged": {"url": page_url, "probe_s": 1},
+            "own": {"engine": "llama.cpp", "model": MODEL, "concurrency": 1},
         },
         "models": {
             "m": {"tiers": [{"closed": {"model": MODEL}}, {"edge": {"model": MODEL}}]},
+            "small": {"tiers": [{"own": {"model": MODEL}}]},
         },
         "keys": [
             {"name": name, "sha256": sha256(key.encode()).hexdigest(), **limits[name]}
@@ -151,6 +157,8 @@ async def load(base: str) -> None:
                 await one(client, KEYS["poor"])
                 await one(client, "no-key")
                 await one(client, KEYS["team"], model="nobody")
+            if number == 1:
+                await one(client, KEYS["team"], model="small", max_tokens=2)
 
     ends = time.monotonic() + LOAD_S
     async with httpx.AsyncClient(timeout=60) as client:
@@ -170,12 +178,16 @@ def scraped(folder: Path) -> Iterator[Scraped]:
         fleet = fleet_of(folder, f"http://{address}/v1", page_url)
         file = folder / "fleet.yaml"
         file.write_text(yaml.safe_dump(fleet))
+        stack.enter_context(counting(folder))
+        stack.enter_context(mock.patch.dict(os.environ, {SYSTEM_ROOT: str(folder)}))
         command = [sys.executable, "-m", "baseload", "up", "-c", str(file)]
         stack.enter_context(started(command, f"http://{fleet['admin']}/readyz", folder))
         (folder / "rules.yml").write_text(yaml.safe_dump({"groups": at_once(file)}))
         url = stack.enter_context(prometheus(folder, fleet["admin"], address))
+        until_there(lambda: Scraped(url).numbers('baseload_backend_up{backend="own"} == 1'))
         found = Scraped(url, file)
         asyncio.run(load(f"http://{fleet['listen']}/v1"))
+        until_there(lambda: found.numbers("baseload_engine_joules_per_token"))
         yield found
 
 

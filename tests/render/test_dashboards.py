@@ -24,10 +24,13 @@ SHIPPED = ROOT / "src/baseload/render/monitoring/dashboards"
 GRAFANA = Path(__file__).parent / "grafana"
 TYPES = ROOT / ".venv/grafana/node_modules"
 SETTINGS = {"$__rate_interval": "10s", "$__range": "1m", "$model": ".*"}
-BACKENDS = ("edge", "closed", "paged")
+BACKENDS = ("edge", "closed", "paged", "own")
 """A board of one backend is asked about each: none of them has failures, tokens and a full cache."""
 
 
+WITHOUT_GPU = {"GPUs at work"}
+"""Panels that have no data on a machine without a GPU; that engines on GPUs fill them is tried with
+a double of NVML, in tests/engines/test_power.py and tests/cli/test_metrics_table.py."""
 UNTOLD = {"backend:engine_preemptions:rate5m"}
 """llama.cpp preempts nobody, so it does not count it."""
 EXCUSED = {
@@ -140,7 +143,7 @@ def test_every_query_has_data(prometheus: Scraped, name):
         if not any(prometheus.numbers(each) for each in asked(query))
     ]
 
-    assert [] == empty
+    assert WITHOUT_GPU >= {title for title, _ in empty}, empty
 
 
 def test_every_recorded_series_is_there(prometheus: Scraped):

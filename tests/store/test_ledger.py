@@ -9,6 +9,7 @@ from time import time
 import pytest
 
 from baseload.store import ledger as module
+from baseload.store import migrations
 from baseload.store.database import Database, DatabaseError
 from baseload.store.ledger import Ledger
 from tests.store.rows import ENTRY, entry, ids, until
@@ -23,6 +24,13 @@ def _quick(monkeypatch):
     monkeypatch.setattr(module, "RETRY_S", 0.02)
 
 
+OLD = (
+    1.0, "old", "team-a", "chat/completions", "m", "m-1", "b0", "done", 1, 1, 0, 0, 1, 0.001, 0.2,
+    1.0, 10, 4, 7, 2, 0, 0.5,
+)  # fmt: skip
+"""A row as the first four migrations have it."""
+
+
 def _columns(url: str) -> list[tuple[object, ...]]:
     with closing(Database(url)) as database:
         return database.run("SELECT * FROM calls ORDER BY at")
@@ -34,14 +42,14 @@ def _columns(url: str) -> list[tuple[object, ...]]:
 def test_a_row_is_written_soon(url):
     """Nobody has to ask for it, and all of its fields are there, in the order of the columns."""
     ledger = Ledger(url)
-    ledger.enter(entry(1, is_hedged=True, first_token_s=None, cost_usd=None))
+    ledger.enter(entry(1, is_hedged=True, first_token_s=None, cost_usd=None, energy_j=2.5))
     until(lambda: ledger.written == 1)
     ledger.close()
 
     assert [
         (
             1000.0, "r1", "team-a", "chat/completions", "m", "m-1", "b0", "done", 1, 1, 0, 1, 1,
-            0.001, None, 1.0, 10, 4, 7, 2, 0, None,
+            0.001, None, 1.0, 10, 4, 7, 2, 0, None, 2.5,
         )
     ] == _columns(url)  # fmt: skip
 
@@ -200,6 +208,23 @@ def test_a_defect_of_ours_does_not_end_the_thread(url, monkeypatch, caplog):
     assert ["r1"] == ids(url)
 
 
+def test_a_ledger_from_before_energy_goes_on(url, monkeypatch):
+    """Rows that stand there already keep all that they have, and have no energy."""
+    with monkeypatch.context() as before:
+        known = list(migrations._files())
+        before.setattr(migrations, "_files", lambda: iter(known[:4]))
+        old = Database(url)
+        old.run("INSERT INTO calls VALUES (" + ", ".join(["?"] * 22) + ")", *OLD)
+        old.close()
+    ledger = Ledger(url)
+    ledger.enter(entry(2, energy_j=1.5))
+    ledger.close()
+
+    assert [(*OLD, None), (1000.0, "r2", 1.5)] == [
+        row if row[1] == "old" else (row[0], row[1], row[-1]) for row in sorted(_columns(url))
+    ]
+
+
 # -- once, and not twice -------------------------------------------------------------------------
 
 
@@ -209,12 +234,12 @@ def test_a_commit_whose_answer_was_lost_is_not_repeated(url, monkeypatch, is_don
     ledger = Ledger(url)
     whole, breaks = Database.append, iter([True])
 
-    def append(self: Database, table: str, rows: list[tuple[object, ...]]) -> None:
+    def append(self: Database, *words: object) -> None:
         if not next(breaks, False):
-            whole(self, table, rows)
+            whole(self, *words)
             return
         if is_done:
-            whole(self, table, rows)
+            whole(self, *words)
         raise DatabaseError("the connection broke")
 
     monkeypatch.setattr(Database, "append", append)

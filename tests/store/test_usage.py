@@ -56,6 +56,18 @@ def test_every_dimension_can_be_asked_for(database, word):
     assert 5 == sum(row.calls for row in usage(database, [word], since=0.0, has_percentiles=True))
 
 
+def test_energy_is_that_of_calls_of_which_it_is_known(url):
+    """Joules are added up; where nobody knows any there is none, and not 0."""
+    ledger = Ledger(url)
+    for number, (key, joules) in enumerate((("a", 1.5), ("a", None), ("a", 2.0), ("b", None))):
+        ledger.enter(entry(number, key=key, energy_j=joules))
+    ledger.close()
+    with closing(Database(url)) as found:
+        rows = usage(found, ["key"], since=0.0)
+
+    assert {"a": 3.5, "b": None} == {row.by["key"]: row.energy_j for row in rows}
+
+
 def test_times_come_in_their_order(database):
     """Days and hours are those of UTC, rounded down."""
     assert {("2026-12-01",): 3, ("2026-12-02",): 2} == _calls(usage(database, ["day"], since=0.0))

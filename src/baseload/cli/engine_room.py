@@ -39,6 +39,11 @@ class EngineRoom:
         """The backends that have an engine here."""
         return list(self._engines)
 
+    @property
+    def backends(self) -> dict[str, Backend]:
+        """The same, as the fleet has them."""
+        return self._backends
+
     def planned(self, fleet: Fleet) -> dict[str, Engine]:
         """Give the engines that a fleet needs: those that are here, and new ones, not started."""
         return {

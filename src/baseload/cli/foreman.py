@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from asyncio import Future
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator
 
 import msgspec
@@ -88,6 +88,7 @@ class Foreman(Service):
             raise
         registry = CollectorRegistry()
         registry.register(_Numbers(self))
+        registry.register(self.energy)
         self.port = Port(self, registry)
         self.port.operator.start(copies(self.sockets.admin))
 
@@ -227,6 +228,15 @@ class Foreman(Service):
         words = f"{backend}: an operator ordered to {order} it"
         self._note("operator", "note", words, backend)
         return "; ".join(sorted({words.decode() for words in answers.values()} - {""}))
+
+    async def weigh(self, joules_per_token: dict[str, float]) -> dict[str, int]:
+        """Have all workers' books go by this; give the tokens that they have counted together."""
+        rates = msgspec.msgpack.encode(joules_per_token)
+        answers = await self.crew.ask_all("weigh", rates, wait_s=SHOW_S_MAX)
+        told: Counter[str] = Counter()
+        for answer in answers.values():
+            told.update(msgspec.msgpack.decode(answer, type=dict[str, int]))
+        return dict(told)
 
     # -- what is shown -----------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from baseload.cli import systemd
+from baseload.cli.energy import EnergyDesk
 from baseload.cli.engine_room import EngineRoom
 from baseload.cli.sockets import Handover, Sockets, have_sockets
 from baseload.cli.succession import PidFile, SuccessionError, succeed, tell_ready
@@ -85,6 +86,7 @@ class Service(ABC):
         self.console = Console()
         self.loop = asyncio.get_running_loop()
         self.engines = EngineRoom(fleet.state_dir, self._engine_changed)
+        self.energy = EnergyDesk(self.engines, self.weigh)
         self.sockets: Sockets
         self._pid_file = PidFile(fleet)
         self._engines_ready = asyncio.Event()
@@ -138,6 +140,10 @@ class Service(ABC):
         """Ask for a snapshot, from another thread."""
 
     @abstractmethod
+    async def weigh(self, joules_per_token: dict[str, float]) -> dict[str, int]:
+        """Tell what a token takes; give what each backend wrote since the last time."""
+
+    @abstractmethod
     async def live(self, since: int) -> Live:
         """Give what the operator's page shows; `since` is the tick of what it has."""
 
@@ -163,6 +169,7 @@ class Service(ABC):
             systemd.serving()
             if self.options.watch is not None:
                 self.spawn(self.options.watch.look(self.reload))
+            self.spawn(self.energy.run())
             gc.collect()
             gc.freeze()
             gc.set_threshold(GARBAGE_THRESHOLD)
@@ -174,6 +181,7 @@ class Service(ABC):
             self._cancel_tasks()
             self.sockets.close()
             await self.engines.stop()
+            await asyncio.to_thread(self.energy.stop)
             self._pid_file.remove()
             if hasattr(self, "port"):
                 self.port.stop()

@@ -38,6 +38,7 @@ class Station(Service):
         """Make the gateway, and serve."""
         self.plant = Plant(self.fleet, slots)
         self.gateway = gateway = self.plant.gateway
+        self.plant.registry.register(self.energy)
         self._view = View(gateway)
         self._tape = contextlib.ExitStack()
         if self.options.tape is not None:
@@ -97,6 +98,10 @@ class Station(Service):
         self._note("operator", "note", f"{backend}: an operator ordered to {order} it", backend)
         self._view.forget()
         return words
+
+    async def weigh(self, joules_per_token: dict[str, float]) -> dict[str, int]:
+        """Have the books go by this; give the tokens that they have counted."""
+        return self.gateway.books.weigh(joules_per_token)
 
     async def live(self, since: int) -> Live:
         """Give what the page shows."""

@@ -122,24 +122,31 @@ def _draw(words: Sequence[str], rows: Sequence[Usage], total: Sequence[Usage], s
         console.print(f"No calls from {span}.", highlight=False)
         return
     table = Table(box=None, pad_edge=False, show_footer=bool(words))
-    cells = _cells(total[0])
+    has_energy = total[0].energy_j is not None
+    cells = _cells(total[0], has_energy=has_energy)
     for number, word in enumerate(words):
         table.add_column(word, footer="" if number else "in all", overflow="fold")
     for name, value in cells.items():
         table.add_column(name, footer=value, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*(escape(row.by[word] or "-") for word in words), *_cells(row).values())
+        table.add_row(
+            *(escape(row.by[word] or "-") for word in words),
+            *_cells(row, has_energy=has_energy).values(),
+        )
     console.print(table)
     notes = [f"From {span}; cost in US dollars."]
     if total[0].unpriced:
         notes.append(f"{total[0].unpriced:,} calls have no known price and are not in the cost.")
+    if has_energy:
+        notes.append("Energy is an estimate, of calls whose engine has a sensor.")
     if len(rows) == GROUPS_MAX:
         notes.append(f"Only the first {GROUPS_MAX:,} rows are shown.")
     console.print(" ".join(notes), style="dim", highlight=False)
 
 
-def _cells(row: Usage) -> dict[str, str]:
-    return {
+def _cells(row: Usage, *, has_energy: bool) -> dict[str, str]:
+    """Give what is shown of a row; energy only where any is known."""
+    cells = {
         "calls": _short(row.calls),
         "failed": _short(row.failed),
         "prompt": _short(row.prompt_tokens),
@@ -151,6 +158,7 @@ def _cells(row: Usage) -> dict[str, str]:
         "first token": _seconds(row.first_token_p50_s),
         "p95": _seconds(row.first_token_p95_s),
     }
+    return cells | {"energy": _energy(row.energy_j)} if has_energy else cells
 
 
 def _short(count: int) -> str:
@@ -159,6 +167,12 @@ def _short(count: int) -> str:
         if count >= least:
             return f"{count / size:.1f}{unit}"
     return f"{count:,}"
+
+
+def _energy(joules: float | None) -> str:
+    if joules is None:
+        return "-"
+    return f"{joules / 3.6e6:,.3f} kWh" if joules >= 3.6e5 else f"{joules:,.0f} J"
 
 
 def _seconds(value: float | None) -> str:

@@ -173,6 +173,9 @@ class Worker:
             case "reload":
                 change = msgspec.msgpack.decode(body, type=Change)
                 return msgspec.msgpack.encode(gateway.reload(change.fleet, change.concurrency))
+            case "weigh":
+                rates = msgspec.msgpack.decode(body, type=dict[str, float])
+                return msgspec.msgpack.encode(gateway.books.weigh(rates))
             case "idle":
                 return b"yes" if all(pool.is_empty for pool in gateway.retired) else b""
             case "drain":

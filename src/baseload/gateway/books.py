@@ -10,10 +10,14 @@ it was sent: a resumed answer has several, and each is paid for. What a backend 
 counted by events of its stream, or estimated from the text, and the line is marked. Where a part
 was taken from a backend without a known price, the cost of the whole is unknown, which is not 0.
 
+What an answer took in energy is an estimate: the tokens that were written, by what a token took
+lately at the backend that wrote the last of them. Where no sensor tells, it is unknown.
+
 Calls that were refused before anything was sent are counted and not written down: under overload
 they are the most frequent, and they took nothing.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from time import time
 from typing import Protocol
@@ -91,6 +95,9 @@ class Books:
         self.ledger = ledger
         self.observers: tuple[Observer, ...] = ()
         self.spending = Spending()
+        self._joules_per_token: dict[str, float] = {}
+        self._written: Counter[str] = Counter()
+        """Tokens that each backend wrote since that was last asked."""
         self._rates: dict[tuple[str, str], Rate | None] = {}
         """Rates as of this minute, looked up already."""
         self._dearest_rates: dict[str, Rate | None] = {}
@@ -136,7 +143,7 @@ class Books:
         if self.counters is not None:
             self._charge(self.counters, call, spent)
         if is_kept and attempt is not None:
-            line = _line(call, fact, attempt.send.target, spent, now)
+            line = self._line(call, fact, attempt.send.target, spent, now)
             # That it cost nothing does not say that there is a price.
             series = self.telemetry.series(call.call.model, call.backend)
             series.paid(None if spent is NOTHING else spent[4])
@@ -153,6 +160,24 @@ class Books:
             counters.settle(call.hold, spent[0] + spent[2], usd)
         if usd:
             counters.quota.past.spend(call.tenant.label, call.call.model, usd, time())
+
+    def _line(self, call: Account, fact: Fact, target: Target, spent: Spent, now: float) -> Entry:
+        """Give a call's line in the ledger."""
+        asked, began, first_at = call.call, call.started_at, call.first_token_at
+        prompt, cached, completion, reasoning, cost, is_estimated = spent
+        backend = target.backend
+        energy_j = None
+        if completion:
+            self._written[backend] += completion
+            if (joules := self._joules_per_token.get(backend)) is not None:
+                energy_j = joules * completion
+        return Entry(
+            time(), call.request_id.decode(), call.tenant.label, call.api, asked.model,
+            target.model, backend, fact.label, asked.priority, call.attempts, call.resumes,
+            call.is_hedged, asked.is_stream, call.sent_at - began,
+            first_at - began if first_at else None, now - began,
+            prompt, cached, completion, reasoning, is_estimated, cost, energy_j,
+        )  # fmt: skip
 
     def _count(self, call: Account, fact: Fact, attempt: Attempt | None, now: float) -> None:
         series = self.telemetry.series(call.call.model, call.backend)
@@ -193,6 +218,12 @@ class Books:
         self._rates.clear()
         self._dearest_rates.clear()
 
+    def weigh(self, joules_per_token: dict[str, float]) -> dict[str, int]:
+        """Go by these from now on; give the tokens that each backend wrote since the last time."""
+        self._joules_per_token = joules_per_token
+        written, self._written = self._written, Counter()
+        return dict(written)
+
     def _look_up(self, key: tuple[str, str]) -> Rate | None:
         rate = self._rates[key] = self.tariff.rate(*key, self._moment)
         return rate
@@ -216,18 +247,6 @@ class Books:
             most = Rate(*(max(kind) for kind in zip(*rates, strict=True)))
         self._dearest_rates[model.name] = most
         return most
-
-
-def _line(call: Account, fact: Fact, target: Target, spent: Spent, now: float) -> Entry:
-    """Give a call's line in the ledger."""
-    asked, began, first_at = call.call, call.started_at, call.first_token_at
-    prompt, cached, completion, reasoning, cost, is_estimated = spent
-    return Entry(
-        time(), call.request_id.decode(), call.tenant.label, call.api, asked.model, target.model,
-        target.backend, fact.label, asked.priority, call.attempts, call.resumes, call.is_hedged,
-        asked.is_stream, call.sent_at - began, first_at - began if first_at else None, now - began,
-        prompt, cached, completion, reasoning, is_estimated, cost,
-    )  # fmt: skip
 
 
 def usage_of(attempt: Attempt | None) -> Usage | None:

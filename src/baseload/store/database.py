@@ -108,18 +108,18 @@ class Database:
             cursor = self._connection.cursor()
             cursor.executemany(self._worded(sql), rows)
 
-    def append(self, table: str, rows: Sequence[Sequence[object]]) -> None:
-        """Add rows of all of a table's columns, all or none, in the way that costs least.
+    def append(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Add rows, all or none, in the way that costs least.
 
         At most `APPEND_MAX` of them.
         """
         with self._lock, self._wrapped():
             self._mend()
             if self.kind == "sqlite":
-                self._insert(table, rows)
+                self._insert(f"{table} ({', '.join(columns)})", rows)
                 return
             with self._connection.cursor() as cursor, cursor.copy(
-                f"COPY {table} FROM STDIN"
+                f"COPY {table} ({', '.join(columns)}) FROM STDIN"
             ) as copy:  # fmt: skip
                 for row in rows:
                     copy.write_row(row)

@@ -44,3 +44,5 @@ class Entry(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """The backend did not report its tokens; they were counted here."""
     cost_usd: float | None
     """None: no price is known."""
+    energy_j: float | None = None
+    """Joules that the engine took for it, an estimate; None: no sensor tells."""

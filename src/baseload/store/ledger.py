@@ -40,6 +40,8 @@ PRUNE_S = 60.0
 PRUNE_ROWS = 5000
 """Old rows that are deleted in one transaction: well below a tenth of a second."""
 
+_COLUMNS = tuple("key_name" if field == "key" else field for field in Entry.__struct_fields__)
+
 logger = logging.getLogger("baseload.store")
 
 
@@ -170,7 +172,7 @@ class Ledger:
     def _write_batch(self, batch: list[Entry]) -> None:
         """Write rows in one transaction, unless that happened already."""
         if not self._retried or not self._has(batch[0]):
-            self._database.append("calls", [_row(entry) for entry in batch])
+            self._database.append("calls", _COLUMNS, [_row(entry) for entry in batch])
 
     def _has(self, entry: Entry) -> bool:
         """Whether a row is in the database: nobody else has its id and its time to the last bit."""
@@ -227,5 +229,5 @@ def _row(entry: Entry) -> tuple[object, ...]:
         entry.outcome, +entry.priority, entry.attempts, entry.resumes, +entry.is_hedged,
         +entry.is_stream, entry.queue_s, entry.first_token_s, entry.total_s, entry.prompt_tokens,
         entry.cached_tokens, entry.completion_tokens, entry.reasoning_tokens, +entry.is_estimated,
-        entry.cost_usd,
+        entry.cost_usd, entry.energy_j,
     )  # fmt: skip

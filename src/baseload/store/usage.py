@@ -32,7 +32,8 @@ _SHARES: Final = (0.5, 0.95)
 _SUMS: Final = """
     COUNT(*), SUM(CASE WHEN outcome = 'done' THEN 0 ELSE 1 END), SUM(prompt_tokens),
     SUM(cached_tokens), SUM(completion_tokens), SUM(reasoning_tokens), SUM(cost_usd),
-    SUM(CASE WHEN cost_usd IS NULL THEN 1 ELSE 0 END), SUM(is_estimated)"""
+    SUM(CASE WHEN cost_usd IS NULL THEN 1 ELSE 0 END), SUM(is_estimated),
+    SUM(energy_j)"""
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -55,6 +56,8 @@ class Usage(msgspec.Struct, frozen=True):
     """Calls whose tokens were counted or estimated here."""
     first_token_p50_s: float | None = None
     first_token_p95_s: float | None = None
+    energy_j: float | None = None
+    """Of the calls of which it is known, in joules; None if it is of none."""
 
 
 class Spent(msgspec.Struct, frozen=True):
@@ -187,6 +190,7 @@ def _row(
         estimated=int(sums[8]),
         first_token_p50_s=p50,
         first_token_p95_s=p95,
+        energy_j=None if sums[9] is None else float(sums[9]),
     )
 
 

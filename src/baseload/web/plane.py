@@ -217,6 +217,8 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     """Calls whose price is not known, or only that of a part."""
     estimated: int
     """Calls whose tokens were counted or estimated here."""
+    energy_j: float | None = None
+    """Of the calls of which it is known, in joules, an estimate; null if it is of none."""
 
 
 class Usage(Protocol):
