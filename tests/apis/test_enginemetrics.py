@@ -148,7 +148,7 @@ def test_the_number_of_lines_read_is_bounded():
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (b'[{"id":0,"is_processing":true},{"is_processing":false,"prompt":"x"}]', (2, 1)),
+        (b'[{"id":0,"is_processing":true},{"is_processing":false,"prompt":"x"}]', (2, 1, None, 0)),
         (b"[]", None),
         (b'[{"id":0,"state":1}]', None),
         (b'[{"is_processing":1}]', None),

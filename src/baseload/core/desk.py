@@ -37,6 +37,9 @@ RETRY_SHARE = 0.2
 RETRIES_MIN = 3
 """Calls that may retry the backend they came from, at once: a share of all live calls, or a few.
 Going to another backend is not counted: it adds no load to the one that fails."""
+PASSES_MAX = 8
+"""How often a call that waits for room is passed by smaller ones before room is kept for it."""
+NOBODY_KEPT: frozenset[str] = frozenset()
 TRY_S = 1.0
 """Who waits for a backend at zero is still there when one call is sent to see whether it is up."""
 
@@ -57,19 +60,32 @@ class Desk:
         self._wait_s = setup.queue.wait_s
         self._plans = self.permits.plans
         self._stays: dict[int, Stay] = {}
+        self._passed: list[tuple[Stay, frozenset[str]]] = []
+        """Who waits for room only, and where, since permits were last handed out."""
+        self._kept: dict[str, int] = {}
+        """Backends that are kept for somebody who was passed too often, and how urgent that is."""
         self.due = inf
         """When the gate changes by itself, or infinity; `deadline()` in the form of the law."""
 
     def _take(self, stay: Stay) -> bool:
-        if not self.permits.take(stay, self.now):
+        kept = self._kept_from(stay.call) if self._kept else NOBODY_KEPT
+        if not self.permits.take(stay, self.now, kept):
             return False
         assert stay.first is not None
+        for passed, seats in self._passed:
+            passed.passes += stay.first.seat.name in seats
         self.due = min(self.due, stay.first.seat.due)
         if self.line.waiting and not stay.is_charged:
             # While nobody waits there is enough for all, and nobody owes anybody anything.
             stay.is_charged = True
             self.line.charge(stay.call)
         return True
+
+    def _kept_from(self, call: Call) -> frozenset[str]:
+        """Give the backends that a call may not have now, for they are kept for another."""
+        if not self.line.waiting:
+            return NOBODY_KEPT
+        return frozenset(name for name, urgency in self._kept.items() if urgency <= call.priority)
 
     def _hedge(self, stay: Stay) -> Ask:
         """Add a second attempt beside one that is late, if load allows and another is free."""
@@ -105,7 +121,7 @@ class Desk:
             self.notices.append((self._stays[victim].call, SHED))
         if not line.waiting:
             self.drain.begin(self.now)
-        line.join(call, (call.model, stay.tried), self.now, expires)
+        line.join(call, stay.lane(), self.now, expires)
         self.due = min(self.due, expires)
         return QUEUED
 
@@ -149,7 +165,10 @@ class Desk:
         for seat in self.permits.candidates(stay, stay.tried):
             if not seat.preemptible or not seat.would_take_one():
                 continue
-            victim = self._stays[next(reversed(seat.preemptible))]
+            call_id, permit = next(reversed(seat.preemptible.items()))
+            if seat.filling is not None and not seat.filling.has_room(stay.call, permit.filled):
+                continue
+            victim = self._stays[call_id]
             self.permits.release_all(victim, PREEMPTED, self.now)
             self.notices.append((victim.call, PREEMPTED))
             return self._take(stay)
@@ -207,6 +226,7 @@ class Desk:
         granted = True
         while granted and self.line.waiting:
             granted = False
+            self._passed, self._kept = [], {}
             for call_id in self.line.heads(self.now):
                 stay = self._stays[call_id]
                 if self._take(stay):
@@ -214,6 +234,18 @@ class Desk:
                     self.notices.append((stay.call, ADMITTED))
                     granted = True
                     break
+                if stay.plan.is_metered:
+                    self._note_passed(stay)
+        if not self.line.waiting:
+            self._passed, self._kept = [], {}
+
+    def _note_passed(self, stay: Stay) -> None:
+        """Note that a call lacks nothing but room; if it was passed too often, keep it some."""
+        if seats := self.permits.lacking_room(stay):
+            self._passed.append((stay, seats))
+            if stay.passes >= PASSES_MAX:
+                for name in seats:
+                    self._kept.setdefault(name, stay.call.priority)
 
     def _settle(self, now: float) -> None:
         """Let time do its work, up to now; afterwards nothing is due."""
