@@ -12,16 +12,20 @@ may wait for room that will never be there.
 
 How long an answer becomes nobody knows. Callers allow far more than is used, and to keep room for
 all of it would leave most of a cache empty; the mean alone would be too little for half of them. So
-room is kept for what answers take lately and one mean deviation more, never more than the caller
-allows. A few answers are longer, most are shorter, and the part of the cache that is kept free
-absorbs the difference. Should the engine throw calls out all the same, less of the cache is used.
+a call is expected to need what answers take lately and one mean deviation more, never more than its
+caller allows (or than calls take for what they say, where that is no bound). And not all need their
+most at the same time: some end while others are young. What counts is the highest sum that will
+come about, if each goes on at the engine's speed up to its expected end. What is wrong with all
+this is absorbed by a part of the cache that is kept free, and by more of it should the engine throw
+calls out all the same.
 
 Prompts that begin alike share room in a cache; here each counts in full, since which of them share
 is the engine's secret. Whoever knows better says so with `batch.kv_tokens`.
 
 Sources: an engine's reading in chunks beside its writing is what Sarathi-Serve made known; metering
 before the engine works with any engine, and keeps order among callers where it can still be kept.
-Room by mean and deviation is how TCP chooses its timeouts.
+Room by mean and deviation is how TCP chooses its timeouts; to look for the highest sum to come is
+known from LightLLM's scheduler, inside an engine.
 
 Not here: who waits, and who may pass (`desk`).
 """
@@ -50,6 +54,8 @@ KV_GROWTH_PER_S = 0.001
 ANSWERS_MIN = 8
 """Answers that were seen whole before they say anything of those to come."""
 ANSWER_WEIGHT = 1 / 16
+PROGRESS = 0.9
+"""Part of what a call can have written by now that is counted on: speeds differ."""
 PATIENCE_S = 2.0
 """What callers find quick, where no objective is given: to wait longer is felt as waiting."""
 PATIENCE_SHARE = 0.5
@@ -65,14 +71,16 @@ SPEED_WEIGHT = 1 / 4
 
 
 class Filled:
-    """What one attempt takes of an engine."""
+    """What one attempt takes of an engine. `need` is its prompt and the answer that is expected."""
 
-    __slots__ = ("filling", "is_reading", "need", "prompt_tokens")
+    __slots__ = ("began_at", "filling", "is_reading", "need", "prompt_tokens")
 
     def __init__(self, filling: "Filling", need: int, prompt_tokens: int) -> None:
         self.filling = filling
         self.need = need
         self.prompt_tokens = prompt_tokens
+        self.began_at = inf
+        """When it had its first token; infinite before it."""
         self.is_reading = True
         """It has had no first token yet."""
 
@@ -86,9 +94,12 @@ class Filling:
         "_area",
         "_busy_s",
         "_deviation",
+        "_each_per_s",
         "_firsts",
         "_late",
+        "_live",
         "_moved_at",
+        "_over",
         "_preemptions",
         "_read",
         "_saw_at",
@@ -120,8 +131,9 @@ class Filling:
         self.kv_share = KV_SHARE
         self.knee: Knee | None = None
         """None: nothing is known of the engine's rate, and the limit alone decides."""
-        self.tokens_per_s = 0.0
-        """What it wrote in the last window."""
+        self.tokens_per_s = self._each_per_s = 0.0
+        """What it wrote in the last window: in all, and for each call."""
+        self._live: set[Filled] = set()
         self._area = self._moved_at = 0.0
         """Calls times seconds since the window began, up to the last change."""
         self._firsts = self._late = 0
@@ -132,6 +144,8 @@ class Filling:
         self._preemptions: int | None = None
         self._answers = 0
         self._answer = self._deviation = 0.0
+        self._over = 1.0
+        """How many times what callers say answers take that are longer, and the others once."""
         self._read = 0
         self._busy_s = self._speed = 0.0
         self.limit: AdaptiveLimit | None = None
@@ -171,14 +185,16 @@ class Filling:
         if reading > 0 and reading + call.prompt_tokens > self.prefill_tokens:
             return False
         held = self.batch.kv_tokens or self.kv_told
-        return held is None or kv_out + self.need(call) <= held * self.kv_share
+        if held is None or kv_out + self.need(call) <= held * self.kv_share:
+            return True  # Even if all were at their longest at once.
+        return self._each_per_s > 0.0 and self._peak(call, without) <= held * self.kv_share
 
     def need(self, call: Call) -> int:
         """Say how many tokens of the cache are kept for a call."""
-        answer = call.answer_tokens
+        answer: float = call.answer_tokens
         if self._answers >= ANSWERS_MIN:
-            answer = min(answer, int(self._answer + self._deviation) + 1)
-        return call.prompt_tokens + answer
+            answer = min(answer * self._over, self._answer + self._deviation)
+        return call.prompt_tokens + max(int(answer), 1)
 
     # -- events ------------------------------------------------------------------------------
 
@@ -189,12 +205,14 @@ class Filling:
         self.calls += 1
         self.kv_out += filled.need
         self.reading += call.prompt_tokens
+        self._live.add(filled)
         return filled
 
     def began(self, filled: Filled, first_token_s: float, now: float) -> None:
         """Hear of a call's first token, so long after it was sent."""
         self._move(now)
         self._firsts += 1
+        filled.began_at = now
         if (wish_s := self.batch.first_token_s) is not None and first_token_s > wish_s:
             self._late += 1
         if filled.is_reading:
@@ -209,6 +227,7 @@ class Filling:
         self._move(now)
         self.calls -= 1
         self.kv_out -= filled.need
+        self._live.discard(filled)
         if filled.is_reading:
             self.reading -= filled.prompt_tokens
 
@@ -219,6 +238,7 @@ class Filling:
         weight = max(ANSWER_WEIGHT, 1 / self._answers)
         self._deviation += (abs(answer - self._answer) - self._deviation) * weight
         self._answer += (answer - self._answer) * weight
+        self._over += (max(answer / max(call.answer_tokens, 1), 1.0) - self._over) * weight
 
     def saw(self, sight: Sight, now: float) -> None:
         """Take in what a look showed; the limit may be another one afterwards."""
@@ -244,6 +264,7 @@ class Filling:
         if tokens < TURNS_MIN * calls and length_s < WINDOW_S_MAX:
             return
         self.tokens_per_s = tokens / length_s
+        self._each_per_s = self.tokens_per_s / calls if calls > 0.0 else 0.0
         before = self.knee.level
         self.knee.measure(Window(now, length_s, tokens, calls, self._firsts, self._late))
         if self.knee.level != before:
@@ -255,6 +276,28 @@ class Filling:
         self._window = self._summed = self._preemptions = None
 
     # -- within ------------------------------------------------------------------------------
+
+    def _peak(self, call: Call, without: Filled | None) -> float:
+        """Give the most tokens that calls will hold together, this one among them.
+
+        All write at one speed, so when a call ends, those with more left to write have each written
+        as much as it had left: the sum is highest at one of these ends.
+        """
+        each_per_s = self._each_per_s * PROGRESS
+        rows: list[tuple[float, float]] = [
+            (float(self.need(call) - call.prompt_tokens), float(call.prompt_tokens))
+        ]
+        for one in self._live:
+            if one is not without:
+                answer = one.need - one.prompt_tokens
+                said = min(max(self._moved_at - one.began_at, 0.0) * each_per_s, answer - 1.0)
+                rows.append((answer - said, one.prompt_tokens + said))
+        rows.sort(reverse=True)
+        peak = held = 0.0
+        for number, (left, holds) in enumerate(rows, 1):
+            held += holds
+            peak = max(peak, held + number * left)
+        return peak
 
     def _total(self, sight: Sight, now: float) -> float | None:
         """Give the tokens written so far; a speed that is told instead is summed up."""

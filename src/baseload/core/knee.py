@@ -45,10 +45,11 @@ CLEAR = 2.0
 """Standard errors between two rates that settle which is better."""
 NEAR = 0.02
 """Rates this near to the best one are as good."""
-STALE_S = 120.0
-"""What a level yielded so long ago says nothing of now."""
-DWELL_S = 30.0
-"""Time at the best level before a neighbour is tried again."""
+STALE_WINDOWS = 120
+"""What a level yielded as many windows ago says nothing of now: two minutes, where windows are of
+a second; those of a slow engine are longer."""
+DWELL_WINDOWS = 30
+"""Windows at the best level before a neighbour is tried again."""
 SHIFT = 0.25
 """If the best level's newest windows differ by this share from those before, all has changed."""
 SHIFT_WINDOWS = 3
@@ -142,17 +143,17 @@ class Knee:
             return
         here = self._known.setdefault(self._at, _Level())
         here.windows.append(window)
-        self._age(window.at)
+        self._age(window.at - STALE_WINDOWS * window.length_s)
         if self._at == self._home and self._has_shifted(here):
             self._begin_anew(here)
         if self._is_enough(here):
-            self._decide(window.at)
+            self._decide(window)
 
     # -- within ------------------------------------------------------------------------------
 
-    def _age(self, now: float) -> None:
+    def _age(self, before: float) -> None:
         for index in list(self._known):
-            self._known[index].forget(now - STALE_S)
+            self._known[index].forget(before)
             if not self._known[index].windows:
                 del self._known[index]
 
@@ -195,8 +196,9 @@ class Knee:
         calls_s = sum(window.calls * window.length_s for window in one.windows)
         return calls_s <= self.token_s * sum(window.tokens for window in one.windows)
 
-    def _decide(self, now: float) -> None:
+    def _decide(self, window: Window) -> None:
         """Go to the level that is to be tried next, or to the best one."""
+        now = window.at
         best = self._best()
         if best is None:  # The objectives are missed at all that are known: fewer calls.
             self._is_searching = True
@@ -211,7 +213,7 @@ class Knee:
                 self._go(other, now)
                 return
             self._is_searching, self._stride = False, 1
-        if self._at == best and now - self._since >= DWELL_S:
+        if self._at == best and now - self._since >= DWELL_WINDOWS * window.length_s:
             self._try_again(best, now)
         else:
             self._go(best, now)
@@ -232,7 +234,7 @@ class Knee:
         if above is None and best < top:
             return min(best + self._stride, top)
         if below is None and best > 0:
-            return max(best - self._stride, 0)
+            return max(best - (self._stride + 1) // 2, 0)  # Fewer calls cost what more do not.
         gap_above = 0 if above is None else above - best
         gap_below = 0 if below is None else best - below
         if max(gap_above, gap_below) <= 1:
