@@ -19,13 +19,25 @@ from baseload.sim.workload import Kind, Outcome, Providers, Sources
 STEPS_MAX = 5_000_000
 
 
+class Watched(Engine):
+    """The engine, with a note of when each call had its first token."""
+
+    def __init__(self, name, kernel, rng, machine) -> None:
+        super().__init__(name, kernel, rng, machine)
+        self.firsts: dict[int, float] = {}
+
+    def _tell(self, running, fact) -> None:
+        self.firsts.setdefault(running.ask.call.id, self._kernel.now)
+        super()._tell(running, fact)
+
+
 class Scene:
     """One engine `e`, given as much as `batch` says, and what became of the calls."""
 
     def __init__(self, machine: Machine, batch: Batch, seed: int = 1, spread: float = 0.5) -> None:
         self.kernel = kernel = Kernel()
         rng = Random(seed)
-        self.engine = Engine("e", kernel, rng, machine)
+        self.engine = Watched("e", kernel, rng, machine)
         model = Model(name="m", tiers=({"e": Target(backend="e", model="m")},), first_token_s=600.0)
         setup = Setup(
             models={"m": model},

@@ -37,8 +37,10 @@ RETRY_SHARE = 0.2
 RETRIES_MIN = 3
 """Calls that may retry the backend they came from, at once: a share of all live calls, or a few.
 Going to another backend is not counted: it adds no load to the one that fails."""
-PASSES_MAX = 8
+PASSES_MAX = 16
 """How often a call that waits for room is passed by smaller ones before room is kept for it."""
+PASSED_MAX = 32
+"""Calls that wait for room of which this is counted at once; the others come after them."""
 NOBODY_KEPT: frozenset[str] = frozenset()
 TRY_S = 1.0
 """Who waits for a backend at zero is still there when one call is sent to see whether it is up."""
@@ -61,14 +63,12 @@ class Desk:
         self._plans = self.permits.plans
         self._stays: dict[int, Stay] = {}
         self._passed: list[tuple[Stay, frozenset[str]]] = []
-        """Who waits for room only, and where, since permits were last handed out."""
-        self._kept: dict[str, int] = {}
-        """Backends that are kept for somebody who was passed too often, and how urgent that is."""
+        """Who waits for nothing but room, and where, as far as was seen since the last round."""
         self.due = inf
         """When the gate changes by itself, or infinity; `deadline()` in the form of the law."""
 
     def _take(self, stay: Stay) -> bool:
-        kept = self._kept_from(stay.call) if self._kept else NOBODY_KEPT
+        kept = self._kept_from(stay.call) if self._passed else NOBODY_KEPT
         if not self.permits.take(stay, self.now, kept):
             return False
         assert stay.first is not None
@@ -82,10 +82,17 @@ class Desk:
         return True
 
     def _kept_from(self, call: Call) -> frozenset[str]:
-        """Give the backends that a call may not have now, for they are kept for another."""
-        if not self.line.waiting:
-            return NOBODY_KEPT
-        return frozenset(name for name, urgency in self._kept.items() if urgency <= call.priority)
+        """Give the backends that are kept for others, no less urgent, who were passed too often."""
+        waiting = self.line.waiting
+        return NOBODY_KEPT.union(
+            *(
+                seats
+                for stay, seats in self._passed
+                if stay.passes >= PASSES_MAX
+                and stay.call.priority <= call.priority
+                and stay.call.id in waiting
+            )
+        )
 
     def _hedge(self, stay: Stay) -> Ask:
         """Add a second attempt beside one that is late, if load allows and another is free."""
@@ -122,6 +129,8 @@ class Desk:
         if not line.waiting:
             self.drain.begin(self.now)
         line.join(call, stay.lane(), self.now, expires)
+        if stay.plan.is_metered:
+            self._note_passed(stay)
         self.due = min(self.due, expires)
         return QUEUED
 
@@ -226,7 +235,7 @@ class Desk:
         granted = True
         while granted and self.line.waiting:
             granted = False
-            self._passed, self._kept = [], {}
+            self._passed = []
             for call_id in self.line.heads(self.now):
                 stay = self._stays[call_id]
                 if self._take(stay):
@@ -237,15 +246,12 @@ class Desk:
                 if stay.plan.is_metered:
                     self._note_passed(stay)
         if not self.line.waiting:
-            self._passed, self._kept = [], {}
+            self._passed = []
 
     def _note_passed(self, stay: Stay) -> None:
-        """Note that a call lacks nothing but room; if it was passed too often, keep it some."""
-        if seats := self.permits.lacking_room(stay):
+        """Note where a waiting call lacks nothing but room: there others may pass it, a few."""
+        if len(self._passed) < PASSED_MAX and (seats := self.permits.lacking_room(stay)):
             self._passed.append((stay, seats))
-            if stay.passes >= PASSES_MAX:
-                for name in seats:
-                    self._kept.setdefault(name, stay.call.priority)
 
     def _settle(self, now: float) -> None:
         """Let time do its work, up to now; afterwards nothing is due."""

@@ -6,7 +6,7 @@ and it moves. So it is looked for while calls are served: the engine is kept at 
 of calls, for a few windows of time, and what it wrote in them is the level's rate. Then another
 level is tried: twice as many calls while that helps, then between, until both neighbours of the
 best level are known to be no better. From there on a neighbour is tried now and then, because the
-knee moves, and if what the best level itself yields has changed, all is looked for anew.
+knee moves, and if what a known level yields has changed, all is looked for anew.
 
 Only windows count in which the engine was really kept at the level: with fewer calls there is
 nothing to learn, and the level stays. A level is left as soon as it is surely better or worse than
@@ -51,8 +51,10 @@ a second; those of a slow engine are longer."""
 DWELL_WINDOWS = 30
 """Windows at the best level before a neighbour is tried again."""
 SHIFT = 0.25
-"""If the best level's newest windows differ by this share from those before, all has changed."""
-SHIFT_WINDOWS = 3
+"""If a level's newest windows differ by this share from those before, all has changed."""
+SHIFT_WINDOWS = 2
+SHIFT_SPREADS = 2.0
+"""And by so many times what those before differ among each other: some engines go by fits."""
 LATE_SHARE_MAX = 0.05
 """Part of first tokens that may come later than the objective."""
 LATE_MIN = 3
@@ -116,6 +118,7 @@ class Knee:
         self._known: dict[int, _Level] = {}
         self._stride = STRIDE
         self._is_searching, self._is_settling = True, True
+        self._is_down_first = False
         self._since = 0.0
         """When the level became what it is."""
 
@@ -144,7 +147,7 @@ class Knee:
         here = self._known.setdefault(self._at, _Level())
         here.windows.append(window)
         self._age(window.at - STALE_WINDOWS * window.length_s)
-        if self._at == self._home and self._has_shifted(here):
+        if self._has_shifted(here):
             self._begin_anew(here)
         if self._is_enough(here):
             self._decide(window)
@@ -163,13 +166,18 @@ class Knee:
         if len(others) < SHIFT_WINDOWS:
             return False
         before = sum(others) / len(others)
-        is_up = all(rate > before * (1 + SHIFT) for rate in newest)
-        return is_up or all(rate < before * (1 - SHIFT) for rate in newest)
+        spread = sqrt(sum((rate / before - 1.0) ** 2 for rate in others) / (len(others) - 1))
+        shift = max(SHIFT, SHIFT_SPREADS * spread)
+        if all(rate < before * (1 - shift) for rate in newest):
+            self._is_down_first = True
+            return True
+        return all(rate > before * (1 + shift) for rate in newest)
 
     def _begin_anew(self, here: _Level) -> None:
         while len(here.windows) > SHIFT_WINDOWS:
             here.windows.popleft()
-        self._known = {self._at: here}
+        # What has become slower is likely to bear less.
+        self._known, self._home = {self._at: here}, self._at
         self._is_searching, self._stride = True, STRIDE
 
     def _is_enough(self, here: _Level) -> bool:
@@ -212,7 +220,7 @@ class Knee:
             if (other := self._unknown_near(best)) is not None:
                 self._go(other, now)
                 return
-            self._is_searching, self._stride = False, 1
+            self._is_searching, self._stride, self._is_down_first = False, 1, False
         if self._at == best and now - self._since >= DWELL_WINDOWS * window.length_s:
             self._try_again(best, now)
         else:
@@ -231,10 +239,12 @@ class Knee:
         above = min((index for index in self._known if index > best), default=None)
         below = max((index for index in self._known if index < best), default=None)
         top = len(self.levels) - 1
-        if above is None and best < top:
-            return min(best + self._stride, top)
-        if below is None and best > 0:
-            return max(best - (self._stride + 1) // 2, 0)  # Fewer calls cost what more do not.
+        up = min(best + self._stride, top) if above is None and best < top else None
+        # Fewer calls than needed cost tokens, more do not: so half as far.
+        down = max(best - (self._stride + 1) // 2, 0) if below is None and best > 0 else None
+        first, second = (down, up) if self._is_down_first else (up, down)
+        if first is not None or second is not None:
+            return second if first is None else first
         gap_above = 0 if above is None else above - best
         gap_below = 0 if below is None else best - below
         if max(gap_above, gap_below) <= 1:
