@@ -8,7 +8,6 @@ from time import monotonic
 import pytest
 
 from baseload.config.fleet import Backend
-from baseload.config.serving import Batch
 from baseload.core.facts import Sight
 from baseload.engines.supervisor import Engine
 from baseload.gateway import probes as module
@@ -177,23 +176,6 @@ async def test_llama_cpp_is_asked_for_its_slots_once():
         }
         assert {"b0": "llama.cpp"} == seen.probes.kinds
         assert 1 == paths(provider).count("/slots")
-
-
-@on_uvloop
-async def test_an_engine_that_is_being_learnt_is_looked_at_more_often(monkeypatch):
-    """While it has calls it is seen far more often than `probe_s`, with all that it has written."""
-    monkeypatch.setattr(module, "LEARNING_LOOK_S", 0.01)
-    monkeypatch.setattr(module, "ASLEEP_LOOK_S", 0.01)
-    slots = [{"is_processing": True, "n_ctx": 64, "next_token": [{"n_decoded": 4}]}]
-    page = LLAMA_CPP + b"llamacpp:tokens_predicted_total 40\n"
-    provider = Provider(play=on(metrics=[whole(page)], slots=[whole(slots)]))
-    async with provider, look_at(provider, probe_s=FOREVER, batch=Batch()) as seen:
-        await seen.count(1)
-        seen.probes.is_learning = lambda _name: True
-        await seen.count(5)
-        sights = [sight for _, sight in seen.all]
-
-    assert [(44, 64)] * 4 == [(one.made_tokens, one.kv_tokens) for one in sights[1:5]]
 
 
 @on_uvloop
