@@ -322,3 +322,20 @@ def test_a_reload_changes_bounds_and_forgets_no_call():
 
     assert (600, None) == (kept, none)
     assert (0, 0, 0) == (filling.calls, filling.kv_out, filling.reading)
+
+
+@pytest.mark.parametrize("is_learnt", [False, True])
+def test_slow_first_tokens_are_judged_with_what_is_written(is_learnt: bool):
+    """Where the rate is known they are the objectives' business, else the limit gives way."""
+    gate, now = desk(Batch()), 1.0
+    if is_learnt:
+        gate.observe("a", Sight(now, made_tokens=0), now)
+    for number in range(60):
+        one, first_s = call(), 0.1 if number < 40 else 5.0
+        gate.offer(one, now)
+        gate.attempt(one)
+        gate.heard(one, Told(Fact.FIRST_TOKEN, now + first_s))
+        gate.leave(one, now + first_s)
+        now += first_s
+
+    assert is_learnt == (gate.seats["a"].limit.limit == 8)
