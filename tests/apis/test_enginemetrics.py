@@ -62,6 +62,48 @@ def test_each_engine_is_known_by_its_gauges(text, expected):
     assert expected == actual
 
 
+def test_engines_tell_what_they_hold_and_write():
+    """Capacity, tokens written, speed and calls thrown out, each in its engine's own words."""
+    vllm = (
+        b'vllm:cache_config_info{block_size="16",engine="0",num_gpu_blocks="661"} 1.0\n'
+        b'vllm:generation_tokens_total{engine="0",model_name="m"} 1234.0\n'
+        b'vllm:generation_tokens_created{engine="0",model_name="m"} 1.7e9\n'
+        b'vllm:num_preemptions_total{engine="0",model_name="m"} 3.0\n'
+    )
+    newer = vllm.replace(b'block_size="16"', b'block_size="16",kv_cache_size_tokens="10500"')
+    unknown = vllm.replace(b'"661"', b'"None"')
+    two = vllm + vllm.replace(b'engine="0"', b'engine="1"')
+    sglang = (
+        b'sglang:max_total_num_tokens{tp_rank="0"} 471258.0\n'
+        b'sglang:gen_throughput{tp_rank="0"} 812.5\n'
+        b'sglang:generation_tokens_total{model_name="m"} 337.0\n'
+        b'sglang:num_retracted_requests_total{tp_rank="0"} 2.0\n'
+    )
+    llama_cpp = b"llamacpp:tokens_predicted_total 40\n"
+    told = [
+        (one.kv_tokens, one.made_tokens, one.tokens_per_s, one.preemptions)
+        for _, one in map(read_metrics, (vllm, newer, unknown, two, sglang, llama_cpp))
+    ]
+
+    assert [
+        (10_576, 1234, None, 3),
+        (10_500, 1234, None, 3),
+        (None, 1234, None, 3),
+        (21_152, 2468, None, 6),
+        (471_258, 337, 812.5, 2),
+        (None, 40, None, None),
+    ] == told
+
+
+def test_slots_tell_what_is_written_and_what_they_hold():
+    """Of answers that go on, as llama.cpp of today and of before 2025 tell it."""
+    new = b'[{"is_processing":true,"n_ctx":512,"next_token":[{"n_decoded":7}]},'
+    old = b'{"is_processing":true,"n_ctx":512,"next_token":{"n_decoded":5}},'
+    idle = b'{"is_processing":false,"n_ctx":512,"next_token":[{"n_decoded":9}]}]'
+
+    assert (3, 2, 1536, 12) == read_slots(new + old + idle)
+
+
 def test_several_engines_add_their_calls_and_the_fullest_cache_counts():
     """Data-parallel engines behind one address: calls are summed, of usages the largest holds."""
     two = VLLM + VLLM.replace(b'engine="0"', b'engine="1"').replace(b"0.8734", b"0.31")
@@ -148,7 +190,7 @@ def test_the_number_of_lines_read_is_bounded():
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (b'[{"id":0,"is_processing":true},{"is_processing":false,"prompt":"x"}]', (2, 1)),
+        (b'[{"id":0,"is_processing":true},{"is_processing":false,"prompt":"x"}]', (2, 1, None, 0)),
         (b"[]", None),
         (b'[{"id":0,"state":1}]', None),
         (b'[{"is_processing":1}]', None),

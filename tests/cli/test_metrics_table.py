@@ -13,6 +13,7 @@ from baseload.cli.engine_room import EngineRoom
 from baseload.cli.making import Plant
 from baseload.config.fleet import Backend as BackendConfig
 from baseload.config.fleet import Fleet, Model, Target
+from baseload.config.serving import Batch
 from baseload.config.tenancy import Limits, Store
 from baseload.core.facts import DONE, GONE, REJECTED, Fact, Sight
 from baseload.core.quota import Hold, Scope
@@ -71,7 +72,9 @@ def fill(plant: Plant) -> None:
     telemetry.attempts["a"] += 1
     telemetry.series("m", "a").paid(1.0)
     plant.gateway.certificate_ends_at = 1.0
-    plant.gateway.probes.sights["a"] = Sight(plant.gateway.driver.clock(), 0.5, 1, 1)
+    plant.gateway.probes.sights["a"] = Sight(
+        plant.gateway.driver.clock(), 0.5, 1, 1, kv_tokens=9, preemptions=1
+    )
     desk = EnergyDesk(EngineRoom("/nowhere", lambda _state: None), never)
     engine = BackendConfig(name="a", engine="vllm", model="m")
     for at in (1.0, 2.0):
@@ -86,7 +89,7 @@ async def test_the_table_has_every_metric_and_no_other(tmp_path: Path):
     """Names, types and labels are the same on the page and in a gateway that shares its limits."""
     fleet = Fleet(
         listen="127.0.0.1:0",
-        backends={"a": BackendConfig(name="a", url="http://127.0.0.1:9/v1")},
+        backends={"a": BackendConfig(name="a", url="http://127.0.0.1:9/v1", batch=Batch())},
         models={"m": Model(name="m", tiers=({"a": Target(backend="a", model="m")},))},
         store=Store(ledger=f"sqlite:///{tmp_path}/calls.db", counters=CLOSED_REDIS),
     )

@@ -17,7 +17,7 @@ CALL = Call(id=1, model="m", deadline=9.0)
 
 def _seat(name: str) -> Any:
     seat = SimpleNamespace(name=name, is_able=True, is_red=False, portion=1.0, tokens=0)
-    seat.can_take = lambda priority: seat.is_able
+    seat.can_take = lambda call: seat.is_able
     return seat
 
 

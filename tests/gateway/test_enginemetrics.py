@@ -2,22 +2,29 @@
 
 from types import SimpleNamespace
 
-from baseload.config.fleet import Backend
-from baseload.core.facts import Sight
+from baseload.config.fleet import Backend, Overload
+from baseload.config.serving import Batch
+from baseload.core.facts import Call, Sight
+from baseload.core.filling import PREFILL_TOKENS, Filling
+from baseload.core.limits import AdaptiveLimit
+from baseload.core.seat import Account, Seat
 from baseload.gateway.enginemetrics import LOOKS_MAX, SLACK_S, EngineMetrics
 from baseload.gateway.probes import PROBE_TIMEOUT_S
 
 PROBE_S = 5.0
 
 
-def shown(now: float, sights: dict[str, Sight], *backends: str) -> dict[str, float]:
-    """Give what is shown of a double of a gateway, which has clock, sights and backends only."""
+def shown(
+    now: float, sights: dict[str, Sight], *backends: str, seats: dict[str, Seat] | None = None
+) -> dict[str, float]:
+    """Give what is shown of a double of a gateway: it has clock, sights, backends and seats."""
     gateway = SimpleNamespace(
         driver=SimpleNamespace(clock=lambda: now),
         probes=SimpleNamespace(sights=sights),
         fleet=SimpleNamespace(
             backends={name: Backend(name=name, probe_s=PROBE_S) for name in backends}
         ),
+        gate=SimpleNamespace(seats=seats or {}),
     )
     return {
         f"{sample.name.removeprefix('baseload_engine_')}/{sample.labels['backend']}": sample.value
@@ -51,3 +58,21 @@ def test_what_is_old_is_not_shown():
 
     assert [{"running_calls/a": 1}, {}] == seen
     assert SLACK_S > PROBE_TIMEOUT_S
+
+
+def test_what_an_engine_is_given_is_shown():
+    """Limits as learnt, and what is out; of backends whose filling nobody watches, nothing."""
+    seat, plain = (Seat(name, Account(AdaptiveLimit(8, 8)), Overload()) for name in "ab")
+    seat.filling = Filling(Batch(), seat.limit)
+    seat.filling.take(Call(1, "m", 9.0, prompt_tokens=30, answer_tokens=20), 0.0)
+    sights = {"a": Sight(100.0, kv_tokens=5000, preemptions=2)}
+
+    assert {
+        "kv_tokens/a": 5000,
+        "preemptions_total/a": 2,
+        "tokens_per_second/a": 0,
+        "baseload_batch_limit/a": 8,
+        "baseload_batch_prefill_limit_tokens/a": PREFILL_TOKENS,
+        "baseload_batch_prefill_tokens/a": 30,
+        "baseload_batch_expected_tokens/a": 50,
+    } == shown(100.0, sights, "a", "b", seats={"a": seat, "b": plain})

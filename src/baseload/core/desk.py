@@ -37,6 +37,11 @@ RETRY_SHARE = 0.2
 RETRIES_MIN = 3
 """Calls that may retry the backend they came from, at once: a share of all live calls, or a few.
 Going to another backend is not counted: it adds no load to the one that fails."""
+PASSES_MAX = 16
+"""How often a call that waits for room is passed by smaller ones before room is kept for it."""
+PASSED_MAX = 32
+"""Calls that wait for room of which this is counted at once; the others come after them."""
+NOBODY_KEPT: frozenset[str] = frozenset()
 TRY_S = 1.0
 """Who waits for a backend at zero is still there when one call is sent to see whether it is up."""
 
@@ -57,19 +62,37 @@ class Desk:
         self._wait_s = setup.queue.wait_s
         self._plans = self.permits.plans
         self._stays: dict[int, Stay] = {}
+        self._passed: list[tuple[Stay, frozenset[str]]] = []
+        """Who waits for nothing but room, and where, as far as was seen since the last round."""
         self.due = inf
         """When the gate changes by itself, or infinity; `deadline()` in the form of the law."""
 
     def _take(self, stay: Stay) -> bool:
-        if not self.permits.take(stay, self.now):
+        kept = self._kept_from(stay.call) if self._passed else NOBODY_KEPT
+        if not self.permits.take(stay, self.now, kept):
             return False
         assert stay.first is not None
+        for passed, seats in self._passed:
+            passed.passes += stay.first.seat.name in seats
         self.due = min(self.due, stay.first.seat.due)
         if self.line.waiting and not stay.is_charged:
             # While nobody waits there is enough for all, and nobody owes anybody anything.
             stay.is_charged = True
             self.line.charge(stay.call)
         return True
+
+    def _kept_from(self, call: Call) -> frozenset[str]:
+        """Give the backends that are kept for others, no less urgent, who were passed too often."""
+        waiting = self.line.waiting
+        return NOBODY_KEPT.union(
+            *(
+                seats
+                for stay, seats in self._passed
+                if stay.passes >= PASSES_MAX
+                and stay.call.priority <= call.priority
+                and stay.call.id in waiting
+            )
+        )
 
     def _hedge(self, stay: Stay) -> Ask:
         """Add a second attempt beside one that is late, if load allows and another is free."""
@@ -105,7 +128,9 @@ class Desk:
             self.notices.append((self._stays[victim].call, SHED))
         if not line.waiting:
             self.drain.begin(self.now)
-        line.join(call, (call.model, stay.tried), self.now, expires)
+        line.join(call, stay.lane(), self.now, expires)
+        if stay.plan.is_metered:
+            self._note_passed(stay)
         self.due = min(self.due, expires)
         return QUEUED
 
@@ -149,7 +174,10 @@ class Desk:
         for seat in self.permits.candidates(stay, stay.tried):
             if not seat.preemptible or not seat.would_take_one():
                 continue
-            victim = self._stays[next(reversed(seat.preemptible))]
+            call_id, permit = next(reversed(seat.preemptible.items()))
+            if seat.filling is not None and not seat.filling.has_room(stay.call, permit.filled):
+                continue
+            victim = self._stays[call_id]
             self.permits.release_all(victim, PREEMPTED, self.now)
             self.notices.append((victim.call, PREEMPTED))
             return self._take(stay)
@@ -207,6 +235,7 @@ class Desk:
         granted = True
         while granted and self.line.waiting:
             granted = False
+            self._passed = []
             for call_id in self.line.heads(self.now):
                 stay = self._stays[call_id]
                 if self._take(stay):
@@ -214,6 +243,15 @@ class Desk:
                     self.notices.append((stay.call, ADMITTED))
                     granted = True
                     break
+                if stay.plan.is_metered:
+                    self._note_passed(stay)
+        if not self.line.waiting:
+            self._passed = []
+
+    def _note_passed(self, stay: Stay) -> None:
+        """Note where a waiting call lacks nothing but room: there others may pass it, a few."""
+        if len(self._passed) < PASSED_MAX and (seats := self.permits.lacking_room(stay)):
+            self._passed.append((stay, seats))
 
     def _settle(self, now: float) -> None:
         """Let time do its work, up to now; afterwards nothing is due."""

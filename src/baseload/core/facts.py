@@ -184,7 +184,9 @@ class Sight(msgspec.Struct, frozen=True, gc=False):
 
     `at` is when it was taken, on the driver's clock. `kv_usage` is the used part of its KV cache
     from 0 to 1, `waiting` and `running` its own calls, `slots` how many it runs at once, `ping_s`
-    how long it took to say that it lives.
+    how long it took to say that it lives. `kv_tokens` is what its cache holds in all,
+    `made_tokens` how many it has written since it was started, `tokens_per_s` its speed of writing
+    where it tells that instead, `preemptions` how often it has thrown a call out of its cache.
     """
 
     at: float
@@ -193,6 +195,10 @@ class Sight(msgspec.Struct, frozen=True, gc=False):
     running: int | None = None
     slots: int | None = None
     ping_s: float | None = None
+    kv_tokens: int | None = None
+    made_tokens: int | None = None
+    tokens_per_s: float | None = None
+    preemptions: int | None = None
 
 
 class Reserve(msgspec.Struct, frozen=True, gc=False):

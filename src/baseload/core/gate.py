@@ -25,6 +25,7 @@ from baseload.core.facts import (
     ADMITTED,
     AT_ONCE,
     BATCH,
+    DONE,
     ELSEWHERE,
     EXPIRED,
     FIRST_TOKEN,
@@ -193,7 +194,7 @@ class Gate(Desk):
         for call_id, stay in self._stays.items():
             stay.follow(self.permits.plan_of(stay.plan.model), left)
             if call_id in self.line.waiting:
-                self.line.move(call_id, (stay.call.model, stay.tried))
+                self.line.move(call_id, stay.lane())
         self._dismiss()
         self.line.resize(setup.queue.size, setup.models)
         self._grant()
@@ -255,6 +256,11 @@ class Gate(Desk):
         seat = self.seats.get(backend)
         return seat is not None and seat.is_asleep() and not seat.breaker.can_take
 
+    def learns(self, backend: str) -> bool:
+        """Say whether a backend has calls, and it is learnt how many it should have."""
+        seat = self.seats.get(backend)
+        return seat is not None and seat.filling is not None and seat.filling.calls > 0
+
     def wants_prefix(self, model: str) -> bool:
         """Say whether calls for this model are routed by how their prompts begin."""
         return self._plans[model].wants_prefix
@@ -286,6 +292,8 @@ class Gate(Desk):
             seat.mends_at = max(seat.mends_at, told.now + told.retry_after_s)
         if told.tokens:
             stay.tokens = told.tokens
+            if fact is DONE and permit.filled is not None:
+                permit.filled.filling.answered(stay.call, told.tokens)
         if fact.is_retryable:
             if seat.met_nobody(permit, fact):
                 if permit.is_try:

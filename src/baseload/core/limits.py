@@ -102,6 +102,12 @@ class AdaptiveLimit:
         self._set(min(lowered, self._value))
         self._quiet_from = max(self._quiet_from, now + HOLD_S_MIN)
 
+    def allow(self, most: int, now: float) -> None:
+        """Have another bound, and be there at once unless refusals hold the limit lower."""
+        is_held = self._value < self.most or now < self._quiet_from
+        self.most = most
+        self._set(min(self._value, most) if is_held else float(most))
+
     def _refused(self, in_flight: int, taken_at: float, now: float) -> None:
         if taken_at >= self._cut_at:
             if now >= self._quiet_from:  # The first refusal since the limit could grow.

@@ -10,6 +10,7 @@ from math import inf
 from baseload.config.fleet import Model
 from baseload.core.dice import Dice
 from baseload.core.facts import GONE, Fact
+from baseload.core.filling import Filling
 from baseload.core.limits import AdaptiveLimit
 from baseload.core.routing import Tier
 from baseload.core.seat import RESERVED_S, Account, Permit, Seat
@@ -76,18 +77,38 @@ class Permits:
             known.limit = account.limit
             known.judge_by(setup.overload)
             known.cold_start_s = cold_start_s
+            self._fill(known, setup)
             return known
         seat = Seat(name, account, setup.overload, cold_start_s)
         seat.is_up = name not in setup.down
         seat.is_open = known is None or known.is_open  # An order is about the name.
+        self._fill(seat, setup)
         return seat
+
+    def _fill(self, seat: Seat, setup: Setup) -> None:
+        """Have a backend's filling watched, if the setup says so; what it has been given stays."""
+        batch, filling = setup.batches.get(seat.name), seat.filling
+        # Of an account's limit, which others share, one backend's rate says nothing.
+        limit = None if seat.name in setup.accounts else seat.limit
+        if batch is None:
+            if filling is not None:
+                filling.let_go()
+            seat.filling = None
+        elif filling is None:
+            seat.filling = Filling(batch, limit)
+        elif filling.batch != batch or filling.limit is not limit:
+            filling.judge_by(batch, limit)
 
     def _plan(self, model: Model) -> Plan:
         known = self.plans.get(model.name)
+        names = {target.backend for tier in model.tiers for target in tier.values()}
+        is_metered = any(self.seats[name].filling is not None for name in names)
         if known is not None and known.model == model:
             places = [place for tier in known.tiers for place in tier.places]
             if all(self.seats.get(seat.name) is seat for _, seat in places):
-                return known  # The split goes on where it was.
+                # The split goes on where it was.
+                is_same = known.is_metered == is_metered
+                return known if is_same else known._replace(is_metered=is_metered)
         tiers = tuple(
             Tier(tuple((target, self.seats[target.backend]) for target in tier.values()), self._rng)
             for tier in model.tiers
@@ -96,11 +117,11 @@ class Permits:
             len({target.share for target in tier.values()}) < len(tier) for tier in model.tiers
         )
         is_single = sum(len(tier.places) for tier in tiers) == 1
-        return Plan(model, tiers, wants_prefix, is_single)
+        return Plan(model, tiers, wants_prefix, is_single, is_metered)
 
-    def take(self, stay: Stay, now: float) -> bool:
+    def take(self, stay: Stay, now: float, without: frozenset[str] = frozenset()) -> bool:
         """Give the call a permit of the first tier that has one; red backends only at last."""
-        call, tried = stay.call, stay.tried
+        call, tried = stay.call, stay.tried | without if without else stay.tried
         tiers = stay.plan.tiers
         for is_red_ok in (False, True):
             for tier in tiers:
@@ -122,6 +143,17 @@ class Permits:
                 self.hedges += 1
                 return stay.second
         return None
+
+    def lacking_room(self, stay: Stay) -> frozenset[str]:
+        """Give the backends that would take the call if it were smaller."""
+        call = stay.call
+        return frozenset(
+            seat.name
+            for seat in self.candidates(stay, stay.tried)
+            if seat.filling is not None
+            and not seat.filling.has_room(call)
+            and seat.has_permit(call.priority)
+        )
 
     def release(self, stay: Stay, permit: Permit) -> None:
         """Take a permit back; what was second becomes first."""
@@ -183,7 +215,7 @@ class Permits:
         return stay.second is not None or any(
             seat.name != backend
             and seat.name not in stay.tried
-            and seat.can_take(stay.call.priority)
+            and seat.can_take(stay.call)
             and (not is_begun or stay.continues_at(target))
             for tier in stay.plan.tiers
             for target, seat in tier.places

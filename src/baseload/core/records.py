@@ -87,6 +87,10 @@ class Saw(Record, frozen=True, gc=False, array_like=True, tag=4):
     running: int | None
     slots: int | None
     ping_s: float | None
+    kv_tokens: int | None = None
+    made_tokens: int | None = None
+    tokens_per_s: float | None = None
+    preemptions: int | None = None
 
     def sight(self) -> Sight:
         """Give what was seen."""

@@ -66,23 +66,16 @@ class Tier:
         A red backend is chosen only with `is_red_ok`. Choosing moves credit: ask only if the call
         is then sent.
         """
-        priority = call.priority
         if len(self.places) == 1:
             place = self.places[0]
             seat = place[1]
-            if (
-                seat.can_take(priority)
-                and (is_red_ok or not seat.is_red)
-                and seat.name not in tried
-            ):
+            if seat.can_take(call) and (is_red_ok or not seat.is_red) and seat.name not in tried:
                 return place
             return None
         feel = tuple(
             [
                 seat.portion
-                if seat.can_take(priority)
-                and (is_red_ok or not seat.is_red)
-                and seat.name not in tried
+                if seat.can_take(call) and (is_red_ok or not seat.is_red) and seat.name not in tried
                 else UNABLE
                 for _, seat in self.places
             ]

@@ -24,6 +24,7 @@ from baseload.core.facts import (
     Sight,
     Told,
 )
+from baseload.core.filling import Filled, Filling
 from baseload.core.limits import AdaptiveLimit
 from baseload.core.overload import RED, Detector
 from baseload.core.pace import Pace
@@ -70,6 +71,8 @@ class Permit:
     """It has had a first token; noted only where the backend may be at zero replicas."""
     is_try = False
     """It was given out while the backend slept, to see."""
+    filled: Filled | None = None
+    """What it takes of an engine whose filling is watched."""
 
     def __init__(self, target: Target, seat: "Seat", taken_at: float) -> None:
         self.target = target
@@ -81,9 +84,9 @@ class Seat:
     """One backend. `portion` is how much of its share it gets now, from 0 to 1."""
 
     __slots__ = ("account", "begun", "bend", "breaker", "cold_start_s", "detector", "due",
-                 "in_flight", "is_calm", "is_gone", "is_open", "is_red", "is_up", "limit",
-                 "mends_at", "name", "overload", "pace", "parked", "portion", "preemptible",
-                 "token_at", "tokens")  # fmt: skip
+                 "filling", "in_flight", "is_calm", "is_gone", "is_open", "is_red", "is_up",
+                 "limit", "mends_at", "name", "overload", "pace", "parked", "portion",
+                 "preemptible", "token_at", "tokens")  # fmt: skip
 
     def __init__(
         self, name: str, account: Account, overload: Overload, cold_start_s: float = 0.0
@@ -98,6 +101,8 @@ class Seat:
         self.pace = Pace()
         self.detector = Detector(overload, self.pace)
         self.bend = Bend()
+        self.filling: Filling | None = None
+        """What it is given at once, where that is learnt."""
         self.in_flight = 0
         self.tokens = 0
         """What the calls in flight are expected to cost."""
@@ -155,8 +160,13 @@ class Seat:
             and permit.taken_at - self.token_at > AWAKE_S
         )
 
-    def can_take(self, priority: int) -> bool:
-        """Say whether a call of this class may be sent here now."""
+    def can_take(self, call: Call) -> bool:
+        """Say whether a call may be sent here now."""
+        filling = self.filling
+        return self.has_permit(call.priority) and (filling is None or filling.has_room(call))
+
+    def has_permit(self, priority: int) -> bool:
+        """Say whether there is a permit for a call of this class, whatever room it takes."""
         breaker, account = self.breaker, self.account
         if not (breaker.can_take and self.is_up and self.is_open):
             return False
@@ -183,6 +193,8 @@ class Seat:
             account.held_by_others += 1
         self.tokens += call.prompt_tokens + call.answer_tokens
         permit = Permit(target, self, now)
+        if self.filling is not None:
+            permit.filled = self.filling.take(call, now)
         if self.breaker.phase is not CLOSED:
             permit.is_try = self.breaker.phase is ASLEEP
             self.breaker.take(call.id, now)
@@ -221,6 +233,8 @@ class Seat:
         if self.cold_start_s:
             permit.is_begun = True
             self.begun += 1
+        if permit.filled is not None:
+            permit.filled.filling.began(permit.filled, now - permit.taken_at, now)
         if permit.is_parked:
             permit.is_parked = False
             self.parked -= 1
@@ -239,8 +253,10 @@ class Seat:
         pace = self.pace
         # A token that was late because of a queue which is gone is no reason to yield more.
         is_news = self.parked or not told.queued_s
+        is_learnt = self.filling is not None and self.filling.knee is not None
         if (
             self.detector.level
+            and not is_learnt  # What it yields is known, and first tokens are judged with it.
             and is_news
             and (strain := min(pace.strain(), pace.newest)) > STRAIN_MIN
         ):
@@ -249,6 +265,8 @@ class Seat:
 
     def ended(self, call: Call, permit: Permit, fact: Fact, now: float) -> None:
         """Hear how an attempt ended; its permit is back already."""
+        if permit.filled is not None:
+            permit.filled.filling.left(permit.filled, now)
         lesson = fact.breaker
         if lesson is DROPPED and self.met_nobody(permit, fact):
             self._fall_asleep(permit, now)
@@ -276,6 +294,8 @@ class Seat:
         if self.breaker.phase is ASLEEP:
             self._wake(now)
         self.detector.saw(sight, self.in_flight, now)
+        if self.filling is not None:
+            self.filling.saw(sight, now)
         self._weigh(now)
 
     def judge_by(self, overload: Overload) -> None:
@@ -287,6 +307,8 @@ class Seat:
         """Become a new process, which nobody blames for what the last one did."""
         self.breaker.reset(now)
         self.detector.reset()
+        if self.filling is not None:
+            self.filling.start_afresh()
         self.bend = Bend()
         self._shape()
 

@@ -7,6 +7,7 @@ same setup, with dice from the same seed, takes the same decisions when it is fe
 import msgspec
 
 from baseload.config.fleet import Model, Overload, Queue
+from baseload.config.serving import Batch
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +22,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """Which account a backend belongs to; where absent, one of its own."""
     cold_starts: dict[str, float] = {}
     """How long backends that may be at zero replicas take to come up; absent: they never are."""
+    batches: dict[str, Batch] = {}
+    """How much backends are given at once that learn it; absent: their limit alone decides."""
     queue: Queue = Queue()
     overload: Overload = Overload()
     down: tuple[str, ...] = ()

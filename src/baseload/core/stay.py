@@ -5,6 +5,7 @@ given can only be continued by the same model, so the choice shrinks to backends
 weights (or any, if the fleet file says so).
 """
 
+from collections.abc import Hashable
 from math import inf
 from typing import NamedTuple
 
@@ -15,6 +16,9 @@ from baseload.core.facts import Call
 from baseload.core.routing import Tier
 from baseload.core.seat import Permit
 
+SIZE_BITS = 3
+"""Prompts of one size: up to 7 tokens, 63, 511, 4095, 32,767, and so on."""
+
 
 class Plan(NamedTuple):
     """A model with the places where it may be answered, tier by tier."""
@@ -24,6 +28,8 @@ class Plan(NamedTuple):
     wants_prefix: bool
     is_single: bool
     """There is one place, so it is always the last that could be asked."""
+    is_metered: bool = False
+    """At one of them, a call's size decides whether there is room for it."""
 
 
 class Stay:
@@ -47,6 +53,8 @@ class Stay:
     """A retry of this call is counted against the budget."""
     tokens = 0
     """What the call really took, once that is known."""
+    passes = 0
+    """How often others were given room that it has waited for."""
     held_until = inf
     """Until when it is kept for a backend that is asleep; infinite: it never waited for one."""
 
@@ -68,6 +76,17 @@ class Stay:
             or (target.backend == begun.backend and target.model == begun.model)
             or (begun.weights is not None and target.weights == begun.weights)
         )
+
+    def lane(self) -> tuple[Hashable, ...]:
+        """Give the lane in which the call waits: that of calls which may go where it may.
+
+        Where sizes matter, calls of one size have lanes of their own, so that a short one may be
+        given room that is too little for the long one before it.
+        """
+        call = self.call
+        if self.plan.is_metered:
+            return call.model, self.tried, call.prompt_tokens.bit_length() // SIZE_BITS
+        return call.model, self.tried
 
     def follow(self, plan: Plan, left: frozenset[str]) -> None:
         """Go by another plan from now on; some backends have left, and others may have their names.

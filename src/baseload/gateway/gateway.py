@@ -101,7 +101,7 @@ class Gateway:
         """Pools of backends that are no longer here, until their last answer has ended."""
         self.probes = Probes(
             self.loop, self.pools, fleet.backends, self.driver.clock, self.driver.observe,
-            self.gate.awaits,
+            self.gate.awaits, self.gate.learns,
         )  # fmt: skip
         self.manners = Manners(fleet.backends, self.probes.kinds)
         self.crowds = Crowds()

@@ -6,6 +6,7 @@ Whatever here can fail, fails before a gateway has changed: a reload makes these
 import ssl
 
 from baseload.config.fleet import Fleet
+from baseload.config.serving import Batch
 from baseload.core.setup import Setup
 from baseload.errors import BaseloadError
 from baseload.gateway.certificate import end_of
@@ -20,17 +21,23 @@ def setup_of(
     fleet: Fleet, known: dict[str, int], seed: int, epochs: dict[str, int] | None = None
 ) -> Setup:
     """Reduce a fleet to what decisions need; `known` are limits that an engine told us."""
+    batches = batches_of(fleet)
+    concurrency = {
+        name: known.get(name) or backend.concurrency or URL_CONCURRENCY
+        for name, backend in fleet.backends.items()
+    }
     return Setup(
         models=fleet.models,
         concurrency={
-            name: known.get(name) or backend.concurrency or URL_CONCURRENCY
-            for name, backend in fleet.backends.items()
+            name: min(number, batches[name].max) if name in batches else number
+            for name, number in concurrency.items()
         },
         ceilings={
             name: URL_CONCURRENCY_MAX
             for name, backend in fleet.backends.items()
-            if backend.engine is None and backend.concurrency is None
+            if backend.url is not None and backend.concurrency is None and name not in batches
         },
+        batches=batches,
         accounts={
             name: backend.account for name, backend in fleet.backends.items() if backend.account
         },
@@ -45,6 +52,15 @@ def setup_of(
         epochs=epochs or {},
         seed=seed,
     )
+
+
+def batches_of(fleet: Fleet) -> dict[str, Batch]:
+    """Give who learns how much it is given at once: whoever says so, and engines of our own."""
+    return {
+        name: backend.batch or Batch()
+        for name, backend in fleet.backends.items()
+        if backend.batch is not None or (backend.engine is not None and backend.url is None)
+    }
 
 
 def tls_of(fleet: Fleet) -> ssl.SSLContext | None:

@@ -25,7 +25,7 @@ from random import Random
 from time import monotonic
 from typing import NamedTuple
 
-from baseload.apis.enginemetrics import METRICS_BYTES_MAX, Metrics, read_metrics, read_slots
+from baseload.apis.enginemetrics import METRICS_BYTES_MAX, Metrics, Slots, read_metrics, read_slots
 from baseload.config.fleet import Backend
 from baseload.core.facts import LOST, Fact, Sight
 from baseload.gateway.connection import Connection, Lease
@@ -43,6 +43,8 @@ METRICS_AGAIN_S = 60.0
 """Where there are no metrics they are asked for again after this time."""
 SLOTS_AGAIN_S = 60.0
 """The number of an engine's slots is fixed at its start; it may be started anew."""
+LEARNING_LOOK_S = 1.0
+"""How often an engine is looked at whose rate is being learnt, while it has calls."""
 ASLEEP_LOOK_S = 1.0
 """How often a backend that may be at zero replicas is looked at while calls wait for it."""
 ANSWER_BYTES_MAX = METRICS_BYTES_MAX
@@ -73,13 +75,15 @@ class Probes:
         clock: Callable[[], float],
         observe: Callable[[str, Sight], None],
         is_awaited: Callable[[str], bool] = lambda _name: False,
+        is_learning: Callable[[str], bool] = lambda _name: False,
     ) -> None:
         """`observe` hears a backend's name and what a look showed; `clock` dates it.
 
-        `is_awaited` says whether a backend is at zero replicas and wanted: then looks hurry.
+        `is_awaited` says whether a backend is at zero replicas and wanted, `is_learning` whether
+        it is being learnt how much it can do at once, and it has calls: then looks hurry.
         """
         self.loop, self.clock, self.observe = loop, clock, observe
-        self.is_awaited = is_awaited
+        self.is_awaited, self.is_learning = is_awaited, is_learning
         self.rng = Random()  # noqa: S311 - it only keeps gateways out of step
         self.failures: Counter[str] = Counter()
         """Looks that led to nothing, by backend."""
@@ -131,13 +135,17 @@ class _Look:
     def __init__(self, probes: Probes, backend: Backend, pool: Pool) -> None:
         self.lease: Lease | None = None
         self._probes, self._name, self.pool = probes, backend.name, pool
-        self._probe_s, self._may_sleep = backend.probe_s, backend.cold_start_s > 0
+        self._probe_s = backend.probe_s
+        self._may_hurry = (
+            backend.cold_start_s > 0 or backend.batch is not None or backend.engine is not None
+        )
         self._timer: asyncio.TimerHandle | None = None
         """The next look or, while one is under way, its end."""
         self._due = 0.0
         self._metrics_from = self._slots_from = -inf
-        self._slots: int | None = None
+        self._slots: Slots | None = None
         self._metrics: Metrics | None = None
+        self._is_learning = False
 
     def rest(self, pause_s: float) -> None:
         """Wait before the next look."""
@@ -151,15 +159,15 @@ class _Look:
         self._hang_up()
 
     def _doze(self) -> None:
-        """Wait on; where the backend may be at zero replicas, not without a glance each second."""
+        """Wait on; where a look may be wanted sooner, not without a glance each second."""
         left_s = self._due - self._probes.clock()
-        if self._may_sleep and left_s > ASLEEP_LOOK_S:
+        if self._may_hurry and left_s > ASLEEP_LOOK_S:
             self._set_timer(ASLEEP_LOOK_S, self._glance)
         else:
             self._set_timer(max(left_s, 0.0), self._begin)
 
     def _glance(self) -> None:
-        if self._probes.is_awaited(self._name):
+        if self._probes.is_awaited(self._name) or self._probes.is_learning(self._name):
             self._begin()
         else:
             self._doze()
@@ -168,7 +176,10 @@ class _Look:
 
     def _begin(self) -> None:
         now = self._probes.clock()
-        self._due = now + self._probe_s * self._probes.rng.uniform(1 - JITTER, 1 + JITTER)
+        probe_s, self._is_learning = self._probe_s, self._probes.is_learning(self._name)
+        if self._is_learning:
+            probe_s = min(probe_s, LEARNING_LOOK_S)
+        self._due = now + probe_s * self._probes.rng.uniform(1 - JITTER, 1 + JITTER)
         self._metrics = None
         self._set_timer(PROBE_TIMEOUT_S, self._overdue)
         if now >= self._metrics_from:
@@ -224,7 +235,8 @@ class _Look:
         if kind and metrics:
             self._metrics = metrics
             self._know(kind)
-            if kind == "llama.cpp" and self._probes.clock() >= self._slots_from:
+            is_due = self._is_learning or self._probes.clock() >= self._slots_from
+            if kind == "llama.cpp" and is_due:
                 self._ask(_SLOTS)
             else:
                 self._see_engine(metrics)
@@ -244,19 +256,30 @@ class _Look:
             return
         slots = read_slots(body) if status == 200 else None
         self._slots_from = self._probes.clock() + SLOTS_AGAIN_S
-        self._slots = slots[0] if slots else None
+        self._slots = slots
         if self._metrics is not None:
             self._see_engine(self._metrics)
         elif slots:
             self._know("llama.cpp")
-            self._see_engine(Metrics(running=slots[1]))
+            self._see_engine(Metrics(running=slots.running))
         else:
             self._know("")
             self._ask(_PING)
 
     def _see_engine(self, seen: Metrics) -> None:
-        at = self._probes.clock()
-        self._see(Sight(at, seen.kv_usage, seen.waiting, seen.running, self._slots))
+        at, slots, made = self._probes.clock(), self._slots, seen.made_tokens
+        if self._step is _SLOTS and slots is not None and made is not None:
+            made += slots.written  # llama.cpp counts an answer when it ends.
+        elif self._probes.kinds.get(self._name) == "llama.cpp":
+            made = None  # Half of the truth is none.
+        self._see(
+            Sight(
+                at, seen.kv_usage, seen.waiting, seen.running,
+                None if slots is None else slots.number, None,
+                seen.kv_tokens if slots is None else slots.kv_tokens,
+                made, seen.tokens_per_s, seen.preemptions,
+            )
+        )  # fmt: skip
 
     def _know(self, kind: str) -> None:
         """Note which engine it is, or with an empty name that it is none that tells of itself."""
