@@ -4,7 +4,7 @@ One for each backend that has an engine, supervised from its start to its end. A
 that are the same go on, new ones are started, and those that left are stopped once the last answer
 that came from them has ended: an open stream does not notice.
 
-Not here: how an engine is kept alive (`engines.supervisor`).
+Not here: how an engine is kept alive (`engines.supervisor`), or watched (`engines.watched`).
 """
 
 import asyncio
@@ -12,7 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from baseload.config.fleet import Backend, Fleet
-from baseload.engines.supervisor import Engine, EngineState
+from baseload.engines.state import EngineState
+from baseload.engines.supervisor import Engine
+from baseload.engines.watched import Watched
+from baseload.engines.world import World
 from baseload.gateway.changing import who
 
 LOOK_S = 0.2
@@ -26,10 +29,11 @@ class EngineRoom:
         """`on_state` hears of each change, but not of engines that have left."""
         self._state_dir = Path(state_dir)
         self._on_state = on_state
+        self._world = World()
         self._backends: dict[str, Backend] = {}
-        self._engines: dict[str, Engine] = {}
+        self._engines: dict[str, Engine | Watched] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._leaving: set[Engine] = set()
+        self._leaving: set[Engine | Watched] = set()
 
     def __len__(self) -> int:
         return len(self._engines)
@@ -39,7 +43,7 @@ class EngineRoom:
         """The backends that have an engine here."""
         return list(self._engines)
 
-    def planned(self, fleet: Fleet) -> dict[str, Engine]:
+    def planned(self, fleet: Fleet) -> dict[str, Engine | Watched]:
         """Give the engines that a fleet needs: those that are here, and new ones, not started."""
         return {
             name: self._engines[name] if self._is_here(backend) else self._made(backend)
@@ -50,7 +54,7 @@ class EngineRoom:
     def follow(
         self,
         fleet: Fleet,
-        engines: dict[str, Engine],
+        engines: dict[str, Engine | Watched],
         is_idle: Callable[[str], Callable[[], bool]] = lambda _name: lambda: True,
     ) -> None:
         """Run these from now on. Of one that left, `is_idle` says how it shows that it is idle."""
@@ -66,11 +70,7 @@ class EngineRoom:
 
     def told(self) -> dict[str, str]:
         """Say of each engine what its supervisor knows."""
-        return {
-            name: f"{engine.state.phase}, {engine.state.restarts} restarts"
-            + f": {engine.state.reason}" * bool(engine.state.reason)
-            for name, engine in self._engines.items()
-        }
+        return {name: engine.state.words() for name, engine in self._engines.items()}
 
     def states(self) -> list[EngineState]:
         """Give how each engine stands."""
@@ -82,7 +82,7 @@ class EngineRoom:
         await asyncio.gather(*(engine.stop() for engine in everyone))
         await asyncio.gather(*self._tasks)
 
-    async def _let_go(self, engine: Engine, is_idle: Callable[[], bool]) -> None:
+    async def _let_go(self, engine: Engine | Watched, is_idle: Callable[[], bool]) -> None:
         while not is_idle() and engine.state.phase == "ready":  # noqa: ASYNC110 - looked at seldom
             await asyncio.sleep(LOOK_S)
         await engine.stop()
@@ -92,12 +92,16 @@ class EngineRoom:
         before = self._backends.get(backend.name)
         return before is not None and who(before) == who(backend)
 
-    def _made(self, backend: Backend) -> Engine:
+    def _made(self, backend: Backend) -> Engine | Watched:
         def tell(state: EngineState) -> None:
             if self._engines.get(backend.name) is engine:
                 self._on_state(state)
 
-        engine = Engine(backend, self._state_dir, tell)
+        engine: Engine | Watched
+        if backend.engine == "external":
+            engine = Watched(backend, tell)
+        else:
+            engine = Engine(backend, self._state_dir, tell, world=self._world)
         return engine
 
     def _spawn(self, work: "asyncio.Future[None] | object") -> None:
