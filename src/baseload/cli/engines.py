@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from baseload.cli.common import Config, fail, load_fleet
+from baseload.cli.common import Config, fail, load_fleet_to_ask, path_of
 from baseload.config.fleet import Backend
 from baseload.config.serving import Serve
 from baseload.engines.hardware.found import Hardware
@@ -28,7 +28,9 @@ from baseload.errors import EngineError
 from baseload.plan.result import Plan, Way
 
 PLAN_BYTES_MAX = 64 * 1024 * 1024
-SECRET = "***"
+HIDDEN = "***"
+
+engines = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +44,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-def engines(
+@engines.command()
+def show(
     config: Config = None,
     plan: Annotated[
         Path | None,
@@ -61,7 +64,7 @@ def engines(
 
     Example: `baseload engines -c fleet.yaml --json`
     """
-    fleet, source = load_fleet(config)
+    fleet, source = load_fleet_to_ask(config), str(path_of(config) or "the built-in fleet")
     way = _way(plan) if plan else None
     starts = []
     hardware = look()
@@ -147,15 +150,15 @@ def _way(path: Path) -> Way:
     mixed = [
         by_name[one.way] for one in (plan.mix.shares if plan.mix else ()) if one.way in by_name
     ]
-    for way in (*mixed, *plan.ways):
-        if way.layout is not None:
-            return way
-    fail(f"{path}: no way of this plan runs on machines, so it says nothing of engines")
+    found = next((way for way in (*mixed, *plan.ways) if way.layout is not None), None)
+    if found is None:
+        fail(f"{path}: no way of this plan runs on machines, so it says nothing of engines")
+    return found
 
 
 def _shown(launch: Launch) -> dict[str, str]:
     """Give what its environment would hold, secrets without their values."""
-    return {**launch.defaults, **launch.environment, **dict.fromkeys(launch.secrets, SECRET)}
+    return {**launch.defaults, **launch.environment, **dict.fromkeys(launch.secrets, HIDDEN)}
 
 
 def _print_json(source: str, starts: list[Start]) -> None:
@@ -163,7 +166,7 @@ def _print_json(source: str, starts: list[Start]) -> None:
         structs.replace(
             start,
             launch=structs.replace(
-                start.launch, secrets=dict.fromkeys(start.launch.secrets, SECRET)
+                start.launch, secrets=dict.fromkeys(start.launch.secrets, HIDDEN)
             ),
         )
         if start.launch

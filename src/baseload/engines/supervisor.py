@@ -222,7 +222,7 @@ class Engine:
         launch, clock = self._launch, asyncio.get_running_loop().time
         until = clock() + self._patience.gpu_free_max_s
         for gpu in launch.gpus if launch else ():
-            while not self._is_free(gpu):
+            while not await asyncio.to_thread(self._is_free, gpu):
                 if clock() > until:
                     words = (gpu, self.name, self._patience.gpu_free_max_s)
                     logger.warning("GPU %d is not free again after %s: waited %g s", *words)
