@@ -201,7 +201,8 @@ def _draw_launch(console: Console, launch: Launch) -> None:
         parts.append(f"about {launch.kv_tokens} tokens of KV cache")
     if launch.gpus:
         parts.append("GPU " + ", ".join(map(str, launch.gpus)))
-    console.print("  " + "; ".join(parts), highlight=False)
+    if parts:
+        console.print("  " + "; ".join(parts), highlight=False)
     table = Table("flag", "why", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.columns[0].overflow = "fold"
     for reason in launch.reasons:

@@ -27,6 +27,7 @@ LINE_MAX_BYTES = 65536
 KILL_MAX_S = 5.0
 """Longest wait for the kernel to bury killed processes, and for their last words."""
 KILL_LOOK_S = 0.02
+GONE_LOOK_S = 0.1
 
 
 class Child:
@@ -39,9 +40,9 @@ class Child:
         self._mark = mark
         self.listening: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
         """Done when the child has said where it listens."""
-        self.gone = asyncio.create_task(process.wait())
-        """Done when the child is dead."""
         self._process = process
+        self.gone = asyncio.create_task(self._until_gone())
+        """Done when the child is dead, whoever of its own may still live."""
         self._reading = asyncio.create_task(self._read(hear))
 
     @classmethod
@@ -86,6 +87,15 @@ class Child:
             self.gone.cancel()
             self._reading.cancel()
             self.listening.cancel()
+
+    async def _until_gone(self) -> None:
+        """Wait for the child alone; asyncio waits for whoever else holds its standard output."""
+        waiting = asyncio.create_task(self._process.wait())
+        try:
+            while self._process.returncode is None:
+                await asyncio.wait({waiting}, timeout=GONE_LOOK_S)
+        finally:
+            waiting.cancel()
 
     async def _bury(self) -> None:
         """Kill until nobody is left: one that was just being born escapes the first time."""

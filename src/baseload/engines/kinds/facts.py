@@ -64,7 +64,8 @@ def facts_of(model: str, *, may_fetch: bool) -> Facts:
 def _folder(path: Path) -> Facts:
     file = path / "config.json"
     try:
-        data = file.open("rb").read(CONFIG_MAX_BYTES)
+        with file.open("rb") as opened:
+            data = opened.read(CONFIG_MAX_BYTES)
         config = msgspec.json.decode(data, type=dict[str, Any])
         sizes = [one.stat().st_size for one in path.glob("*.safetensors")]
     except OSError as error:

@@ -21,6 +21,8 @@ FREE_SPARE_BYTES = GIB // 2
 """Left of what is free when others are on the GPU: the driver's own for one more process."""
 RUNTIME_BYTES = 2 * GIB
 """Of each GPU for activations, graphs and kernels. An allowance, not a measurement."""
+KV_PART = 0.2
+"""Part of the room that should be left for the KV cache: with less, few calls fit at once."""
 CALLS_MIN = 4
 """Calls of full length that should fit at once; the context is made shorter for their sake."""
 CONTEXT_MIN = 2048
@@ -48,19 +50,19 @@ def spread(facts: Facts, precision: str, serve: Serve, hardware: Hardware) -> Sp
     least = facts.kv_bytes_token(serve.kv) * (serve.context or CONTEXT_MIN)
     is_stated = bool(serve.tensor_parallel or serve.pipeline_parallel)
     counts = _counts(len(gpus), serve)
-    for count in counts:
-        chosen = tuple(sorted(gpus[:count], key=lambda gpu: gpu.index))
-        split = _split(count, facts, serve)
-        if split is None:
-            continue
-        share, share_why = _share(chosen, serve)
-        room = sum(share * gpu.memory_bytes - RUNTIME_BYTES for gpu in chosen)
-        if resident + least <= room:
-            kv_bytes = room - resident if resident else 0.0
-            return Spread(
-                gpus=chosen, tensor=split[0], pipeline=split[1], share=share, kv_bytes=kv_bytes,
-                why=_why(resident, chosen, is_stated=is_stated), share_why=share_why,
-            )  # fmt: skip
+    for part in (KV_PART, 0.0):
+        for count in counts:
+            chosen = tuple(sorted(gpus[:count], key=lambda gpu: gpu.index))
+            split = _split(count, facts, serve)
+            share, share_why = _share(chosen, serve)
+            room = sum(share * gpu.memory_bytes - RUNTIME_BYTES for gpu in chosen)
+            if split is not None and resident + max(least, part * room) <= room:
+                kv_bytes = room - resident if resident else 0.0
+                return Spread(
+                    gpus=chosen, tensor=split[0], pipeline=split[1], share=share,
+                    kv_bytes=kv_bytes, share_why=share_why,
+                    why=_why(resident, chosen, is_stated=is_stated),
+                )  # fmt: skip
     most = counts[-1] if counts else 0
     share, _ = _share(gpus[:most] or gpus, serve)
     room = sum(share * gpu.memory_bytes - RUNTIME_BYTES for gpu in gpus[:most])
