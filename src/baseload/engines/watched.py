@@ -18,7 +18,7 @@ from baseload.engines.kinds import kind_of
 from baseload.engines.state import PATIENCE, EngineState, Patience, Phase
 from baseload.errors import EngineError
 
-FOUND = 200
+FOUND, UNKNOWN = 200, 404
 REFUSED = (401, 403)
 
 logger = logging.getLogger("baseload.engines")
@@ -115,7 +115,7 @@ class Watched:
     async def _ill(self) -> str | None:
         """Ask its health, or where it knows no such question, for its models."""
         root = self._access.prefix.removesuffix("/v1")
-        status = 0
+        told = 0
         for path in (f"{root}/health", f"{self._access.prefix}/models"):
             with contextlib.suppress(OSError):
                 status, _ = await ask(
@@ -125,7 +125,8 @@ class Watched:
                     return None
                 if status in REFUSED:
                     return f"it refuses the key (status {status})"
-        return f"health answers {status}" if status else "no answer to a look at its health"
+                told = status if told in (0, UNKNOWN) else told
+        return f"health answers {told}" if told else "no answer to a look at its health"
 
     def _tell(self, phase: Phase, reason: str = "") -> None:
         is_ready = phase == "ready"
