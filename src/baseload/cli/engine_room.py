@@ -1,8 +1,9 @@
 """Which engines run, and what becomes of them when the fleet changes?
 
 One for each backend that has an engine, supervised from its start to its end. After a reload those
-that are the same go on, new ones are started, and those that left are stopped once the last answer
-that came from them has ended: an open stream does not notice.
+that are the same go on, and are warmed anew if only that is asked of them; new ones are started,
+and those that left are stopped once the last answer that came from them has ended: an open stream
+does not notice.
 
 Not here: how an engine is kept alive (`engines.supervisor`).
 """
@@ -63,6 +64,8 @@ class EngineRoom:
         for name, engine in engines.items():
             if before.get(name) is not engine:
                 self._spawn(engine.run())
+            else:
+                engine.warm_like(fleet.backends[name].serve.warm)
 
     def told(self) -> dict[str, str]:
         """Say of each engine what its supervisor knows."""

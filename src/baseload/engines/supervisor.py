@@ -22,10 +22,14 @@ from pathlib import Path
 from typing import Literal
 
 from baseload.config.fleet import Backend
+from baseload.config.serving import Warm
 from baseload.engines.asking import Address, chat_fault, is_healthy
 from baseload.engines.child import Child
+from baseload.engines.idling import keep_warm
 from baseload.engines.journal import Journal
 from baseload.engines.restarts import Record
+from baseload.engines.speaking import Speaker
+from baseload.engines.warming import Report, warm
 from baseload.engines.weights import find_weights, served_name
 from baseload.errors import EngineError
 
@@ -115,6 +119,10 @@ class Engine:
         self.served_model = served_name(backend.model)
         self.slots = min(backend.concurrency or SLOTS, SLOTS_MAX)
         self.state = EngineState(self.name, "down", reason="not started")
+        self.warmed: Report | None = None
+        """How it was warmed last; None: it has not been yet."""
+        self._wishes = backend.serve.warm
+        self._are_others_wished = asyncio.Event()
         self._model = backend.model
         self._on_state = on_state
         self._python = python
@@ -152,6 +160,12 @@ class Engine:
         """End the child, and wait until `run()` is through."""
         self._stopping.set()
         await self._ended.wait()
+
+    def warm_like(self, wishes: Warm) -> None:
+        """Be warmed like this from now on: soon, if it serves, and without a restart."""
+        if wishes != self._wishes:
+            self._wishes = wishes
+            self._are_others_wished.set()
 
     async def _supervise(self) -> None:
         command = self._command
@@ -229,20 +243,48 @@ class Engine:
         self._ready_at = asyncio.get_running_loop().time()
         logger.info("engine %s is ready at %s:%d, pid %d", self.name, *address, child.pid)
         self._tell("ready", address=address, pid=child.pid)
-        await self._until_silent(address)
+        keeping = asyncio.create_task(
+            keep_warm(
+                self._speaker(address),
+                lambda: self._wishes,
+                self._are_others_wished,
+                self._tell_warmed,
+            )
+        )
+        try:
+            await self._until_silent(address)
+        finally:
+            keeping.cancel()
         return f"no answer to /health for {patience.liveness_max_s:g} s"
 
     async def _warm_up(self, address: Address) -> str | None:
-        """Wait until the engine has answered a chat; return what was wrong with the answer.
+        """Wait until the engine has answered a chat and is warm; return what was wrong with it.
 
         The caller bounds the wait. Silence is no verdict: if the child died, its end tells why.
         """
-        patience = self._patience
+        patience, speaker = self._patience, self._speaker(address)
         while True:
             with contextlib.suppress(OSError):
                 if await is_healthy(address, patience.ping_max_s):
-                    return await chat_fault(address, self.served_model, patience.ready_max_s)
+                    self._are_others_wished.clear()
+                    report = await warm(
+                        speaker,
+                        self._wishes,
+                        lambda: chat_fault(address, self.served_model, patience.ready_max_s),
+                        context=CONTEXT_TOKENS,
+                        slots=self.slots,
+                    )
+                    self._tell_warmed(report)
+                    return report.fault
             await asyncio.sleep(patience.retry_s)
+
+    def _speaker(self, address: Address) -> Speaker:
+        return Speaker(address, self.served_model)
+
+    def _tell_warmed(self, report: Report) -> None:
+        self.warmed = report
+        if report.fault is None:
+            logger.info("engine %s: %s", self.name, report.words())
 
     async def _until_silent(self, address: Address) -> None:
         """Return when `/health` has not answered for `liveness_max_s`."""

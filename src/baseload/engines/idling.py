@@ -1,0 +1,120 @@
+"""Has an engine had nothing to do for so long that it should be warmed again?
+
+Whoever calls, and through whichever gateway, an engine's own counters move. They are looked at
+seldom; once they have stood still for the time that the fleet file names, the engine is warmed
+again, and so it is when the file names other prompts. What warming itself moves is not counted.
+
+An engine that has no counters is never idle by this account, and is left alone.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+
+from baseload.apis.enginemetrics import read_metrics
+from baseload.config.serving import Warm
+from baseload.engines.speaking import Speaker
+from baseload.engines.warming import Report, warm_again
+
+LOOK_MAX_S = 30.0
+"""Longest pause between two looks at the counters; a quarter of the idle time if that is less."""
+ANSWER_MAX_S = 5.0
+
+_COUNTERS = re.compile(
+    rb"^(?:vllm:(?:prompt|generation)_tokens_total|sglang:(?:prompt|generation)_tokens_total"
+    rb"|llamacpp:(?:prompt_tokens|prompt_tokens_cached|tokens_predicted)_total)"
+    rb"(?:\{[^\n]*\})?[ \t]+(\S+)",
+    re.MULTILINE,
+)
+"""What moves with every call: tokens read and written, under each engine's own names."""
+
+logger = logging.getLogger("baseload.engines")
+
+
+def work_of(page: bytes) -> float | None:
+    """Give how much an engine has ever done, by its metrics page; None if it does not tell.
+
+    The number has no unit; that it is another than before is all that it says.
+    """
+    values = [float(value) for value in _COUNTERS.findall(page) if _is_number(value)]
+    return sum(values) if values else None
+
+
+class Idleness:
+    """Counts how long an engine's work has stood still. Pure: `now` is any steady clock's."""
+
+    def __init__(self, now: float, work: float | None) -> None:
+        self._work = work
+        self._since = now
+
+    def begin(self, now: float, work: float | None) -> None:
+        """Count from now on."""
+        self._work, self._since = work, now
+
+    def is_over(self, now: float, work: float | None, idle_s: float) -> bool:
+        """Tell whether the work has stood still for `idle_s` seconds; 0 is never."""
+        if work is None or work != self._work:
+            self.begin(now, work)
+            return False
+        return idle_s > 0 and now - self._since >= idle_s
+
+
+async def keep_warm(
+    speaker: Speaker,
+    wishes: Callable[[], Warm],
+    changed: asyncio.Event,
+    tell: Callable[[Report], None],
+) -> None:
+    """Warm a ready engine again after idle times, and soon after `changed` is set; never ends.
+
+    `wishes` gives what the fleet file says now. `tell` hears of each warming.
+    """
+    clock = asyncio.get_running_loop().time
+    idleness = Idleness(clock(), await _work(speaker))
+    while True:
+        idle_s = wishes().idle_s
+        pause_s = min(LOOK_MAX_S, idle_s / 4) if idle_s else None
+        is_changed = await _is_set(changed, pause_s)
+        if not is_changed:
+            page = await speaker.page("/metrics", ANSWER_MAX_S)
+            if page is None or _is_busy(page):
+                idleness.begin(clock(), None)
+                continue
+            if not idleness.is_over(clock(), work_of(page), idle_s):
+                continue
+        changed.clear()
+        report = await warm_again(speaker, wishes(), lambda: _is_free(speaker))
+        tell(report)
+        idleness.begin(clock(), await _work(speaker))
+
+
+async def _is_set(event: asyncio.Event, wait_max_s: float | None) -> bool:
+    try:
+        await asyncio.wait_for(event.wait(), wait_max_s)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _work(speaker: Speaker) -> float | None:
+    page = await speaker.page("/metrics", ANSWER_MAX_S)
+    return None if page is None else work_of(page)
+
+
+async def _is_free(speaker: Speaker) -> bool:
+    page = await speaker.page("/metrics", ANSWER_MAX_S)
+    return page is None or not _is_busy(page)
+
+
+def _is_busy(page: bytes) -> bool:
+    _, metrics = read_metrics(page)
+    return bool(metrics.running or metrics.waiting)
+
+
+def _is_number(text: bytes) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
