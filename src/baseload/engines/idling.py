@@ -19,6 +19,8 @@ from baseload.engines.warming import Report, warm_again
 
 LOOK_MAX_S = 30.0
 """Longest pause between two looks at the counters; a quarter of the idle time if that is less."""
+BUSY_S = 2.0
+"""Between two tries to read other prompts in, while callers keep the engine busy."""
 ANSWER_MAX_S = 5.0
 
 _COUNTERS = re.compile(
@@ -68,24 +70,24 @@ async def keep_warm(
 ) -> None:
     """Warm a ready engine again after idle times, and soon after `changed` is set; never ends.
 
-    `wishes` gives what the fleet file says now. `tell` hears of each warming.
+    `wishes` gives what the fleet file says now. `tell` hears of each warming
+    that no caller broke off.
     """
     clock = asyncio.get_running_loop().time
     idleness = Idleness(clock(), await _work(speaker))
+    is_owed = False
     while True:
         idle_s = wishes().idle_s
         pause_s = min(LOOK_MAX_S, idle_s / 4) if idle_s else None
-        is_changed = await _is_set(changed, pause_s)
-        if not is_changed:
-            page = await speaker.page("/metrics", ANSWER_MAX_S)
-            if page is None or _is_busy(page):
-                idleness.begin(clock(), None)
-                continue
-            if not idleness.is_over(clock(), work_of(page), idle_s):
-                continue
-        changed.clear()
+        if await _is_set(changed, BUSY_S if is_owed else pause_s):
+            changed.clear()
+            is_owed = True
+        elif not is_owed and not idleness.is_over(clock(), await _work(speaker), idle_s):
+            continue
         report = await warm_again(speaker, wishes(), lambda: _is_free(speaker))
-        tell(report)
+        is_owed = is_owed and report.is_broken_off
+        if not report.is_broken_off:
+            tell(report)
         idleness.begin(clock(), await _work(speaker))
 
 
@@ -98,8 +100,9 @@ async def _is_set(event: asyncio.Event, wait_max_s: float | None) -> bool:
 
 
 async def _work(speaker: Speaker) -> float | None:
+    """Give what an idle engine has done; None if it does not tell, or is at work."""
     page = await speaker.page("/metrics", ANSWER_MAX_S)
-    return None if page is None else work_of(page)
+    return None if page is None or _is_busy(page) else work_of(page)
 
 
 async def _is_free(speaker: Speaker) -> bool:

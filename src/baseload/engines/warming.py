@@ -38,6 +38,7 @@ STEADY = 1.5
 EXTRAS_MAX_S = 60.0
 """From the plain chat on, all else included."""
 
+CALLED = "broken off, as it was called meanwhile"
 SAMPLE_WORDS = 200
 TOKENIZE_MAX_S = 5.0
 _NOUNS = (
@@ -85,6 +86,11 @@ class Report:
     """System prompts that were read."""
     notes: tuple[str, ...] = ()
     """What was not done, and why."""
+
+    @property
+    def is_broken_off(self) -> bool:
+        """Tell whether a caller came in between."""
+        return CALLED in self.notes
 
     def words(self) -> str:
         """Say it in one line, for a log."""
@@ -250,7 +256,7 @@ class _Round:
         note = "the time for it was over"
         try:
             if self._is_free is not None and not await self._is_free():
-                note = "broken off, as it was called meanwhile"
+                note = CALLED
             elif left_s > expected_s:
                 return await self._speaker.chat(
                     messages, answer_tokens=ANSWER_TOKENS, stream=stream, wait_max_s=left_s
