@@ -9,11 +9,15 @@ Not here: how an engine is kept alive (`engines.supervisor`).
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from baseload.config.fleet import Backend, Fleet
+from baseload.engines.hardware.found import Gpu
+from baseload.engines.mps import Mps, weights_bytes
+from baseload.engines.sharing import shares_of
 from baseload.engines.supervisor import Engine, EngineState
+from baseload.errors import EngineError
 from baseload.gateway.changing import who
 
 LOOK_S = 0.2
@@ -23,14 +27,24 @@ LOOK_S = 0.2
 class EngineRoom:
     """The engines of one process."""
 
-    def __init__(self, state_dir: str, on_state: Callable[[EngineState], None]) -> None:
-        """`on_state` hears of each change, but not of engines that have left."""
+    def __init__(
+        self,
+        state_dir: str,
+        on_state: Callable[[EngineState], None],
+        gpus: Callable[[], Sequence[Gpu]] = tuple,
+    ) -> None:
+        """`on_state` hears of each change, but not of engines that have left.
+
+        `gpus` looks for those of this machine; it is asked once, if engines are to share them.
+        """
         self._state_dir = Path(state_dir)
         self._on_state = on_state
         self._backends: dict[str, Backend] = {}
         self._engines: dict[str, Engine] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaving: set[Engine] = set()
+        self._gpus = gpus
+        self._mps: Mps | None = None
 
     def __len__(self) -> int:
         return len(self._engines)
@@ -63,7 +77,7 @@ class EngineRoom:
                 self._spawn(self._let_go(engine, is_idle(name)))
         for name, engine in engines.items():
             if before.get(name) is not engine:
-                self._spawn(engine.run())
+                self._spawn(self._run(engine))
             else:
                 engine.warm_like(fleet.backends[name].serve.warm)
 
@@ -100,8 +114,30 @@ class EngineRoom:
             if self._engines.get(backend.name) is engine:
                 self._on_state(state)
 
-        engine = Engine(backend, self._state_dir, tell)
+        async def environment() -> Mapping[str, str]:
+            return await self._shared(engine)
+
+        shares = backend.serve.mps_threads is not None
+        more = environment if shares else None
+        engine = Engine(backend, self._state_dir, tell, environment=more)
         return engine
+
+    async def _shared(self, engine: Engine) -> Mapping[str, str]:
+        """Give the variables of an engine that shares its GPUs; see that MPS runs before."""
+        if self._mps is None:
+            self._mps = Mps(self._state_dir, await asyncio.to_thread(self._gpus))
+        shares = await asyncio.to_thread(shares_of, self._backends.values(), weights_bytes)
+        for share in shares:
+            if share.name == engine.name:
+                return await self._mps.environment(engine, share, shares)
+        raise EngineError(f"backends.{engine.name}: left the fleet")
+
+    async def _run(self, engine: Engine) -> None:
+        try:
+            await engine.run()
+        finally:
+            if self._mps is not None:
+                await self._mps.leave(engine)
 
     def _spawn(self, work: "asyncio.Future[None] | object") -> None:
         task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[arg-type]

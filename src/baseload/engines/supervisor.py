@@ -16,7 +16,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -106,12 +106,14 @@ class Engine:
         *,
         command: Sequence[str] | None = None,
         patience: Patience = PATIENCE,
+        environment: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
     ) -> None:
         """Prepare the engine; nothing is started yet.
 
         `on_state` is called in the event loop, and must neither block nor raise. `command`
-        replaces the child and all its arguments, for tests. Raises EngineError if the backend
-        names no model.
+        replaces the child and all its arguments, for tests. `environment` is asked before each
+        start for more variables, and may raise EngineError, or OSError to be asked again. Raises
+        EngineError if the backend names no model.
         """
         if backend.model is None:
             raise EngineError(f"backends.{backend.name}: an engine needs a `model`")
@@ -128,6 +130,7 @@ class Engine:
         self._python = python
         self._command = command
         self._patience = patience
+        self._environment = environment
         file = re.sub(r"[^\w.-]", "_", self.name)
         self._journal = Journal(state_dir.expanduser() / "logs" / f"{file}.log")
         self._starts = 0
@@ -206,7 +209,10 @@ class Engine:
         self._ready_at = None
         self._journal.begin(f"start {self._starts}")
         try:
-            child = await Child.start(command, ENVIRONMENT | os.environ, self._journal.hear)
+            more = {} if self._environment is None else await self._environment()
+            child = await Child.start(
+                command, {**ENVIRONMENT, **os.environ, **more}, self._journal.hear
+            )
         except OSError as error:
             return Death(f"cannot start {command[0]}: {error.strerror}", None)
         nursing = asyncio.create_task(self._nurse(child))
