@@ -60,12 +60,12 @@ def test_nothing_is_idle_without_counters_or_without_a_time():
 
 async def reports(engine, count):
     """Wait until the engine has been warmed so many times since; give the reports."""
-    found, ends_at = [engine.warmed], time.monotonic() + WAIT_MAX_S
+    found, ends_at = [engine.warmer.report], time.monotonic() + WAIT_MAX_S
     while len(found) <= count:
         assert time.monotonic() < ends_at, "waited too long"
         await asyncio.sleep(0.02)
-        if engine.warmed is not found[-1]:
-            found.append(engine.warmed)
+        if engine.warmer.report is not found[-1]:
+            found.append(engine.warmer.report)
     return found[1:]
 
 
@@ -83,7 +83,7 @@ def test_an_idle_engine_is_warmed_again_and_a_changed_prompt_is_read(tmp_path, m
         running = asyncio.create_task(engine.run())
         ready = await states.reach("ready")
         again = await reports(engine, 2)
-        engine.warm_like(Warm(idle_s=0.0, system=(prompt,)))
+        engine.warmer.warm_like(Warm(idle_s=0.0, system=(prompt,)))
         (changed,) = await reports(engine, 1)
         said = await Speaker(ready.address, MODEL).chat(
             [{"role": "system", "content": prompt}, {"role": "user", "content": "And birds?"}],

@@ -15,9 +15,10 @@ from baseload.config.fleet import Backend
 from baseload.config.serving import Serve
 from baseload.engines import mps as module
 from baseload.engines.hardware.found import Gpu
-from baseload.engines.mps import PATH_MAX_BYTES, PIPES, PROGRAM, Mps, weights_bytes
+from baseload.engines.mps import PATH_MAX_BYTES, PIPES, PROGRAM, Mps
 from baseload.engines.sharing import Share
 from baseload.engines.supervisor import Engine
+from baseload.engines.world import World
 from baseload.errors import EngineError
 from tests.engines.engine_kit import MODEL, WAIT_MAX_S, States, is_alive, until
 
@@ -46,6 +47,7 @@ def program(tmp_path, monkeypatch):
     (folder / PROGRAM).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     monkeypatch.delenv(PIPES, raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     monkeypatch.setattr(module, "THEIRS", str(tmp_path / "theirs"))
     monkeypatch.setattr(module, "_temporary", lambda: tmp_path / "t")
     return folder
@@ -76,7 +78,8 @@ def test_one_daemon_comes_with_the_first_engine_and_goes_with_the_last(tmp_path,
 
     assert first[PIPES] == second[PIPES]
     assert "50" == first["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"]
-    assert "'CUDA_VISIBLE_DEVICES': 'GPU-0'" in (program / "starts").read_text()
+    assert "'CUDA_DEVICE_ORDER': 'PCI_BUS_ID'" in (program / "starts").read_text()
+    assert "CUDA_VISIBLE_DEVICES" not in (program / "starts").read_text()
     assert (True, False) == (between, is_alive(pid))
     assert not Path(first[PIPES]).exists()
 
@@ -199,30 +202,19 @@ def test_shares_that_do_not_fit_start_nothing(tmp_path, program):
     assert [] == starts(program)
 
 
-def test_weights_are_as_large_as_their_files(tmp_path):
-    """A file, a folder of parts; a name, or what is not there, has no size."""
-    (tmp_path / "one.gguf").write_bytes(b"x" * 5)
-    for at in range(2):
-        (tmp_path / f"{at}.safetensors").write_bytes(b"x" * 7)
-
-    assert [5, 14, None, None] == [
-        weights_bytes(name)
-        for name in (str(tmp_path / "one.gguf"), str(tmp_path), "a-name", str(tmp_path / "no"))
-    ]
-
-
 def engine(folder, states, script, environment):
     serve = Serve(mps_threads=50)
     backend = Backend(name="a", engine="llama.cpp", model=MODEL, serve=serve)
     command = ["/bin/sh", "-c", script]
-    return Engine(backend, folder, states, command=command, environment=environment)
+    world = World(environment=environment)
+    return Engine(backend, folder, states, command=command, world=world)
 
 
 def test_an_engine_is_started_with_the_variables_that_it_is_given(tmp_path):
     """They are asked for before each start; an OSError then is a start that failed, and passes."""
     states, asked = States(), []
 
-    async def environment():
+    async def environment(launch):
         asked.append(len(asked))
         if len(asked) == 1:
             raise OSError(0, "the MPS daemon did not come up: no room")
@@ -249,7 +241,7 @@ def test_an_engine_that_cannot_share_has_failed(tmp_path):
     """A sum that does not come out is no use trying again."""
     states = States()
 
-    async def environment():
+    async def environment(launch):
         raise EngineError("GPU 0 (H100): the parts of its memory come to 1.2")
 
     asyncio.run(engine(tmp_path, states, "exit 0", environment).run())

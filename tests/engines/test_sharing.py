@@ -100,7 +100,7 @@ def test_parts_are_refused_exactly_when_they_make_more_than_one(parts):
     assert (sum(parts) > 1 + 1e-9) == bool(faults(shares, [gpu(0)]))
 
 
-def test_an_engine_is_told_its_gpus_by_uuid_and_its_limits_by_its_own_count():
+def test_an_engine_is_told_its_limits_by_its_own_count():
     """GPU 2 is the first one that it sees, so its limit is that of number 0."""
     variables = environment(
         share("a", 0.5, threads=30, gpus=(3, 2)), [gpu(at) for at in range(4)], PLACES
@@ -110,7 +110,6 @@ def test_an_engine_is_told_its_gpus_by_uuid_and_its_limits_by_its_own_count():
     assert (
         PLACES
         | {
-            "CUDA_VISIBLE_DEVICES": "GPU-2,GPU-3",
             "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "30",
             "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT": f"0={mib}M,1={mib}M",
         }

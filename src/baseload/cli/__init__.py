@@ -22,11 +22,11 @@ from baseload.cli.status import status
 from baseload.cli.up import up
 from baseload.cli.usage import usage
 
-PLANNING = ("catalog", "doctor", "plan", "render")
+PLANNING = ("catalog", "doctor", "engines", "hardware", "plan", "render")
 
 
 class Verbs(TyperGroup):
-    """Loads the verbs of planning when they are asked for: who serves callers needs none."""
+    """Loads some verbs only when they are asked for: who serves callers needs none of them."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)

@@ -8,20 +8,25 @@ An engine that has no counters is never idle by this account, and is left alone.
 """
 
 import asyncio
+import contextlib
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from baseload.apis.enginemetrics import read_metrics
+from baseload.config.fleet import Backend
 from baseload.config.serving import Warm
+from baseload.engines.kinds.launch import Size
 from baseload.engines.speaking import Speaker
-from baseload.engines.warming import Report, warm_again
+from baseload.engines.warming import Report, warm, warm_again
 
 LOOK_MAX_S = 30.0
 """Longest pause between two looks at the counters; a quarter of the idle time if that is less."""
 BUSY_S = 2.0
 """Between two tries to read other prompts in, while callers keep the engine busy."""
 ANSWER_MAX_S = 5.0
+CONTEXT_UNKNOWN_TOKENS = 4096
+"""What prompts are cut to where nobody says what one call may have."""
 
 _COUNTERS = re.compile(
     rb"^(?:vllm:(?:prompt|generation)_tokens_total|sglang:(?:prompt|generation)_tokens_total"
@@ -60,6 +65,56 @@ class Idleness:
             self.begin(now, work)
             return False
         return idle_s > 0 and now - self._since >= idle_s
+
+
+class Warmer:
+    """Warms one engine, before its first caller and for as long as it serves."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.report: Report | None = None
+        """Of the last time that no caller broke off; None before the first."""
+        self._name = backend.name
+        self._context = backend.serve.context or CONTEXT_UNKNOWN_TOKENS
+        self._wishes = backend.serve.warm
+        self._changed = asyncio.Event()
+
+    def warm_like(self, wishes: Warm) -> None:
+        """Warm it like this from now on: soon, if it serves."""
+        if wishes != self._wishes:
+            self._wishes = wishes
+            self._changed.set()
+
+    async def first(
+        self, speaker: Speaker, plain: Callable[[], Awaitable[str | None]], size: Size | None
+    ) -> str | None:
+        """Warm it before it is called ready; say why it cannot be used, None if it can.
+
+        `size` is what it was started with; None for an engine that others may be using already,
+        which is given one chat at a time. Raises what `plain` raises.
+        """
+        self._changed.clear()
+        context, slots = (size.context, size.slots) if size else (0, 1)
+        report = await warm(
+            speaker, self._wishes, plain, context=context or self._context, slots=slots
+        )
+        self._tell(report)
+        return report.fault
+
+    @contextlib.asynccontextmanager
+    async def keeping(self, speaker: Speaker) -> AsyncIterator[None]:
+        """Keep it warm meanwhile."""
+        task = asyncio.create_task(
+            keep_warm(speaker, lambda: self._wishes, self._changed, self._tell)
+        )
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    def _tell(self, report: Report) -> None:
+        self.report = report
+        if report.fault is None:
+            logger.info("engine %s: %s", self._name, report.words())
 
 
 async def keep_warm(

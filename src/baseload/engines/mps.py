@@ -113,8 +113,9 @@ class Mps:
     async def _start(self, program: str) -> None:
         for place in self._ours().values():
             await asyncio.to_thread(os.makedirs, place, 0o700, exist_ok=True)
-        uuids = ",".join(gpu.uuid for gpu in self._gpus)  # It cannot be told of more later.
-        variables = os.environ | self._ours() | {"CUDA_VISIBLE_DEVICES": uuids}
+        variables = {**os.environ, **self._ours(), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        # It sees all GPUs: one that sees fewer counts them anew, and clients' numbers go astray.
+        variables.pop("CUDA_VISIBLE_DEVICES", None)
         self._said.clear()
         self._daemon = daemon = await Child.start([program, "-f"], variables, self._hear)
         with contextlib.suppress(TimeoutError):
@@ -160,18 +161,6 @@ class Mps:
 
     def _cause(self) -> str:
         return f": {self._said[-1]}" if self._said else ""
-
-
-def weights_bytes(model: str) -> int | None:
-    """Give the size of a model's files, of a path; None for a name, or if it cannot be read."""
-    path = Path(model).expanduser()
-    try:
-        if path.is_file():
-            return path.stat().st_size
-        parts = [*path.glob("*.safetensors")] or [*path.glob("*.gguf")]
-        return sum(part.stat().st_size for part in parts) or None
-    except OSError:
-        return None
 
 
 def _place(folder: Path) -> Path:

@@ -91,11 +91,11 @@ def faults(shares: Sequence[Share], gpus: Sequence[Gpu]) -> list[EngineError]:
 def environment(share: Share, gpus: Sequence[Gpu], places: Mapping[str, str]) -> dict[str, str]:
     """Give the variables of an engine that shares; `places` are the daemon's own (`mps`).
 
-    GPUs are named by UUID: numbers are counted anew by a daemon that does not see all GPUs. MPS's
-    limit of memory goes by the numbers that the engine itself counts.
+    Which GPUs it sees is said elsewhere (`kinds`), by numbers, for vLLM takes no UUIDs. MPS's limit
+    of memory goes by the numbers that the engine itself counts: from 0, in the order of those.
     """
     own = seen_by([share], gpus)
-    variables = {**places, "CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in own)}
+    variables = dict(places)
     if share.threads is not None:
         variables["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] = str(share.threads)
     if share.memory is not None:

@@ -1,9 +1,8 @@
 """How soon does an engine speak? One chat at a time, streamed or whole, with its times.
 
-Warming needs what supervising does not: the moment of the first token, how many tokens the prompt
-had by the engine's own count, and servers that are reached by TLS with a key. So this reads an
-answer while it comes. One connection a question, closed by the server at the end, and everything
-bounded by time and size.
+Warming needs what supervising does not: the moment of the first token, and how many tokens the
+prompt had by the engine's own count. So this reads an answer while it comes. One connection a
+question, closed by the server at the end, and everything bounded by time and size.
 
 It is no client for callers' traffic (`gateway.upstream` is), and what an engine answers is never
 kept: it may quote the prompt.
@@ -11,17 +10,16 @@ kept: it may quote the prompt.
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
 from baseload.apis.chunks import ChunkError, choice_of, chunks, texts_of
 from baseload.apis.sse import EventTooLongError, Splitter
 from baseload.apis.unreadable import UNREADABLE
-from baseload.config.addresses import bracketed
-from baseload.engines.asking import Address
+from baseload.config.addresses import show_address
+from baseload.engines.asking import PLAIN, Access, Address
 
 PAGE_BYTES_MAX = 1024 * 1024
 """What is read of any answer; vLLM's metrics are some 100 KiB."""
@@ -69,11 +67,7 @@ class Speaker:
     address: Address
     model: str
     """As the server calls it."""
-    path: str = "/v1"
-    """What goes before `/chat/completions`; anything else is asked at the root."""
-    tls: ssl.SSLContext | None = None
-    key: str = field(default="", repr=False)
-    """Sent as a bearer token unless it is empty."""
+    access: Access = PLAIN
 
     async def chat(
         self, messages: Sequence[Message], *, answer_tokens: int, stream: bool, wait_max_s: float
@@ -83,7 +77,7 @@ class Speaker:
         if stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         ear = _Ear(asyncio.get_running_loop().time, is_stream=stream)
-        path = f"{self.path}/chat/completions"
+        path = f"{self.access.prefix}/chat/completions"
         status = await self._exchange(path, msgspec.json.encode(body), ear.hear, wait_max_s)
         if status != 200:
             raise ConnectionError(f"a chat was answered {status}")
@@ -98,7 +92,7 @@ class Speaker:
         body = msgspec.json.encode({"model": self.model, "prompt": text, "content": text})
         answer = bytearray()
         try:
-            status = await self._exchange("/tokenize", body, answer.extend, wait_max_s)
+            status = await self._exchange(f"{self._root}/tokenize", body, answer.extend, wait_max_s)
             found = msgspec.json.decode(answer, type=_Tokens) if status == 200 else _Tokens()
         except (OSError, *UNREADABLE):
             return None
@@ -108,17 +102,22 @@ class Speaker:
         """Read a page such as `/metrics`; None if there is none. Longer ones are cut."""
         answer = bytearray()
         try:
-            status = await self._exchange(path, b"", answer.extend, wait_max_s)
+            status = await self._exchange(f"{self._root}{path}", b"", answer.extend, wait_max_s)
         except OSError:
             return None
         return bytes(answer) if status == 200 else None
+
+    @property
+    def _root(self) -> str:
+        """What is no part of OpenAI's API lies beside it."""
+        return self.access.prefix.removesuffix("/v1")
 
     async def _exchange(
         self, path: str, body: bytes, hear: Callable[[bytes], object], wait_max_s: float
     ) -> int:
         """Ask once (POST if there is a `body`), pass the answer on as it comes; give its status."""
         async with asyncio.timeout(wait_max_s):
-            reader, writer = await asyncio.open_connection(*self.address, ssl=self.tls)
+            reader, writer = await asyncio.open_connection(*self.address, ssl=self.access.tls)
             try:
                 writer.write(self._head(path, body) + body)
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
@@ -139,13 +138,14 @@ class Speaker:
     def _head(self, path: str, body: bytes) -> bytes:
         lines = [
             f"{'POST' if body else 'GET'} {path} HTTP/1.1",
-            f"Host: {bracketed(self.address[0])}:{self.address[1]}",
+            f"Host: {self.access.authority or show_address(*self.address)}",
             "Content-Type: application/json",
+            "Accept-Encoding: identity",
             f"Content-Length: {len(body)}",
             "Connection: close",
         ]
-        if self.key:
-            lines.append(f"Authorization: Bearer {self.key}")
+        if self.access.api_key:
+            lines.append(f"Authorization: Bearer {self.access.api_key}")
         return "\r\n".join([*lines, "", ""]).encode()
 
 

@@ -109,8 +109,10 @@ def who(backend: Backend) -> tuple[object, ...]:
     """Give what makes a backend the same one as before, so that what was learnt of it holds."""
     if backend.engine is None:
         return backend.url, backend.account
-    serve = structs.replace(backend.serve, warm=Warm())  # An engine that runs can be warmed anew.
-    return backend.engine, backend.model, backend.concurrency, backend.account, serve
+    most = backend.batch.max if backend.batch else None
+    serve = structs.replace(backend.serve, warm=Warm())  # An engine is warmed anew as it runs.
+    how = backend.url, backend.api_key, serve, backend.concurrency, most
+    return backend.engine, backend.model, backend.account, how
 
 
 def _pools(house: House, fleet: Fleet) -> dict[str, Pool]:
