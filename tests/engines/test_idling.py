@@ -11,7 +11,8 @@ from baseload.engines import idling
 from baseload.engines.idling import Idleness, work_of
 from baseload.engines.speaking import Speaker
 from baseload.engines.supervisor import Engine
-from tests.engines.engine_kit import MODEL, WAIT_MAX_S, States
+from baseload.engines.watched import Watched
+from tests.engines.engine_kit import MODEL, WAIT_MAX_S, States, running
 
 LLAMACPP = b"""# TYPE llamacpp:prompt_tokens_total counter
 llamacpp:prompt_tokens_total 718
@@ -102,3 +103,35 @@ def test_an_idle_engine_is_warmed_again_and_a_changed_prompt_is_read(tmp_path, m
     assert 1 == changed.system
     assert said.cached_tokens > 0.8 * said.prompt_tokens
     assert ["starting", "ready", "down"] == [state.phase for state in states]
+
+
+@pytest.mark.usefixtures("real_engine")
+def test_an_engine_that_others_started_is_warmed_before_it_is_ready(tmp_path):
+    """At a URL as well: its system prompt is read, one chat at a time."""
+    prompt = "You know all about rivers. " * 40
+    plain = Backend(name="own", engine="llama.cpp", model=MODEL)
+    warm = Serve(warm=Warm(prompts=(16,), system=(prompt,)))
+
+    async def watch(url):
+        states = States()
+        there = Backend(name="their", engine="external", url=url, model=MODEL, serve=warm)
+        watched = Watched(there, states)
+        watching = asyncio.create_task(watched.run())
+        await states.reach("ready")
+        await watched.stop()
+        await watching
+        return watched.warmer.report
+
+    with running(plain, tmp_path) as state:
+        report = asyncio.run(watch(state.url))
+        said = asyncio.run(
+            Speaker(state.address, MODEL).chat(
+                [{"role": "system", "content": prompt}, {"role": "user", "content": "A lake?"}],
+                answer_tokens=1,
+                stream=True,
+                wait_max_s=WAIT_MAX_S,
+            )
+        )
+
+    assert (1, ()) == (report.system, report.together)
+    assert said.cached_tokens > 0.8 * said.prompt_tokens

@@ -126,11 +126,12 @@ class EngineRoom:
         if self._mps is None:
             gpus = (await asyncio.to_thread(self._world.look)).gpus
             self._mps = self._mps or Mps(self._state_dir, gpus)
+        part = launch.size.gpu_memory  # Smaller than the file's after a lack of memory.
         share = Share(
             name=backend.name,
             gpus=launch.gpus,
             threads=backend.serve.mps_threads,
-            memory=launch.size.gpu_memory,
+            memory=backend.serve.gpu_memory if part is None else part,
             weights_bytes=_weights_bytes(backend.model or ""),
         )
         others = shares_of(self._backends.values(), _weights_bytes)
