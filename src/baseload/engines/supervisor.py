@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 from baseload.config.fleet import Backend
 from baseload.engines.asking import Access, Address, chat_fault, is_healthy, version_of
 from baseload.engines.child import Child
+from baseload.engines.idling import Warmer
 from baseload.engines.journal import Journal
 from baseload.engines.kinds import kind_of
 from baseload.engines.kinds.facts import facts_of
@@ -33,6 +34,7 @@ from baseload.engines.kinds.ladder import Sign, smaller
 from baseload.engines.kinds.launch import Launch, Order, Size
 from baseload.engines.outofmemory import sign_of
 from baseload.engines.restarts import Record
+from baseload.engines.speaking import Speaker
 from baseload.engines.state import PATIENCE, Death, EngineState, Patience, Phase
 from baseload.engines.turns import ALL
 from baseload.engines.weights import served_name
@@ -81,6 +83,7 @@ class Engine:
         self._patience = patience
         self._world = world or World()
         self._access = Access(api_key=backend.api_key or "")
+        self.warmer = Warmer(backend)
         file = re.sub(r"[^\w.-]", "_", self.name)
         self._journal = Journal(state_dir.expanduser() / "logs" / f"{file}.log")
         self._starts = 0
@@ -156,7 +159,10 @@ class Engine:
                 return None, None
             launch = await asyncio.to_thread(self._decide)
             turns.narrow(self, launch.gpus)
-            more = await self._world.environment(launch)
+            try:
+                more = await self._world.environment(launch)
+            except OSError as error:
+                return Death(f"cannot start {self.name}: {error.strerror}", None), None
             kills = self._world.oom_kills()
             death = await self._live(launch, dict(more))
         finally:
@@ -292,11 +298,12 @@ class Engine:
         self._ready_at = asyncio.get_running_loop().time()
         logger.info("engine %s is ready at %s:%d, pid %d", self.name, *address, child.pid)
         self._tell("ready", address=address, pid=child.pid)
-        await self._until_silent(address)
+        async with self.warmer.keeping(self._speaker(address)):
+            await self._until_silent(address)
         return f"no answer to /health for {patience.liveness_max_s:g} s"
 
     async def _warm_up(self, address: Address, wait_max_s: float) -> str | None:
-        """Wait until the engine has answered a chat; return what was wrong with the answer.
+        """Wait until the engine is warm; return what was wrong with its first answer.
 
         The caller bounds the wait. Silence is no verdict: if the child died, its end tells why.
         """
@@ -304,8 +311,15 @@ class Engine:
         while True:
             with contextlib.suppress(OSError):
                 if await is_healthy(address, patience.ping_max_s, access, self.kind.health):
-                    return await chat_fault(address, self.served_model, wait_max_s, access)
+                    return await self.warmer.first(
+                        self._speaker(address),
+                        lambda: chat_fault(address, self.served_model, wait_max_s, access),
+                        self._launch.size if self._launch else None,
+                    )
             await asyncio.sleep(patience.retry_s)
+
+    def _speaker(self, address: Address) -> Speaker:
+        return Speaker(address, self.served_model, self._access)
 
     async def _until_silent(self, address: Address) -> None:
         """Return when `/health` has not answered for `liveness_max_s`."""

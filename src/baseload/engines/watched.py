@@ -14,7 +14,9 @@ from collections.abc import Callable
 
 from baseload.config.fleet import Backend
 from baseload.engines.asking import PLAIN, Access, Address, access_of, ask, chat_fault
+from baseload.engines.idling import Warmer
 from baseload.engines.kinds import kind_of
+from baseload.engines.speaking import Speaker
 from baseload.engines.state import PATIENCE, EngineState, Patience, Phase
 from baseload.errors import EngineError
 
@@ -46,6 +48,7 @@ class Watched:
         self._patience = patience
         self._address: Address = ("", 0)
         self._access: Access = PLAIN
+        self.warmer = Warmer(backend)
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._ended.set()
@@ -82,7 +85,8 @@ class Watched:
             if fault is None:
                 logger.info("engine %s answers at its url", self.name)
                 self._tell("ready")
-                fault = await self._until_silent()
+                async with self.warmer.keeping(self._speaker()):
+                    fault = await self._until_silent()
             if self.state.phase != "down" or self.state.reason != fault:
                 logger.warning("engine %s is down: %s", self.name, fault)
                 self._tell("down", fault)
@@ -94,11 +98,18 @@ class Watched:
             return fault
         wait_max_s = self._patience.ready_max_s
         try:
-            return await chat_fault(
-                self._address, self.served_model, wait_max_s, self._access, is_named=False
+            return await self.warmer.first(
+                self._speaker(),
+                lambda: chat_fault(
+                    self._address, self.served_model, wait_max_s, self._access, is_named=False
+                ),
+                None,  # Others may be served by it: one chat at a time.
             )
         except OSError as error:
             return f"no answer to a chat: {error.strerror or type(error).__name__}"
+
+    def _speaker(self) -> Speaker:
+        return Speaker(self._address, self.served_model, self._access)
 
     async def _until_silent(self) -> str:
         """Return why, when it has not been well for `liveness_max_s`."""
