@@ -35,7 +35,6 @@ overload: {{latency_s: 1}}
         "backends.far.api_key: sent over plain http to far.example, where others on the way can read it",
         "backends.spare: no model uses it",
         "backends.far.ca: has no effect without an https `url`",
-        "backends.spare.api_key: has no effect with `engine`",
         "models.n.hedge: has no effect with one backend",
     ]
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-from baseload.engines.supervisor import Engine, EngineState
+from baseload.engines.state import EngineState
+from baseload.engines.supervisor import Engine
 
 MODEL = "smollm2-135m-instruct"
 WAIT_MAX_S = 30.0

@@ -17,8 +17,10 @@ import pytest
 import uvloop
 
 from baseload.config.fleet import Backend
+from baseload.engines.kinds.llamacpp import CONTEXT_TOKENS, SLOTS
 from baseload.engines.llamacpp_child import ANNOUNCEMENT, BATCH_TOKENS, HTTP_THREADS
-from baseload.engines.supervisor import CONTEXT_TOKENS, SLOTS, Engine, Patience
+from baseload.engines.state import Patience
+from baseload.engines.supervisor import Engine
 from baseload.engines.weights import find_weights
 from tests.engines.engine_kit import MODEL, WAIT_MAX_S, States, is_alive, until
 

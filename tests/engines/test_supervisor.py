@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-import sys
 
 import pytest
 import uvloop
 
 from baseload.config.fleet import Backend
 from baseload.engines import restarts
-from baseload.engines.supervisor import SLOTS, SLOTS_MAX, Engine, Patience
+from baseload.engines.kinds.llamacpp import SLOTS, SLOTS_MAX
+from baseload.engines.state import Patience
+from baseload.engines.supervisor import Engine
 from baseload.errors import EngineError
 from tests.engines.engine_kit import MODEL, is_alive, until
 
@@ -160,7 +161,7 @@ def test_missing_weights_fail_at_once(tmp_path, states):
 
 def test_a_missing_llama_cpp_fails_at_once_with_the_command_to_run(tmp_path, states, monkeypatch):
     """Without the engine's package the reason is how to install it."""
-    monkeypatch.setattr("baseload.engines.supervisor.find_weights", lambda model: tmp_path)
+    monkeypatch.setattr("baseload.engines.supervisor.facts_of", lambda model, may_fetch: None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     backend = Backend(name="cpu", engine="llama.cpp", model=MODEL)
     asyncio.run(Engine(backend, tmp_path, states).run())
@@ -182,4 +183,4 @@ def test_slots_follow_the_concurrency_within_bounds(tmp_path, states):
 def test_an_engine_needs_a_model(tmp_path, states):
     """A backend without a model is refused where it is made."""
     with pytest.raises(EngineError, match=r"backends\.cpu: an engine needs a `model`"):
-        Engine(Backend(name="cpu", engine="llama.cpp"), tmp_path, states, sys.executable)
+        Engine(Backend(name="cpu", engine="llama.cpp"), tmp_path, states)

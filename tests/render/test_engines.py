@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from baseload.config.reading import parse_fleet
-from baseload.engines.supervisor import CONTEXT_TOKENS, SLOTS_MAX
+from baseload.engines.kinds.llamacpp import CONTEXT_TOKENS, SLOTS_MAX
 from baseload.plan.transport.loading import WARM_UP_S
 from baseload.render import placeable
 from baseload.render.kubernetes import engines

@@ -1,18 +1,28 @@
 """Which engines run, and what becomes of them when the fleet changes?
 
 One for each backend that has an engine, supervised from its start to its end. After a reload those
-that are the same go on, new ones are started, and those that left are stopped once the last answer
-that came from them has ended: an open stream does not notice.
+that are the same go on, and are warmed anew if only that is asked of them; new ones are started,
+and those that left are stopped once the last answer that came from them has ended: an open stream
+does not notice. Engines that share a GPU have an MPS daemon before they start.
 
-Not here: how an engine is kept alive (`engines.supervisor`).
+Not here: how an engine is kept alive (`engines.supervisor`), or watched (`engines.watched`).
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from baseload.config.fleet import Backend, Fleet
-from baseload.engines.supervisor import Engine, EngineState
+from baseload.engines.kinds.facts import facts_of
+from baseload.engines.kinds.launch import Launch
+from baseload.engines.mps import Mps
+from baseload.engines.sharing import Share, shares_of
+from baseload.engines.state import EngineState
+from baseload.engines.supervisor import Engine
+from baseload.engines.watched import Watched
+from baseload.engines.world import World
+from baseload.errors import EngineError
 from baseload.gateway.changing import who
 
 LOOK_S = 0.2
@@ -22,14 +32,18 @@ LOOK_S = 0.2
 class EngineRoom:
     """The engines of one process."""
 
-    def __init__(self, state_dir: str, on_state: Callable[[EngineState], None]) -> None:
+    def __init__(
+        self, state_dir: str, on_state: Callable[[EngineState], None], world: World | None = None
+    ) -> None:
         """`on_state` hears of each change, but not of engines that have left."""
         self._state_dir = Path(state_dir)
         self._on_state = on_state
+        self._world = world or World()
+        self._mps: Mps | None = None
         self._backends: dict[str, Backend] = {}
-        self._engines: dict[str, Engine] = {}
+        self._engines: dict[str, Engine | Watched] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._leaving: set[Engine] = set()
+        self._leaving: set[Engine | Watched] = set()
 
     def __len__(self) -> int:
         return len(self._engines)
@@ -44,7 +58,7 @@ class EngineRoom:
         """The same, as the fleet has them."""
         return self._backends
 
-    def planned(self, fleet: Fleet) -> dict[str, Engine]:
+    def planned(self, fleet: Fleet) -> dict[str, Engine | Watched]:
         """Give the engines that a fleet needs: those that are here, and new ones, not started."""
         return {
             name: self._engines[name] if self._is_here(backend) else self._made(backend)
@@ -55,7 +69,7 @@ class EngineRoom:
     def follow(
         self,
         fleet: Fleet,
-        engines: dict[str, Engine],
+        engines: dict[str, Engine | Watched],
         is_idle: Callable[[str], Callable[[], bool]] = lambda _name: lambda: True,
     ) -> None:
         """Run these from now on. Of one that left, `is_idle` says how it shows that it is idle."""
@@ -67,15 +81,13 @@ class EngineRoom:
                 self._spawn(self._let_go(engine, is_idle(name)))
         for name, engine in engines.items():
             if before.get(name) is not engine:
-                self._spawn(engine.run())
+                self._spawn(self._run(engine))
+            else:
+                engine.warmer.warm_like(fleet.backends[name].serve.warm)
 
     def told(self) -> dict[str, str]:
         """Say of each engine what its supervisor knows."""
-        return {
-            name: f"{engine.state.phase}, {engine.state.restarts} restarts"
-            + f": {engine.state.reason}" * bool(engine.state.reason)
-            for name, engine in self._engines.items()
-        }
+        return {name: engine.state.words() for name, engine in self._engines.items()}
 
     def states(self) -> list[EngineState]:
         """Give how each engine stands."""
@@ -87,7 +99,7 @@ class EngineRoom:
         await asyncio.gather(*(engine.stop() for engine in everyone))
         await asyncio.gather(*self._tasks)
 
-    async def _let_go(self, engine: Engine, is_idle: Callable[[], bool]) -> None:
+    async def _let_go(self, engine: Engine | Watched, is_idle: Callable[[], bool]) -> None:
         while not is_idle() and engine.state.phase == "ready":  # noqa: ASYNC110 - looked at seldom
             await asyncio.sleep(LOOK_S)
         await engine.stop()
@@ -97,15 +109,54 @@ class EngineRoom:
         before = self._backends.get(backend.name)
         return before is not None and who(before) == who(backend)
 
-    def _made(self, backend: Backend) -> Engine:
+    def _made(self, backend: Backend) -> Engine | Watched:
         def tell(state: EngineState) -> None:
             if self._engines.get(backend.name) is engine:
                 self._on_state(state)
 
-        engine = Engine(backend, self._state_dir, tell)
+        async def environment(launch: Launch) -> Mapping[str, str]:
+            return await self._shared(backend, engine, launch)
+
+        engine: Engine | Watched
+        if backend.engine == "external":
+            engine = Watched(backend, tell)
+        else:
+            shares = backend.serve.mps_threads is not None
+            world = replace(self._world, environment=environment) if shares else self._world
+            engine = Engine(backend, self._state_dir, tell, world=world)
         return engine
+
+    async def _shared(self, backend: Backend, key: object, launch: Launch) -> Mapping[str, str]:
+        """Give the variables of an engine that shares its GPUs; see that MPS runs before."""
+        if self._mps is None:
+            gpus = (await asyncio.to_thread(self._world.look)).gpus
+            self._mps = self._mps or Mps(self._state_dir, gpus)
+        part = launch.size.gpu_memory  # Smaller than the file's after a lack of memory.
+        share = Share(
+            name=backend.name,
+            gpus=launch.gpus,
+            threads=backend.serve.mps_threads,
+            memory=backend.serve.gpu_memory if part is None else part,
+            weights_bytes=_weights_bytes(backend.model or ""),
+        )
+        others = shares_of(self._backends.values(), _weights_bytes)
+        return await self._mps.environment(key, share, others)
+
+    async def _run(self, engine: Engine | Watched) -> None:
+        try:
+            await engine.run()
+        finally:
+            if self._mps is not None:
+                await self._mps.leave(engine)
 
     def _spawn(self, work: "asyncio.Future[None] | object") -> None:
         task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[arg-type]
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _weights_bytes(model: str) -> int | None:
+    try:
+        return facts_of(model, may_fetch=True).weights_bytes or None
+    except EngineError:
+        return None  # Its own start says what is wrong with it.

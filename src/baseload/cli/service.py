@@ -30,10 +30,9 @@ from baseload.cli.engine_room import EngineRoom
 from baseload.cli.sockets import Handover, Sockets, have_sockets
 from baseload.cli.succession import PidFile, SuccessionError, succeed, tell_ready
 from baseload.cli.watch import Watch
-from baseload.config.addresses import show_address
 from baseload.config.fleet import Fleet
 from baseload.config.reading import read_fleet
-from baseload.engines.supervisor import Engine, EngineState
+from baseload.engines.state import EngineState
 from baseload.errors import BaseloadError, FleetFileError
 from baseload.gateway.changing import Report
 from baseload.gateway.live.view import Live
@@ -259,7 +258,7 @@ class Service(ABC):
                 systemd.serving()
 
     async def _go_on_with(self, fleet: Fleet) -> Report:
-        engines: dict[str, Engine] = self.engines.planned(fleet)
+        engines = self.engines.planned(fleet)
         idle = {name: self.is_idle(name) for name in self.engines.names}
         report = await self.change(fleet, {name: one.slots for name, one in engines.items()})
         self.engines.follow(fleet, engines, lambda name: idle[name])
@@ -278,13 +277,13 @@ class Service(ABC):
         task.add_done_callback(self._tasks.discard)
 
     def _engine_changed(self, state: EngineState) -> None:
-        if state.phase == "ready" and state.address is not None:
-            self.tell_engine(state.name, f"http://{show_address(*state.address)}/v1")
+        if state.phase == "ready":
+            self.tell_engine(state.name, state.url)
             self.console.print(f"[green]●[/] engine {escape(state.name)} is ready")
         else:
             self.tell_engine(state.name, None)
-        phases = {one.phase for one in self.engines.states()}
-        if phases == {"ready"} or "failed" in phases:
+        phases = {one.phase for one in self.engines.states() if one.is_ours}
+        if phases <= {"ready"} or "failed" in phases:
             self._engines_ready.set()
 
     def _listen_to_signals(self) -> None:

@@ -57,8 +57,6 @@ def _unused(fleet: Fleet) -> list[str]:
     used = {name for model in fleet.models.values() for tier in model.tiers for name in tier}
     found = [f"backends.{name}: no model uses it" for name in fleet.backends if name not in used]
     for name, backend in fleet.backends.items():
-        if backend.engine and backend.api_key:
-            found.append(f"backends.{name}.api_key: has no effect with `engine`")
         if backend.ca and not (backend.url and parse_url(backend.url).tls):
             found.append(f"backends.{name}.ca: has no effect without an https `url`")
     return found

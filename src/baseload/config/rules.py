@@ -27,7 +27,7 @@ def check_rules(fleet: Found, mistakes: Mistakes, *, is_here: bool = True) -> No
     """
     if not fleet.entries:
         return
-    for rule in (_backends, _tiers, _addresses, _keys, _prices, _deploy):
+    for rule in (_backends, _gpus, _tiers, _addresses, _keys, _prices, _deploy):
         rule(fleet.entries, mistakes)
     if is_here:
         _files(fleet.entries, mistakes)
@@ -74,6 +74,23 @@ def _cold_start(parts: dict[str, Found], mistakes: Mistakes) -> None:
     elif parts["probe_s"].value == 0:
         hint = "without looks nobody sees that it has come up: remove `probe_s: 0`"
         _report(mistakes, cold_start_s, "needs looks at its health", hint)
+
+
+def _gpus(fleet: dict[str, Found], mistakes: Mistakes) -> None:
+    """Parts of one GPU's memory make a whole at most; who names no GPU is on all of them."""
+    parts: list[tuple[frozenset[int], Found]] = []
+    for backend in fleet["backends"].entries.values():
+        serve = backend.entries["serve"].entries if backend.entries else {}
+        if serve and serve["gpu_memory"].is_set and serve["gpu_memory"].value is not UNSOUND:
+            numbers = [gpu.value for gpu in serve["gpus"].items if gpu.value is not UNSOUND]
+            parts.append((frozenset(numbers), serve["gpu_memory"]))
+    for number in sorted({number for numbers, _ in parts for number in numbers} or {0}):
+        there = [part for numbers, part in parts if not numbers or number in numbers]
+        whole = sum(part.value for part in there)
+        if len(there) > 1 and whole > 1 + 1e-9:  # 0.1 has no exact binary form
+            what = f"the parts of GPU {number}'s memory come to {whole:g} with this one"
+            last = max(there, key=_in_file)
+            _report(mistakes, last, what, "they make 1 at most: smaller parts, or another GPU")
 
 
 def _tiers(fleet: dict[str, Found], mistakes: Mistakes) -> None:

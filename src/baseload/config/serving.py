@@ -18,10 +18,14 @@ Objective = Annotated[float, Meta(gt=0, le=3600)]
 class Warm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an engine does before its first caller, so that nobody pays for being the first."""
 
-    prompts: Annotated[
-        tuple[Annotated[int, Meta(ge=1, le=1_000_000)], ...],
-        Meta(description="Lengths of prompts that are expected, in tokens; each is tried once."),
-    ] = (16, 256, 1024)
+    prompts: (
+        Annotated[
+            tuple[Annotated[int, Meta(ge=1, le=1_000_000)], ...],
+            Meta(description="Lengths of prompts that are expected, in tokens; each is tried."),
+        ]
+        | None
+    ) = None
+    """None: a few usual ones, as long as the engine reads them at once; empty: none."""
     system: Annotated[
         tuple[Annotated[str, Meta(min_length=1)], ...],
         Meta(description="System prompts that are read into the prefix cache."),

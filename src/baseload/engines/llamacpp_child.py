@@ -42,6 +42,16 @@ HTTP_THREADS = 64
 """llama.cpp gives a thread to each open request, waiting ones too. With its default of a handful,
 a burst beyond the slots would leave none to answer /health, and the engine would look hung."""
 
+KEY_VARIABLE = "BASELOAD_ENGINE_KEY"
+"""Holds what callers must show; a variable, because others could read an argument."""
+
+KV_TYPES = {
+    "fp16": xllamacpp.ggml_type.GGML_TYPE_F16,
+    "q8_0": xllamacpp.ggml_type.GGML_TYPE_Q8_0,
+    "q4_0": xllamacpp.ggml_type.GGML_TYPE_Q4_0,
+}
+ALL_LAYERS = 999
+
 VERBOSITY_ERRORS = 1
 """llama.cpp's level for errors alone. From 2 on, a malformed request is quoted in the log."""
 
@@ -67,14 +77,42 @@ def parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
     params.n_batch = params.n_ubatch = BATCH_TOKENS
     params.cont_batching = True
     params.ctx_shift = False  # A full context ends the answer; it never forgets its beginning.
-    params.cache_ram_mib = PROMPT_CACHE_MIB
+    params.cache_prompt = not options.no_prefix_cache
+    params.cache_ram_mib = 0 if options.no_prefix_cache else PROMPT_CACHE_MIB
+    params.cache_type_k = params.cache_type_v = KV_TYPES[options.kv]
+    if options.kv != "fp16":  # What reads a cache of less than 16 bits.
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_ENABLED
+    _place(params, options)
+    if options.draft:
+        _speculate(params, options)
+    if key := os.environ.get(KEY_VARIABLE):
+        params.api_keys = [key]
 
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = usable_cores()
-    params.n_threads_http = HTTP_THREADS
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
+    params.n_threads_http = max(HTTP_THREADS, 2 * options.slots)
     params.endpoint_metrics = params.endpoint_slots = True
     params.embedding = True  # Does not exclude chat; measured to cost no speed.
     params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     return params
+
+
+def _place(params: xllamacpp.CommonParams, options: argparse.Namespace) -> None:
+    """Say on which hardware layers lie."""
+    if options.gpu:
+        params.n_gpu_layers = ALL_LAYERS
+    if options.numa:
+        params.numa = xllamacpp.ggml_numa_strategy.GGML_NUMA_STRATEGY_DISTRIBUTE
+
+
+def _speculate(params: xllamacpp.CommonParams, options: argparse.Namespace) -> None:
+    """Have a small model guess tokens ahead, which the large one checks together."""
+    simple = xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE
+    params.speculative.types = [simple]
+    draft = params.speculative.draft
+    draft.mparams.path = options.draft
+    draft.n_max = options.draft_tokens
+    draft.n_gpu_layers = ALL_LAYERS if options.gpu else 0
+    draft.cpuparams.n_threads = draft.cpuparams_batch.n_threads = options.threads
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -96,6 +134,13 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--alias", required=True, help="what answers call the model")
     parser.add_argument("--slots", type=int, required=True, help="calls served at once")
     parser.add_argument("--context-tokens", type=int, required=True, help="context of each call")
+    parser.add_argument("--kv", choices=list(KV_TYPES), default="fp16", help="type of the KV cache")
+    parser.add_argument("--no-prefix-cache", action="store_true", help="forget prompts at once")
+    parser.add_argument("--draft", default="", help="path of a small model that guesses ahead")
+    parser.add_argument("--draft-tokens", type=int, default=4, help="how far it guesses")
+    parser.add_argument("--gpu", action="store_true", help="put all layers on the GPU")
+    parser.add_argument("--numa", action="store_true", help="spread over NUMA nodes")
+    parser.add_argument("--threads", type=int, default=usable_cores(), help="cores to keep busy")
     return parser
 
 

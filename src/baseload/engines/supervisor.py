@@ -1,93 +1,55 @@
 """Keep one engine alive, and say at each moment whether it can be used.
 
-An engine's life is: start the child, wait until it says where it listens, have it really answer a
-chat, call it ready, watch it until it ends, say why, pause, start again. This module is that
-circle. It runs in the gateway's event loop and tells its owner each change through one callback.
+An engine's life is: wait for its turn, look at the machine, decide how it is started (`kinds`),
+start the child, have it really answer a chat, call it ready, watch it until it ends, say why, see
+its memory free, pause, start again. If it ran out of memory, the next start is a smaller one. This
+module is that circle. It runs in the gateway's event loop and tells its owner each change through
+one callback.
 
-When to start again is decided in `restarts.py`; what may be logged, in `journal.py`. Liveness
-means that `/health` answers, which llama.cpp does from a thread of its own: a stopped process or a
-dead server is noticed, a model that computes for ever is not. Calls have their own clocks.
+When to start again is decided in `restarts.py`; what smaller is, in `kinds/ladder.py`; what may be
+logged, in `journal.py`. Liveness means that `/health` answers, which all engines do from a thread
+or a process of their own: a stopped process or a dead server is noticed, a model that computes for
+ever is not. Calls have their own clocks. Not here: engines that others start (`watched`).
 """
 
 import asyncio
 import contextlib
-import importlib.util
 import logging
 import os
 import re
+import socket
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, TypeVar
 
 from baseload.config.fleet import Backend
-from baseload.engines.asking import Address, chat_fault, is_healthy
+from baseload.engines.asking import Access, Address, chat_fault, is_healthy, version_of
 from baseload.engines.child import Child
+from baseload.engines.idling import Warmer
 from baseload.engines.journal import Journal
+from baseload.engines.kinds import kind_of
+from baseload.engines.kinds.facts import facts_of
+from baseload.engines.kinds.ladder import Sign, smaller
+from baseload.engines.kinds.launch import Launch, Order, Size
+from baseload.engines.outofmemory import sign_of
 from baseload.engines.restarts import Record
-from baseload.engines.weights import find_weights, served_name
+from baseload.engines.speaking import Speaker
+from baseload.engines.state import PATIENCE, Death, EngineState, Patience, Phase
+from baseload.engines.turns import ALL
+from baseload.engines.weights import served_name
+from baseload.engines.world import World
 from baseload.errors import EngineError
 
-CHILD_MODULE = "baseload.engines.llamacpp_child"
-
-SLOTS = 4
-SLOTS_MAX = 16
-"""Each slot costs memory for its own context: 94 MB with SmolLM2-135M."""
-
-CONTEXT_TOKENS = 4096
-"""Prompt and answer of one call together."""
-
-ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
-"""How often one of llama.cpp's threads looks for the others before it sleeps. The default is
-nearly for ever: on two cores that other programs kept busy too, answers came at 3 tokens/s. With
-1000 they come at 15 to 20, and as fast as before on an idle machine. The user's own value wins."""
+LEASH = (sys.executable, "-P", "-m", "baseload.engines.leash")
+"""Holds a child that does not end by itself when its gateway is gone."""
+GPU_LOOK_S = 0.25
+GPU_FREE_SLACK = 0.02
+"""Part of a GPU's memory that may stay taken and yet count as free: drivers keep a little."""
 
 FIRST = asyncio.FIRST_COMPLETED
 logger = logging.getLogger("baseload.engines")
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long each step of an engine's life may take, in seconds."""
-
-    ready_max_s: float = 300.0
-    """From start to the first answer; a large file on a cold disk takes minutes."""
-    retry_s: float = 0.1
-    """Between two tries of the warm-up chat."""
-    ping_every_s: float = 5.0
-    ping_max_s: float = 5.0
-    liveness_max_s: float = 30.0
-    """Longest time without an answer from `/health` while the process lives."""
-    stop_max_s: float = 5.0
-    """From SIGTERM to SIGKILL."""
-
-
-PATIENCE = Patience()
-
-
-@dataclass(frozen=True, slots=True)
-class EngineState:
-    """What is known of an engine: whether calls may be sent, where to, and why not."""
-
-    name: str
-    phase: Literal["starting", "ready", "down", "failed"]
-    """`down` was stopped or will be started again; `failed` needs a person."""
-    address: Address | None = None
-    """Host and port, only while ready."""
-    reason: str = ""
-    """Why it is down or has failed; else empty."""
-    restarts: int = 0
-    """How many times the child was started again after the first time."""
-    pid: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Death:
-    """How one life of the child ended: why, and how long it had been ready (None: never)."""
-
-    reason: str
-    ready_s: float | None
+_T = TypeVar("_T")
 
 
 class Engine:
@@ -98,8 +60,8 @@ class Engine:
         backend: Backend,
         state_dir: Path,
         on_state: Callable[[EngineState], None],
-        python: str = sys.executable,
         *,
+        world: World | None = None,
         command: Sequence[str] | None = None,
         patience: Patience = PATIENCE,
     ) -> None:
@@ -109,21 +71,29 @@ class Engine:
         replaces the child and all its arguments, for tests. Raises EngineError if the backend
         names no model.
         """
-        if backend.model is None:
-            raise EngineError(f"backends.{backend.name}: an engine needs a `model`")
+        self.kind = kind_of(backend)
         self.name = backend.name
-        self.served_model = served_name(backend.model)
-        self.slots = min(backend.concurrency or SLOTS, SLOTS_MAX)
+        self.served_model = served_name(backend.model or "")
+        self.slots = self.kind.slots(backend)
+        """Calls at once that it is to be given; memory may allow fewer, which its state tells."""
         self.state = EngineState(self.name, "down", reason="not started")
-        self._model = backend.model
+        self._backend = backend
         self._on_state = on_state
-        self._python = python
         self._command = command
         self._patience = patience
+        self._world = world or World()
+        self._access = Access(api_key=backend.api_key or "")
+        self.warmer = Warmer(backend)
         file = re.sub(r"[^\w.-]", "_", self.name)
         self._journal = Journal(state_dir.expanduser() / "logs" / f"{file}.log")
         self._starts = 0
         self._ready_at: float | None = None
+        self._size: Size | None = None
+        self._launch: Launch | None = None
+        self._smaller: list[str] = []
+        self._version = ""
+        self._free_wanted: dict[int, float] = {}
+        """Bytes of each of its GPUs that must be free before it starts again."""
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._ended.set()
@@ -153,18 +123,21 @@ class Engine:
         self._stopping.set()
         await self._ended.wait()
 
+    # -- the circle --------------------------------------------------------------------------
+
     async def _supervise(self) -> None:
-        command = self._command
-        if command is None:
-            command = await asyncio.to_thread(self._real_command)
         record = Record()
         while not self._stopping.is_set():
-            death = await self._live(command)
+            death, sign = await self._turn()
+            if death is None:
+                return
             self._journal.end(death.reason)
             self._tell("down", reason=death.reason)
             if self._stopping.is_set():
                 return
             record = record.after_death(death.ready_s)
+            if sign is not None and self._has_shrunk(sign, death):
+                record = Record()  # Another start than those that failed.
             if record.is_hopeless():
                 raise EngineError(
                     f"never ready in {record.unready} starts in a row; the last one: "
@@ -175,30 +148,117 @@ class Engine:
             logger.warning("engine %s is down: %s; next start in %.2f s; log: %s", *words)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause_s)
+            await self._unless_stopping(self._until_free())
 
-    def _real_command(self) -> list[str]:
-        """Return the command of the real child; raises EngineError if it could not work."""
-        weights = find_weights(self._model)
-        if importlib.util.find_spec("xllamacpp") is None:
-            raise EngineError("llama.cpp is not installed: run `pip install 'baseload[llamacpp]'`")
-        # -P: a file in the working directory must not take the place of an installed module.
-        command = [self._python, "-P", "-m", CHILD_MODULE]
-        command += ["--model", str(weights), "--alias", self.served_model]
-        return [*command, "--slots", str(self.slots), "--context-tokens", str(CONTEXT_TOKENS)]
+    async def _turn(self) -> tuple[Death | None, Sign | None]:
+        """Start it once, when its turn has come; None if it is stopped before that."""
+        turns = self._world.turns
+        try:
+            await self._unless_stopping(turns.take(self, await self._wanted_gpus()))
+            if self._stopping.is_set():
+                return None, None
+            launch = await asyncio.to_thread(self._decide)
+            turns.narrow(self, launch.gpus)
+            try:
+                more = await self._world.environment(launch)
+            except OSError as error:
+                return Death(f"cannot start {self.name}: {error.strerror}", None), None
+            kills = self._world.oom_kills()
+            death = await self._live(launch, dict(more))
+        finally:
+            turns.give(self)
+        sign = sign_of(self._journal.sign, death.exit_code, kills, self._world.oom_kills())
+        return death, sign
 
-    async def _live(self, command: Sequence[str]) -> Death:
+    async def _wanted_gpus(self) -> frozenset[int]:
+        """Give the GPUs that it may take: those stated, all there are, or none."""
+        if self._backend.serve.gpus:
+            return frozenset(self._backend.serve.gpus)
+        if self._command is not None:
+            return frozenset()
+        has_some = self.kind.needs_gpu or (await asyncio.to_thread(self._world.look)).gpus
+        return ALL if has_some else frozenset()
+
+    def _decide(self) -> Launch:
+        """Say how it is started now; raises EngineError if it could not work."""
+        if self._command is not None:
+            size = self._size or Size(slots=self.slots, context=0)
+            argv = tuple(self._command)
+            self._launch = Launch(kind="", served_model=self.served_model, argv=argv, size=size)
+            return self._launch
+        facts = facts_of(self._backend.model or "", may_fetch=self.kind.needs_gpu)
+        missing = self.kind.missing(self._backend)
+        if missing is not None:
+            raise EngineError(missing)
+        hardware = self._world.look()
+        port = 0 if self.kind.announces else _free_port()
+        order = Order(
+            backend=self._backend, facts=facts, hardware=hardware, size=self._size, port=port
+        )
+        self._launch = launch = self.kind.launch(order)
+        part = (1 if launch.size.gpu_memory is None else launch.size.gpu_memory) - GPU_FREE_SLACK
+        self._free_wanted = {
+            gpu.index: min(gpu.free_bytes * (1 - GPU_FREE_SLACK), part * gpu.memory_bytes)
+            for gpu in hardware.gpus
+            if gpu.index in launch.gpus
+        }
+        return launch
+
+    def _has_shrunk(self, sign: Sign, death: Death) -> bool:
+        """Answer a lack of memory with a smaller start; at the end of the ladder give up.
+
+        One that has worked for a while is started again as it was: then it was the calls' doing.
+        """
+        assert self._launch is not None, "it has been started"
+        found = smaller(self._launch.size, sign, self._backend.serve)
+        if found is None:
+            if death.ready_s is not None:
+                return False
+            tried = "; ".join(self._smaller) or "nothing could be made smaller"
+            raise EngineError(
+                f"out of memory ({death.reason}); tried: {tried}; log: {self.log_path}"
+            )
+        self._size, words = found
+        self._smaller.append(words)
+        logger.warning("engine %s ran out of memory; smaller: %s", self.name, words)
+        return True
+
+    async def _until_free(self) -> None:
+        """Wait until what it had of its GPUs is free again, as far as that can be read."""
+        launch, clock = self._launch, asyncio.get_running_loop().time
+        until = clock() + self._patience.gpu_free_max_s
+        for gpu in launch.gpus if launch else ():
+            while not await asyncio.to_thread(self._is_free, gpu):
+                if clock() > until:
+                    words = (gpu, self.name, self._patience.gpu_free_max_s)
+                    logger.warning("GPU %d is not free again after %s: waited %g s", *words)
+                    return
+                await asyncio.sleep(GPU_LOOK_S)
+
+    def _is_free(self, gpu: int) -> bool:
+        free = self._world.free_bytes(gpu)
+        return free is None or free >= self._free_wanted.get(gpu, 0.0)
+
+    # -- one life ----------------------------------------------------------------------------
+
+    async def _live(self, launch: Launch, more: dict[str, str]) -> Death:
         """Start the child once, and see it through to its end."""
         self._starts += 1
-        self._ready_at = None
+        self._ready_at, self._version = None, ""
         self._journal.begin(f"start {self._starts}")
+        is_held = launch.argv and not self.kind.announces and self._command is None
+        command = (*LEASH, *launch.argv) if is_held else launch.argv
+        given = {**launch.environment, **more, **launch.secrets}
+        environment = {**launch.defaults, **os.environ, **given}
         try:
-            child = await Child.start(command, ENVIRONMENT | os.environ, self._journal.hear)
+            child = await Child.start(command, environment, self._journal.hear)
         except OSError as error:
             return Death(f"cannot start {command[0]}: {error.strerror}", None)
-        nursing = asyncio.create_task(self._nurse(child))
+        nursing = asyncio.create_task(self._nurse(child, launch))
         stopping = asyncio.create_task(self._stopping.wait())
-        wait_max_s = self._patience.stop_max_s
-        reason = ""
+        stop_max_s = self._patience.stop_max_s
+        wait_max_s = self.kind.drain_s if stop_max_s is None else stop_max_s
+        reason, exit_code = "", None
         try:
             self._tell("starting", pid=child.pid)
             await asyncio.wait({child.gone, nursing, stopping}, return_when=FIRST)
@@ -206,43 +266,60 @@ class Engine:
                 reason = "stopped"
             elif not child.gone.done():
                 reason, wait_max_s = nursing.result(), 0.0  # It does not listen: no use in asking.
+            else:
+                exit_code = child.exit_code
         finally:
             nursing.cancel()
             stopping.cancel()
             await child.end(wait_max_s)
+        if child.survivors:
+            logger.error("engine %s: processes %s do not die", self.name, child.survivors)
         cause = self._journal.cause()
         reason = reason or child.how_it_ended() + f": {cause}" * bool(cause)
-        return Death(reason, self._ready_s())
+        return Death(reason, self._ready_s(), exit_code)
 
-    async def _nurse(self, child: Child) -> str:
+    async def _nurse(self, child: Child, launch: Launch) -> str:
         """Bring the child up and watch over it; return why there is no more hope for it."""
         patience = self._patience
+        ready_max_s = patience.ready_max_s + launch.load_s
         try:
-            async with asyncio.timeout(patience.ready_max_s):
-                address = await child.listening
-                fault = await self._warm_up(address)
+            async with asyncio.timeout(ready_max_s):
+                address = ("127.0.0.1", launch.port) if launch.port else await child.listening
+                fault = await self._warm_up(address, ready_max_s)
         except TimeoutError:
-            return f"not ready within {patience.ready_max_s:g} s"
+            return f"not ready within {ready_max_s:g} s"
         if fault is not None:
             return fault
+        if self.kind.version:
+            path = self.kind.version
+            self._version = await version_of(address, path, patience.ping_max_s, self._access)
+        self._world.turns.give(self)
         self._journal.serving()
         self._ready_at = asyncio.get_running_loop().time()
         logger.info("engine %s is ready at %s:%d, pid %d", self.name, *address, child.pid)
         self._tell("ready", address=address, pid=child.pid)
-        await self._until_silent(address)
+        async with self.warmer.keeping(self._speaker(address)):
+            await self._until_silent(address)
         return f"no answer to /health for {patience.liveness_max_s:g} s"
 
-    async def _warm_up(self, address: Address) -> str | None:
-        """Wait until the engine has answered a chat; return what was wrong with the answer.
+    async def _warm_up(self, address: Address, wait_max_s: float) -> str | None:
+        """Wait until the engine is warm; return what was wrong with its first answer.
 
         The caller bounds the wait. Silence is no verdict: if the child died, its end tells why.
         """
-        patience = self._patience
+        patience, access = self._patience, self._access
         while True:
             with contextlib.suppress(OSError):
-                if await is_healthy(address, patience.ping_max_s):
-                    return await chat_fault(address, self.served_model, patience.ready_max_s)
+                if await is_healthy(address, patience.ping_max_s, access, self.kind.health):
+                    return await self.warmer.first(
+                        self._speaker(address),
+                        lambda: chat_fault(address, self.served_model, wait_max_s, access),
+                        self._launch.size if self._launch else None,
+                    )
             await asyncio.sleep(patience.retry_s)
+
+    def _speaker(self, address: Address) -> Speaker:
+        return Speaker(address, self.served_model, self._access)
 
     async def _until_silent(self, address: Address) -> None:
         """Return when `/health` has not answered for `liveness_max_s`."""
@@ -250,8 +327,22 @@ class Engine:
         heard_at = clock()
         while clock() - heard_at < patience.liveness_max_s:
             await asyncio.sleep(patience.ping_every_s)
-            if await is_healthy(address, patience.ping_max_s):
+            if await is_healthy(address, patience.ping_max_s, self._access, self.kind.health):
                 heard_at = clock()
+
+    # -- what is told ------------------------------------------------------------------------
+
+    async def _unless_stopping(self, work: Coroutine[Any, Any, _T]) -> None:
+        """Wait for something, but no longer than until `stop()`."""
+        doing = asyncio.create_task(work)
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({doing, stopping}, return_when=FIRST)
+            if doing.done():
+                doing.result()
+        finally:
+            doing.cancel()
+            stopping.cancel()
 
     def _ready_s(self) -> float | None:
         if self._ready_at is None:
@@ -260,12 +351,33 @@ class Engine:
 
     def _tell(
         self,
-        phase: Literal["starting", "ready", "down", "failed"],
+        phase: Phase,
         *,
         address: Address | None = None,
         reason: str = "",
         pid: int | None = None,
     ) -> None:
-        restarts = max(0, self._starts - 1)
-        self.state = EngineState(self.name, phase, address, reason, restarts, pid)
+        launch = self._launch
+        self.state = EngineState(
+            name=self.name,
+            phase=phase,
+            address=address,
+            reason=reason,
+            restarts=max(0, self._starts - 1),
+            pid=pid,
+            url=f"http://{address[0]}:{address[1]}/v1" if address else "",
+            version=self._version,
+            slots=launch.size.slots if launch else 0,
+            context=launch.size.context if launch else 0,
+            kv_tokens=self._journal.kv_tokens or (launch.kv_tokens if launch else None),
+            smaller=", ".join(self._smaller),
+        )
         self._on_state(self.state)
+
+
+def _free_port() -> int:
+    """Give a port that nobody has just now; a start that finds it taken gets another one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

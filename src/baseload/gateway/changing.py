@@ -18,6 +18,7 @@ from msgspec import structs
 
 from baseload.config.fleet import Backend, Fleet, Inbound
 from baseload.config.prices import prices_of
+from baseload.config.serving import Warm
 from baseload.core.rates import Tariff
 from baseload.core.setup import Setup
 from baseload.gateway.answering import Plane
@@ -108,7 +109,10 @@ def who(backend: Backend) -> tuple[object, ...]:
     """Give what makes a backend the same one as before, so that what was learnt of it holds."""
     if backend.engine is None:
         return backend.url, backend.account
-    return backend.engine, backend.model, backend.concurrency, backend.account
+    most = backend.batch.max if backend.batch else None
+    serve = structs.replace(backend.serve, warm=Warm())  # An engine is warmed anew as it runs.
+    how = backend.url, backend.api_key, serve, backend.concurrency, most
+    return backend.engine, backend.model, backend.account, how
 
 
 def _pools(house: House, fleet: Fleet) -> dict[str, Pool]:

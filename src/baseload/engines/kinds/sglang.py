@@ -1,0 +1,100 @@
+"""How is SGLang started? Flags of SGLang 0.5.15, read in its own argument table.
+
+Its share of memory counts weights and KV cache only, not what it computes in, so that part is taken
+off the share first. It takes an API key as an argument alone, where all who may list processes read
+it; so it is given none, and a fleet file that asks for one is refused.
+"""
+
+import importlib.util
+import sys
+
+from baseload.config.fleet import Backend
+from baseload.engines.kinds import memory, serving
+from baseload.engines.kinds.launch import Flags, Kind, Launch, Order
+from baseload.errors import EngineError
+
+MODULE = "sglang"
+
+
+def program_of(backend: Backend) -> tuple[str, ...]:
+    """Give what is run."""
+    return backend.serve.program or (sys.executable, "-m", f"{MODULE}.launch_server")
+
+
+def launch(order: Order) -> Launch:
+    """Decide how it is started; raises EngineError if the model or a wish cannot be."""
+    backend, serve = order.backend, order.backend.serve
+    if backend.api_key:
+        raise EngineError(
+            "SGLang takes a key as an argument only, where every user of the machine reads it: "
+            f"remove backends.{backend.name}.api_key"
+        )
+    fitted = serving.fit(order)
+    spread, size, names = fitted.spread, fitted.size, serving.names_of(backend)
+    flags = Flags()
+    flags.add(*program_of(backend), why="serve.program" if serve.program else "SGLang's command")
+    flags.add(f"--model-path={order.facts.path}", why="where the weights are")
+    flags.add(f"--served-model-name={names[0]}", why="its one name; others are answered, too")
+    flags.add("--host=127.0.0.1", why="nobody but this machine")
+    flags.add(f"--port={order.port}", why="a free one, at each start")
+    flags.add(f"--tp-size={spread.tensor}", why=spread.why)
+    flags.add(f"--pp-size={spread.pipeline}", why=spread.why)
+    runtime = memory.RUNTIME_BYTES / min(gpu.memory_bytes for gpu in spread.gpus)
+    static = max(memory.SHARE_MIN, (size.gpu_memory or memory.SHARE) - runtime)
+    flags.add(f"--mem-fraction-static={static:.3g}", why=f"{spread.share_why}; less its runtime")
+    if size.context:
+        flags.add(f"--context-length={size.context}", why=fitted.context_why)
+    flags.add(f"--max-running-requests={size.slots}", why=fitted.slots_why)
+    if not serve.prefix_cache:
+        flags.add("--disable-radix-cache", why="serve.prefix_cache")
+    if serve.kv == "fp8":
+        flags.add("--kv-cache-dtype=fp8_e4m3", why="serve.kv: half the memory of 16 bits")
+    for flag, why in fitted.precision:
+        flags.add(flag, why=why)
+    if serve.draft:
+        _speculate(flags, serve.draft, serve.draft_tokens)
+    flags.add("--enable-metrics", why="how full it is, for the gateway")
+    flags.said(serve.arguments)
+    return Launch(
+        kind="sglang",
+        served_model=names[0],
+        argv=tuple(flags.argv),
+        environment=serving.environment_of(order, fitted),
+        size=size,
+        gpus=tuple(gpu.index for gpu in spread.gpus),
+        tensor_parallel=spread.tensor,
+        pipeline_parallel=spread.pipeline,
+        kv_tokens=fitted.kv_tokens,
+        port=order.port,
+        load_s=serving.load_s(order),
+        reasons=tuple(flags.reasons),
+    )
+
+
+def _speculate(flags: Flags, draft: str, tokens: int) -> None:
+    """Have a small model run ahead, one guess a place: what SGLang calls a standalone draft."""
+    flags.add(
+        "--speculative-algorithm=STANDALONE",
+        f"--speculative-draft-model-path={draft}",
+        f"--speculative-num-steps={tokens}",
+        "--speculative-eagle-topk=1",
+        f"--speculative-num-draft-tokens={tokens + 1}",
+        why="serve.draft",
+    )
+
+
+def missing(backend: Backend) -> str | None:
+    """Say what has to be installed; None if the program is there."""
+    program = program_of(backend)[0]
+    is_there = not serving.program_missing(program)
+    if is_there and (backend.serve.program or importlib.util.find_spec(MODULE) is not None):
+        return None
+    return (
+        f"SGLang is not here: `pip install sglang` in an environment of its own, and "
+        f"`program: [/that/bin/python, -m, sglang.launch_server]` in backends.{backend.name}.serve"
+    )
+
+
+SGLANG = Kind(
+    name="sglang", launch=launch, slots=serving.slots_of, missing=missing, version="/server_info"
+)
