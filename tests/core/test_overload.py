@@ -149,6 +149,19 @@ def test_few_milliseconds_are_nobodys_trouble():
     assert GREEN is detector.level
 
 
+def test_an_objective_says_which_rise_is_trouble():
+    """From 10 to 600 ms is trouble, but not where first tokens are wanted within two seconds."""
+    plain, aimed = _detector(), _detector()
+    aimed.aim(2.0)
+    for detector in (plain, aimed):
+        now = _warm(detector, 0.01)
+        for _ in range(50):
+            detector.first_token(100, 0.6, 0.0, now)
+
+    assert RED is plain.level
+    assert GREEN is aimed.level
+
+
 def test_old_strain_cannot_turn_it_again():
     """Once it is green, the next call is judged by itself."""
     detector = _detector()

@@ -43,6 +43,9 @@ STRAIN_YELLOW = 2.0
 STRAIN_RED = 4.0
 RISE_S_MIN = 0.2
 """Strain below this many seconds is nobody's trouble: 10 ms may become 40."""
+RISE_SHARE = 0.5
+"""Part of an objective for first tokens that they may rise by, where a backend has one: an engine
+that works on sixty calls is slower for each than one that works on one, and no worse for it."""
 SIGHT_AGE_S_MAX = 10.0
 KV_YELLOW = 0.85
 KV_RED = 0.95
@@ -116,6 +119,7 @@ class Detector:
         "pace",
         "queued_s",
         "reason",
+        "rise_s_min",
         "thresholds",
     )
 
@@ -124,6 +128,7 @@ class Detector:
         self.pace = pace
         self.level = GREEN
         self.reason = ""
+        self.rise_s_min = RISE_S_MIN
         self.queued_s = 0.0
         self._window = _Window()
         self._sight: Sight | None = None
@@ -132,6 +137,11 @@ class Detector:
         self._look_s = 0.0
         """Time between two looks."""
         self.deadline = self._level_until = self._sight_until = inf
+
+    def aim(self, first_token_s: float | None) -> None:
+        """Judge strain by an objective from now on; None: as backends that have none."""
+        share_s = RISE_S_MIN if first_token_s is None else first_token_s * RISE_SHARE
+        self.rise_s_min = max(RISE_S_MIN, share_s)
 
     # -- events ------------------------------------------------------------------------------
 
@@ -252,7 +262,7 @@ class Detector:
     def _judge_strain(self, now: float) -> None:
         pace = self.pace
         strain = min(pace.strain(), pace.newest)
-        if strain >= STRAIN_YELLOW and pace.rise_s > RISE_S_MIN:
+        if strain >= STRAIN_YELLOW and pace.rise_s > self.rise_s_min:
             level = RED if strain >= STRAIN_RED else YELLOW
             self._turn(level, f"first token {pace.strain():.1f}x as usual", now)
 

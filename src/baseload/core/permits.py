@@ -10,7 +10,7 @@ from math import inf
 from baseload.config.fleet import Model
 from baseload.core.dice import Dice
 from baseload.core.facts import GONE, Fact
-from baseload.core.filling import Filling
+from baseload.core.filling import PATIENCE_S, Filling
 from baseload.core.limits import AdaptiveLimit
 from baseload.core.routing import Tier
 from baseload.core.seat import RESERVED_S, Account, Permit, Seat
@@ -88,6 +88,7 @@ class Permits:
     def _fill(self, seat: Seat, setup: Setup) -> None:
         """Have a backend's filling watched, if the setup says so; what it has been given stays."""
         batch, filling = setup.batches.get(seat.name), seat.filling
+        seat.detector.aim(None if batch is None else batch.first_token_s or PATIENCE_S)
         # Of an account's limit, which others share, one backend's rate says nothing.
         limit = None if seat.name in setup.accounts else seat.limit
         if batch is None:
