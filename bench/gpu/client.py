@@ -37,6 +37,8 @@ class Ask:
     seconds: float = 0.0
     """If set, calls are made for so long, and `calls` says nothing."""
     api_key: str = ""
+    spread: int = 0
+    """By how many tokens more or less answers are asked for, each length as often."""
     is_exact: bool = True
     """Have the server say exactly `answer` tokens, whatever the model would like."""
 
@@ -62,7 +64,7 @@ def body_of(ask: Ask, rng: Random) -> bytes:
     body: dict[str, Any] = {
         "model": ask.model,
         "messages": [{"role": "user", "content": digits(rng, ask.prompt)}],
-        "max_tokens": ask.answer,
+        "max_tokens": ask.answer + rng.randint(-ask.spread, ask.spread),
         "stream": True,
         "stream_options": {"include_usage": True},
         "temperature": 0,

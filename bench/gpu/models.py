@@ -1,6 +1,6 @@
 """Model folders without weights, for engines that can make them up (`--load-format dummy`).
 
-The shape is that of R1-Distill-Qwen-7B. The tokenizer has one token a digit, so a prompt of so many
+The shape is that of R1-Distill-Qwen-7B. The tokenizer has one token a byte, so a prompt of so many
 digits has so many tokens, however a library splits words for this kind of model. With made-up
 weights a model says nonsense at full speed: good for measuring time, memory and watts, and for
 nothing else.
@@ -64,7 +64,7 @@ def write(folder: Path, *, is_int8: bool = False, is_small: bool = False) -> Pat
     if (folder / "generation_config.json").is_file():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    signs = ["<unk>", "<s>", "</s>", *"0123456789", "w", "Ġ", "Ċ"]
+    signs = ["<unk>", "<s>", "</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
     signs += [f"w{number}" for number in range(len(signs), config["vocab_size"])]
     names = {sign: number for number, sign in enumerate(signs)}
     tokenizer = Tokenizer(models.BPE(names, merges=[], unk_token="<unk>"))

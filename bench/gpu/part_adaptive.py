@@ -1,7 +1,8 @@
 """Does the learnt number of calls at once give as much as the best fixed one?
 
 One engine, more callers than it can serve at once, and Baseload in front with a batch that is
-learnt, or fixed to one number. Each setting is given time to settle, then a window is measured.
+learnt, or fixed to one number. Answers have 64 to 192 tokens, so that calls do not go in step. Each
+setting is given time to settle, then a window is measured.
 """
 
 import time
@@ -15,9 +16,9 @@ from servers import baseload, get_json, vllm
 from watching import Watch
 
 CALLERS = 288
-FIXED = (8, 32, 64, 128, 256)
-SETTLE_S, WINDOW_S = 6.0, 14.0
-LEARN_S = 60.0
+FIXED = (32, 64, 128, 256)
+SETTLE_S, WINDOW_S = 6.0, 16.0
+LEARN_S = 75.0
 
 
 def measure(folder: Path, *, is_quick: bool) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def _row(
     seconds = settle_s + WINDOW_S
     with baseload(fleet, folder, name.replace(" ", "-")) as gateway, Watch() as watch:
         began = time.monotonic()
-        calls = calls_of([Ask(gateway.url, seconds=seconds)] * CALLERS, len(name))
+        calls = calls_of([Ask(gateway.url, seconds=seconds, spread=64)] * CALLERS, len(name))
         limit = get_json(f"{gateway.admin}/api/v1/status")["backends"][0]["limit"]
     found = steady(calls, began + settle_s, began + seconds)
     return {"setting": name} | found | watch.facts | {"limit": limit}

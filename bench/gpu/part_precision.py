@@ -16,7 +16,7 @@ from watching import Watch
 
 LEVELS = {1: 6, 16: 3, 128: 2}
 """Calls at once, and how many each caller makes."""
-ROUNDS = 3
+ROUNDS = 2
 PRECISIONS = {
     "fp32": ("qwen7b", ("--dtype", "float32")),
     "bf16": ("qwen7b", ("--dtype", "bfloat16")),

@@ -14,7 +14,7 @@ from models import write
 from servers import baseload, vllm
 from watching import Watch
 
-LEVELS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+LEVELS = (1, 4, 16, 64, 128, 256)
 ROUNDS = 5
 ALONE = 60
 """Calls one after the other, of a few tokens, by which first tokens are compared: where several
@@ -40,7 +40,7 @@ def measure(folder: Path, *, is_quick: bool) -> dict[str, Any]:
                 calls_of([Ask(engine.url, calls=1, answer=16)] * level, 900 + level)
             alone = _alone(paths, 1 if is_quick else ROUNDS)
             print(alone, flush=True)
-            for level in LEVELS[::4] if is_quick else LEVELS:
+            for level in LEVELS[::3] if is_quick else LEVELS:
                 rows.append(_level(paths, level, 1 if is_quick else ROUNDS))
                 print(rows[-1], flush=True)
     return {"model": "R1-Distill-Qwen-7B, dummy weights, BF16", "prompt": 512, "answer": 128,
