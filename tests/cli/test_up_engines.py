@@ -103,3 +103,20 @@ async def test_workers_share_one_engine(tmp_path_factory):
 
     assert [200] * 8 == answers
     assert 1 == len(engines)
+
+
+@with_processes
+async def test_an_external_engine_is_used_once_it_answers(tmp_path_factory):
+    """One of somebody else is sent calls at its url when it has answered a chat, and not before."""
+    folder: Path = tmp_path_factory.mktemp("up")
+    async with up(with_engine(folder)) as other:
+        await other.said("● engine cpu is ready")
+        other_url = f"http://127.0.0.1:{other.port}/v1"
+        inner: Path = tmp_path_factory.mktemp("up2")
+        far = {"engine": "external", "url": other_url, "model": "small"}
+        models = {"m": {"tiers": [{"far": {"model": "small"}}], "first_token_s": 60}}
+        async with up(fleet_file(inner, backends={"far": far}, models=models)) as running:
+            await running.said("● engine far is ready")
+            (answer,) = await raw(running.port, chat("m", max_tokens=2))
+
+    assert 200 == answer.status

@@ -5,10 +5,13 @@ servers. Certificates are those of openssl.
 """
 
 import asyncio
+import contextlib
 import shlex
 import shutil
 import ssl
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -22,51 +25,68 @@ SOON = Patience(ping_every_s=0.02, ping_max_s=2.0, liveness_max_s=0.2, ready_max
 CHAT = '{"model": "other", "choices": [{"index": 0}], "usage": {"completion_tokens": 1}}'
 
 
-class Double:
-    """An engine at a URL: `health` is the status of its paths, `asked` what it was asked for."""
+class Double(ThreadingHTTPServer):
+    """An engine at a URL, of threads: `health` is the status of its paths; `asked` is kept."""
 
     def __init__(self, paths=("/base/health",), tls=None, key=""):
+        super().__init__(("127.0.0.1", 0), Handler)
         self.paths, self.key, self.tls, self.health = paths, key, tls, 200
         self.asked = []
+        self.url = f"{'https' if tls else 'http'}://localhost:{self.server_port}/base/v1"
 
-    async def __aenter__(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
-        port = self._server.sockets[0].getsockname()[1]
-        self.url = f"{'https' if self.tls else 'http'}://localhost:{port}/base/v1"
-        return self
+    def finish_request(self, request, client_address):
+        """Shake hands in the connection's own thread; whoever does not trust us is let go."""
+        with contextlib.suppress(OSError):
+            if self.tls is not None:
+                request.settimeout(5)
+                request = self.tls.wrap_socket(request, server_side=True)
+            with request:
+                super().finish_request(request, client_address)
 
-    async def __aexit__(self, *_):
-        self._server.close()
 
-    async def _serve(self, reader, writer):
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        path = head.split()[1]
-        self.asked.append(path)
-        status, body = (self.health if path in self.paths else 404), "{}"
-        if path == "/base/v1/chat/completions":
-            status, body = self.health, CHAT
-        if self.key and f"Authorization: Bearer {self.key}\r\n" not in head:
+class Handler(BaseHTTPRequestHandler):
+    """Answers in chunks, as servers behind proxies do."""
+
+    def do_GET(self):
+        self.answer(self.server.health if self.path in self.server.paths else 404, "{}")
+
+    def do_POST(self):
+        is_chat = self.path == "/base/v1/chat/completions"
+        self.answer(self.server.health if is_chat else 404, CHAT)
+
+    def answer(self, status, body):
+        double, half = self.server, len(body) // 2
+        double.asked.append(self.path)
+        if double.key and self.headers["Authorization"] != f"Bearer {double.key}":
             status = 401
-        half = len(body) // 2  # In chunks, as servers behind proxies answer.
         parts = [body[:half], body[half:], ""]
         chunked = "".join(f"{len(part):x}\r\n{part}\r\n" for part in parts)
-        writer.write(f"HTTP/1.1 {status} X\r\nTransfer-Encoding: chunked\r\n\r\n{chunked}".encode())
-        writer.close()
+        head = f"HTTP/1.1 {status} X\r\nTransfer-Encoding: chunked\r\n\r\n"
+        self.wfile.write(f"{head}{chunked}".encode())
+
+    def log_message(self, *_):
+        pass
 
 
 def watching(double, states, scene, **more):
     """Watch a double while a scene is played."""
 
     async def main():
-        async with double:
-            backend = Backend(name="far", engine="external", model="m", url=double.url, **more)
-            watched = Watched(backend, states, patience=SOON)
-            running = asyncio.create_task(watched.run())
-            await scene(watched)
-            await watched.stop()
-            await running
+        backend = Backend(name="far", engine="external", model="m", url=double.url, **more)
+        watched = Watched(backend, states, patience=SOON)
+        running = asyncio.create_task(watched.run())
+        await scene(watched)
+        await watched.stop()
+        await running
 
-    asyncio.run(main())
+    thread = threading.Thread(target=double.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        asyncio.run(main())
+    finally:
+        double.shutdown()
+        double.server_close()
+        thread.join()
 
 
 def test_it_is_down_and_ready_again_and_never_restarted(states):

@@ -8,7 +8,7 @@ DOUBLE_OOM_ABOVE: dies for lack of a GPU's memory if asked for a larger part;
 DOUBLE_KV_ABOVE: refuses a longer context, and says that this one would fit;
 DOUBLE_DEAF: a process that it starts outlives it and takes no SIGTERM; its number goes to this file;
 DOUBLE_ONCE_TAKEN: as if its port were taken, as long as this file is not there; then makes it;
-DOUBLE_SAYS: prints this line once it serves.
+DOUBLE_SAYS: prints this line when it is asked for `/says`.
 """
 
 import argparse
@@ -16,7 +16,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -80,6 +79,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         paths = {"/health": {}, "/version": {"version": "0.24.0"}, "/metrics": {}}
+        if self.path == "/says":
+            say(os.environ["DOUBLE_SAYS"])
         self.answer(200 if self.path in paths else 404, paths.get(self.path, {}))
 
     def do_POST(self):
@@ -113,8 +114,6 @@ def main() -> None:
     Handler.names = asked.served_model_name
     say(f"{CORE}INFO {STAMP}GPU KV cache size: 123,456 tokens")
     server = ThreadingHTTPServer((asked.host, asked.port), Handler)
-    if line := os.environ.get("DOUBLE_SAYS"):
-        threading.Timer(1.0, lambda: say(line)).start()
     server.serve_forever()
 
 

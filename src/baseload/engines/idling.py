@@ -110,6 +110,7 @@ class Warmer:
             yield
         finally:
             task.cancel()
+            await asyncio.wait({task})
 
     def _tell(self, report: Report) -> None:
         self.report = report

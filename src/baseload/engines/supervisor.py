@@ -272,6 +272,7 @@ class Engine:
             nursing.cancel()
             stopping.cancel()
             await child.end(wait_max_s)
+            await asyncio.wait({nursing})
         if child.survivors:
             logger.error("engine %s: processes %s do not die", self.name, child.survivors)
         cause = self._journal.cause()

@@ -65,6 +65,7 @@ class Watched:
         finally:
             watching.cancel()
             stopping.cancel()
+            await asyncio.wait({watching})
             self._ended.set()
 
     async def stop(self) -> None:
