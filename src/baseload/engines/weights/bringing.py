@@ -1,0 +1,252 @@
+"""How does a model get into the store, and is what is there still what it was?"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from baseload.engines.weights import formats
+from baseload.engines.weights.hashing import digests_of
+from baseload.engines.weights.pieces import Listing, Piece, WeightsError, unheard
+from baseload.engines.weights.pulling import PATIENCE, Patience, Pull
+from baseload.engines.weights.sources import source_of
+from baseload.engines.weights.store import (
+    MANIFEST,
+    FileRecord,
+    Manifest,
+    Store,
+    make_folder,
+    read_manifest,
+    write_manifest,
+)
+from baseload.engines.weights.wire import PassingError, Source
+
+VERIFIERS = min(4, os.cpu_count() or 1)
+"""Files that are verified at once: a core reckons 1 to 2 GB/s of SHA-256, disks give more."""
+
+
+class Watcher(NamedTuple):
+    """Who is told how a pull or a verification goes, from several threads."""
+
+    on_list: Callable[[Listing], None] = unheard
+    on_bytes: Callable[[str, int], None] = unheard
+    on_file: Callable[[FileRecord], None] = unheard
+
+
+class Fault(NamedTuple):
+    """What is wrong with a file of a model."""
+
+    path: str
+    what: str
+    """The end of a sentence that began with the file's name."""
+
+
+def pull(
+    store: Store,
+    name: str,
+    text: str,
+    *,
+    sha256: str = "",
+    watcher: Watcher = Watcher(),  # noqa: B008 - immutable
+    patience: Patience = PATIENCE,
+    env: Mapping[str, str] = os.environ,
+) -> tuple[Manifest, bool]:
+    """Bring a model into the store; give its manifest, and whether anything had to come.
+
+    Raises WeightsError, which says what to do. Whatever ends this, what came is kept, and the model
+    that had the name is there until the new one is whole.
+    """
+    with store.locked(name):
+        source = _listed(text, sha256, patience, env)
+        listing, have = source.listing, store.manifest(name)
+        watcher.on_list(listing)
+        if have is not None and have.source != listing.source:
+            raise WeightsError(
+                f"{name} in {store.root} came from {have.source}: give this one another --name, or "
+                f"remove that one (`baseload weights prune {name}`)"
+            )
+        if have is not None and _is_same(store.folder(name), have, listing):
+            return have, False
+        began_s = time.monotonic()
+        incoming = store.incoming(name)
+        make_folder(incoming)
+        known = _known(incoming, read_manifest(incoming), listing)
+        if have is not None:
+            known |= _linked(store.folder(name), incoming, have, listing, set(known))
+        records = _Records(incoming, listing, known, watcher)
+        pulling = Pull(source, incoming, watcher.on_bytes, records.add, patience=patience)
+        files = pulling.run(known)
+        if (wrong := formats.fault_of_model(incoming, [file.path for file in files])) is not None:
+            raise WeightsError(f"{listing.source} is not whole: {wrong}")
+        _tidy(incoming, {file.path for file in files})
+        manifest = records.manifest(files, time.monotonic() - began_s)
+        store.publish(name, manifest)
+        return manifest, True
+
+
+def verify(
+    store: Store,
+    name: str,
+    watcher: Watcher = Watcher(),  # noqa: B008 - immutable
+) -> list[Fault]:
+    """Read each file of a model anew, and give what is wrong; nothing if all is as it came.
+
+    Digests are taken of what the disk has, not of what the kernel remembers. When all is right, the
+    manifest says so. Raises WeightsError if there is no such model.
+    """
+    with store.locked(name):
+        manifest, folder = store.needed(name), store.folder(name)
+
+        def look(file: FileRecord) -> Fault | None:
+            wrong = _wrong(folder, file, lambda count: watcher.on_bytes(file.path, count))
+            if wrong is None:
+                watcher.on_file(file)
+            return None if wrong is None else Fault(file.path, wrong)
+
+        largest_first = sorted(manifest.files, key=lambda file: -file.size_bytes)
+        with ThreadPoolExecutor(VERIFIERS) as pool:
+            faults = [fault for fault in pool.map(look, largest_first) if fault is not None]
+        if not faults and (wrong := formats.fault_of_model(folder, _paths(manifest))) is not None:
+            faults.append(Fault(MANIFEST, wrong))
+        if not faults:
+            write_manifest(folder, _verified_now(manifest))
+        return sorted(faults)
+
+
+def now() -> str:
+    """Give the time as manifests have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class _Records:
+    """Which files are verified, kept beside them: a pull that goes on need not look again."""
+
+    def __init__(
+        self, folder: Path, listing: Listing, known: dict[str, FileRecord], watcher: Watcher
+    ) -> None:
+        self._folder = folder
+        self._listing = listing
+        self._files = dict(known)
+        self._watcher = watcher
+        self._lock = threading.Lock()
+
+    def add(self, record: FileRecord) -> None:
+        """Keep that a file is verified and has its name."""
+        with self._lock:
+            self._files[record.path] = record
+            write_manifest(self._folder, self.manifest(tuple(self._files.values()), 0.0))
+        self._watcher.on_file(record)
+
+    def manifest(self, files: tuple[FileRecord, ...], pulled_s: float) -> Manifest:
+        """Give the manifest of these files."""
+        said, at = self._listing, now()
+        return Manifest(
+            source=said.source, revision=said.revision, files=files, pulled_at=at,
+            pulled_s=round(pulled_s, 3), verified_at=at,
+        )  # fmt: skip
+
+
+def _listed(text: str, sha256: str, patience: Patience, env: Mapping[str, str]) -> Source:
+    """Ask a source what it has, again and again within bounds."""
+    pause = threading.Event()
+    for attempt in range(1, patience.attempts_max + 1):
+        try:
+            return source_of(text, sha256, env)
+        except PassingError as error:
+            if attempt == patience.attempts_max:
+                raise WeightsError(f"{error}; given up after {attempt} attempts") from None
+            longest = min(patience.pause_max_s, patience.pause_first_s * 2**attempt)
+            pause.wait(max(error.after_s, longest))
+        except (KeyError, TypeError, ValueError) as error:
+            raise WeightsError(f"{text} cannot be listed: {error!r:.200}") from None
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _is_same(folder: Path, have: Manifest, listing: Listing) -> bool:
+    """Tell whether what is there is what is listed, by the manifest and the files' sizes."""
+    files = {file.path: file for file in have.files}
+    return set(files) == {piece.path for piece in listing.pieces} and all(
+        _fits(folder, files[piece.path], piece) for piece in listing.pieces
+    )
+
+
+def _fits(folder: Path, file: FileRecord, piece: Piece) -> bool:
+    path = folder / file.path
+    is_same = piece.digest in {file.source_digest, f"sha256:{file.sha256}"} or (
+        not piece.digest and _changed_ns(Path(piece.at)) <= _changed_ns(path)
+    )
+    if path.is_symlink() or not path.is_file():
+        return False
+    return is_same and file.size_bytes == piece.size_bytes == path.stat().st_size
+
+
+def _changed_ns(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def _known(folder: Path, said: Manifest | None, listing: Listing) -> dict[str, FileRecord]:
+    """Give those files in a folder that were verified and are the ones that are listed."""
+    files = {file.path: file for file in said.files} if said else {}
+    return {
+        piece.path: files[piece.path]
+        for piece in listing.pieces
+        if piece.path in files and _fits(folder, files[piece.path], piece)
+    }
+
+
+def _linked(
+    folder: Path, incoming: Path, have: Manifest, listing: Listing, known: set[str]
+) -> dict[str, FileRecord]:
+    """Take over files that an older revision has, too, without copying them."""
+    found = {}
+    for path, record in _known(folder, have, listing).items():
+        target = incoming / path
+        if path in known or target.exists():
+            continue
+        make_folder(target.parent)
+        try:
+            os.link(folder / path, target, follow_symlinks=False)
+        except OSError:
+            continue  # A file system without links: it comes again.
+        found[path] = record
+    return found
+
+
+def _tidy(folder: Path, wanted: set[str]) -> None:
+    """Remove what earlier attempts at other files left."""
+    for base, _, names in os.walk(folder):
+        for name in names:
+            path = Path(base, name)
+            if path.relative_to(folder).as_posix() not in wanted and name != MANIFEST:
+                path.unlink()
+
+
+def _wrong(folder: Path, file: FileRecord, on_bytes: Callable[[int], None]) -> str | None:
+    path = folder / file.path
+    try:
+        if path.is_symlink() or not path.is_file():
+            return "is not there"
+        if (size := path.stat().st_size) != file.size_bytes:
+            what = "is cut short" if size < file.size_bytes else "has grown"
+            return f"{what}: {size} bytes, and {file.size_bytes} came"
+        if (wrong := formats.fault(path)) is not None:
+            return wrong
+        sha256, _ = digests_of(path, "", size, on_bytes, past_cache=True)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None if sha256 == file.sha256 else f"is not as it came: its sha256 is {sha256}"
+
+
+def _paths(manifest: Manifest) -> list[str]:
+    return [file.path for file in manifest.files]
+
+
+def _verified_now(manifest: Manifest) -> Manifest:
+    return Manifest(
+        source=manifest.source, revision=manifest.revision, files=manifest.files,
+        pulled_at=manifest.pulled_at, pulled_s=manifest.pulled_s, verified_at=now(),
+    )  # fmt: skip
