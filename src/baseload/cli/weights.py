@@ -16,12 +16,15 @@ import typer
 from rich.console import Console
 
 from baseload.cli.common import Config, fail, load_fleet_to_ask
+from baseload.cli.stagedwords import load_row, load_words, staged, staged_words
 from baseload.cli.weightstable import Lines, draw_models, watching
 from baseload.config.fleet import Fleet
 from baseload.engines.weights.bringing import pull as bring
 from baseload.engines.weights.bringing import verify as look
 from baseload.engines.weights.pieces import model_name
 from baseload.engines.weights.sources import name_of
+from baseload.engines.weights.staging import measure_load, measure_pair
+from baseload.engines.weights.staging import stage as copy_to
 from baseload.engines.weights.store import Store, store_path
 from baseload.errors import BaseloadError
 
@@ -44,7 +47,14 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A model in the store.
 
 
 @weights.command("list")
-def list_(config: Config = None, folder: Dir = None, as_json: Json = False) -> None:
+def list_(
+    load: Annotated[
+        bool, typer.Option("--load", help="Measure how long reading each takes, too.")
+    ] = False,
+    config: Config = None,
+    folder: Dir = None,
+    as_json: Json = False,
+) -> None:
     """List the models in the store: size, source, when verified, which backends use them.
 
     Example: `baseload weights list`
@@ -55,10 +65,16 @@ def list_(config: Config = None, folder: Dir = None, as_json: Json = False) -> N
             {"name": name, "state": "coming", "size_bytes": size, "used_by": _users(fleet, name)}
             for name, size in store.parts().items()
         ]
+        for row in rows if load else ():
+            if row["state"] == "whole":
+                row["load"] = load_row(measure_load(store, row["name"]))
         if as_json:
-            Lines(rows).print()
+            Lines(rows).show()
         elif rows:
             draw_models(rows)
+            for row in rows:
+                if "load" in row:
+                    _say(f"{row['name']}: {load_words(row['load'])}")
         else:
             _say(f"no models in {store.root}; `baseload weights pull hf://ORG/NAME` brings one")
 
@@ -98,7 +114,7 @@ def pull(
         with watching(f"pulling {wanted}", as_json=as_json) as watcher:
             manifest, is_new = bring(store, wanted, source, sha256=sha256, watcher=watcher)
         if as_json:
-            Lines([{"event": "done", "name": wanted, "is_new": is_new} | _plain(manifest)]).print()
+            Lines([{"event": "done", "name": wanted, "is_new": is_new} | _plain(manifest)]).show()
         elif is_new:
             rate = manifest.size_bytes / max(manifest.pulled_s, 1e-3) / 1e6
             _say(
@@ -133,7 +149,7 @@ def verify(
             is_sound = is_sound and not faults
             if as_json:
                 told = [{"path": fault.path, "what": fault.what} for fault in faults]
-                Lines([{"name": each, "sound": not faults, "faults": told}]).print()
+                Lines([{"name": each, "sound": not faults, "faults": told}]).show()
                 continue
             for fault in faults:
                 _say(f"{each}: {fault.path} {fault.what}", to_stderr=True)
@@ -142,6 +158,42 @@ def verify(
                 _say(f"{each}: {size}: as they came from {listed.source}")
     if not is_sound:
         raise typer.Exit(1)
+
+
+@weights.command()
+def stage(
+    name: Name,
+    to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="A folder on a faster disk.")],
+    report: Annotated[
+        bool, typer.Option("--report", help="Measure the disks too, and what a start is spared.")
+    ] = False,
+    config: Config = None,
+    folder: Dir = None,
+    as_json: Json = False,
+) -> None:
+    """Copy a model to another disk, verified on the way, as fast as the two disks are.
+
+    The folder is a store too: give it to engines as BASELOAD_WEIGHTS.
+
+    Example: `baseload weights stage qwen3-8b --to /mnt/nvme --report`
+    """
+    with _store(config, folder) as (_, store):
+        target = Store(to.expanduser())
+        files = store.needed(name).files
+        pair = measure_pair(store, name, target) if report else None
+        with watching(f"staging {name}", as_json=as_json, files=files) as watcher:
+            done = copy_to(store, name, target, lambda count: watcher.on_bytes("", count))
+        loads = (measure_load(store, name), measure_load(target, name)) if report else None
+        told = staged(done, pair, loads)
+        if as_json:
+            Lines(
+                [{"event": "staged", "name": name, "path": str(target.folder(name))} | told]
+            ).show()
+            return
+        if done is None:
+            _say(f"{name} is in {target.root} already")
+        for line in staged_words(told):
+            _say(line)
 
 
 @weights.command()
@@ -176,7 +228,7 @@ def prune(
         rows = [{"name": each, "what": "model", "size_bytes": whole[each]} for each in goes]
         rows += [{"name": each, "what": "part", "size_bytes": parts[each]} for each in broken]
         if as_json:
-            Lines(rows).print()
+            Lines(rows).show()
         for row in [] if as_json else rows:
             _say(f"{row['name']}: {row['what']}, {int(row['size_bytes']) / 1e6:,.0f} MB")
         if not rows and not as_json:

@@ -41,7 +41,7 @@ class Lines:
         self._rows = list(rows)
         self._lock = threading.Lock()
 
-    def print(self) -> None:
+    def show(self) -> None:
         """Print what it was made with."""
         for row in self._rows:
             self.tell(row)

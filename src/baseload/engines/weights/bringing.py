@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from baseload.engines.weights import formats
-from baseload.engines.weights.hashing import digests_of
+from baseload.engines.weights.hashing import CHUNK_BYTES, chunk_digest
 from baseload.engines.weights.pieces import Listing, Piece, WeightsError, unheard
 from baseload.engines.weights.pulling import PATIENCE, Patience, Pull
 from baseload.engines.weights.sources import source_of
@@ -37,6 +40,9 @@ class Watcher(NamedTuple):
     on_file: Callable[[FileRecord], None] = unheard
 
 
+NOBODY = Watcher()
+
+
 class Fault(NamedTuple):
     """What is wrong with a file of a model."""
 
@@ -51,7 +57,7 @@ def pull(
     text: str,
     *,
     sha256: str = "",
-    watcher: Watcher = Watcher(),  # noqa: B008 - immutable
+    watcher: Watcher = NOBODY,
     patience: Patience = PATIENCE,
     env: Mapping[str, str] = os.environ,
 ) -> tuple[Manifest, bool]:
@@ -88,32 +94,39 @@ def pull(
         return manifest, True
 
 
-def verify(
-    store: Store,
-    name: str,
-    watcher: Watcher = Watcher(),  # noqa: B008 - immutable
-) -> list[Fault]:
+def verify(store: Store, name: str, watcher: Watcher = NOBODY) -> list[Fault]:
     """Read each file of a model anew, and give what is wrong; nothing if all is as it came.
 
-    Digests are taken of what the disk has, not of what the kernel remembers. When all is right, the
-    manifest says so. Raises WeightsError if there is no such model.
+    Digests are taken of what the disk has, not of what the kernel remembers, of each chunk on its
+    own. The manifest says what came of it, and the next pull brings what is damaged.
+    Raises WeightsError if there is no such model.
     """
     with store.locked(name):
         manifest, folder = store.needed(name), store.folder(name)
+        found = {file.path: _wrong_outside(folder, file) for file in manifest.files}
+        sound = [file for file in manifest.files if found[file.path] is None]
+        chunks = [(file, chunk) for file in sound for chunk in range(len(file.chunks))]
 
-        def look(file: FileRecord) -> Fault | None:
-            wrong = _wrong(folder, file, lambda count: watcher.on_bytes(file.path, count))
-            if wrong is None:
-                watcher.on_file(file)
-            return None if wrong is None else Fault(file.path, wrong)
+        def look(asked: tuple[FileRecord, int]) -> tuple[str, str | None]:
+            file, chunk = asked
+            if found[file.path] is not None:
+                return file.path, None  # One damaged place is enough.
+            told = partial(watcher.on_bytes, file.path)
+            wrong = _wrong_chunk(folder, file, chunk, told)
+            return file.path, wrong
 
-        largest_first = sorted(manifest.files, key=lambda file: -file.size_bytes)
         with ThreadPoolExecutor(VERIFIERS) as pool:
-            faults = [fault for fault in pool.map(look, largest_first) if fault is not None]
-        if not faults and (wrong := formats.fault_of_model(folder, _paths(manifest))) is not None:
+            for path, wrong in pool.map(look, chunks):
+                found[path] = found[path] or wrong
+        for file in sound:
+            if found[file.path] is None:
+                watcher.on_file(file)
+        faults = [Fault(path, wrong) for path, wrong in found.items() if wrong is not None]
+        if not faults and (wrong := formats.fault_of_model(folder, list(found))) is not None:
             faults.append(Fault(MANIFEST, wrong))
-        if not faults:
-            write_manifest(folder, _verified_now(manifest))
+        damaged = tuple(sorted(fault.path for fault in faults))
+        at = manifest.verified_at if faults else now()
+        write_manifest(folder, msgspec.structs.replace(manifest, damaged=damaged, verified_at=at))
         return sorted(faults)
 
 
@@ -168,7 +181,7 @@ def _listed(text: str, sha256: str, patience: Patience, env: Mapping[str, str]) 
 
 def _is_same(folder: Path, have: Manifest, listing: Listing) -> bool:
     """Tell whether what is there is what is listed, by the manifest and the files' sizes."""
-    files = {file.path: file for file in have.files}
+    files = {file.path: file for file in have.files if file.path not in have.damaged}
     return set(files) == {piece.path for piece in listing.pieces} and all(
         _fits(folder, files[piece.path], piece) for piece in listing.pieces
     )
@@ -190,7 +203,7 @@ def _changed_ns(path: Path) -> int:
 
 def _known(folder: Path, said: Manifest | None, listing: Listing) -> dict[str, FileRecord]:
     """Give those files in a folder that were verified and are the ones that are listed."""
-    files = {file.path: file for file in said.files} if said else {}
+    files = {f.path: f for f in said.files if f.path not in said.damaged} if said else {}
     return {
         piece.path: files[piece.path]
         for piece in listing.pieces
@@ -225,7 +238,8 @@ def _tidy(folder: Path, wanted: set[str]) -> None:
                 path.unlink()
 
 
-def _wrong(folder: Path, file: FileRecord, on_bytes: Callable[[int], None]) -> str | None:
+def _wrong_outside(folder: Path, file: FileRecord) -> str | None:
+    """Say what is wrong with a file as far as its size and its header tell."""
     path = folder / file.path
     try:
         if path.is_symlink() or not path.is_file():
@@ -233,20 +247,20 @@ def _wrong(folder: Path, file: FileRecord, on_bytes: Callable[[int], None]) -> s
         if (size := path.stat().st_size) != file.size_bytes:
             what = "is cut short" if size < file.size_bytes else "has grown"
             return f"{what}: {size} bytes, and {file.size_bytes} came"
-        if (wrong := formats.fault(path)) is not None:
-            return wrong
-        sha256, _ = digests_of(path, "", size, on_bytes, past_cache=True)
+        return formats.fault(path)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    return None if sha256 == file.sha256 else f"is not as it came: its sha256 is {sha256}"
 
 
-def _paths(manifest: Manifest) -> list[str]:
-    return [file.path for file in manifest.files]
-
-
-def _verified_now(manifest: Manifest) -> Manifest:
-    return Manifest(
-        source=manifest.source, revision=manifest.revision, files=manifest.files,
-        pulled_at=manifest.pulled_at, pulled_s=manifest.pulled_s, verified_at=now(),
-    )  # fmt: skip
+def _wrong_chunk(
+    folder: Path, file: FileRecord, chunk: int, on_bytes: Callable[[int], None]
+) -> str | None:
+    try:
+        digest = chunk_digest(folder / file.path, chunk, on_bytes)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if digest == file.chunks[chunk]:
+        return None
+    begin = chunk * CHUNK_BYTES
+    end = min(begin + CHUNK_BYTES, file.size_bytes)
+    return f"is damaged between bytes {begin} and {end}: pull it again"

@@ -54,7 +54,7 @@ def find_weights(model: str, store: Path | None = None) -> Path:
     if name and kept.manifest(name) is not None:
         return _kept(kept, name, file)
     path = Path(model).expanduser()
-    if not model.endswith(SUFFIX) and path.is_dir():
+    if "/" in model and not model.endswith(SUFFIX) and path.is_dir():
         return _folder(path, [each.name for each in path.iterdir()])
     return _looked_at(_given(model, kept))
 
@@ -77,6 +77,9 @@ def _looked_at(path: Path) -> Path:
 def _kept(store: Store, name: str, file: str) -> Path:
     """Give what an engine is given of a model in the store, whose files must have their sizes."""
     manifest, folder = store.needed(name), store.folder(name)
+    if manifest.damaged:
+        what = f"{name} in {store.root} is damaged ({', '.join(manifest.damaged)[:200]})"
+        raise EngineError(f"{what}: `baseload weights pull {manifest.source}` mends it")
     for each in manifest.files:
         path = folder / each.path
         if not path.is_file() or path.stat().st_size != each.size_bytes:

@@ -318,19 +318,23 @@ def verified(path: Path, piece: Piece, remove: Callable[[], None]) -> FileRecord
 
     A local file without a digest is read once more at its source.
     """
-    sha256, told = digests_of(path, piece.digest, piece.size_bytes)
-    wanted = piece.digest or "sha256:" + digests_of(Path(piece.at), "", piece.size_bytes)[0]
-    if told != wanted:
+    found = digests_of(path, piece.digest, piece.size_bytes)
+    wanted = piece.digest or digests_of(Path(piece.at), "", piece.size_bytes).told
+    if found.told != wanted:
         remove()
         raise WeightsError(
-            f"{piece.path}: its digest is {told}, not {wanted}: it was damaged on the way or at "
-            "its source, and is removed; pull again"
+            f"{piece.path}: its digest is {found.told}, not {wanted}: it was damaged on the way "
+            "or at its source, and is removed; pull again"
         )
     if (wrong := formats.fault(path, piece.path)) is not None:
         remove()
         raise WeightsError(f"{piece.path} {wrong}; it is as its source has it, and was removed")
     return FileRecord(
-        path=piece.path, size_bytes=piece.size_bytes, sha256=sha256, source_digest=wanted
+        path=piece.path,
+        size_bytes=piece.size_bytes,
+        sha256=found.sha256,
+        source_digest=wanted,
+        chunks=found.chunks,
     )
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from baseload.engines.weights.hashing import CHUNK_BYTES
 from baseload.engines.weights.pieces import NAME, WeightsError, inside, model_name
 
 VARIABLE = "BASELOAD_WEIGHTS"
@@ -25,7 +26,7 @@ DEFAULT = "~/.local/state/baseload/weights"
 """Below the fleet file's default `state_dir`."""
 
 MANIFEST = ".baseload-weights.json"
-MANIFEST_BYTES_MAX = 16_000_000
+MANIFEST_BYTES_MAX = 64_000_000
 INCOMING = ".incoming"
 OLD = ".old"
 LOCKS = ".locks"
@@ -39,6 +40,8 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     source_digest: str = ""
     """What the source said of it: `sha256:` or `git:` and hex digits."""
+    chunks: tuple[str, ...]
+    """SHA-256 of each part of it (`hashing.CHUNK_BYTES`), so that many cores can verify it."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +56,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """How long it took to come, verification included; only of the run that ended it."""
     verified_at: str
     """When digests were last seen to be right."""
+    damaged: tuple[str, ...] = ()
+    """Files that were found to be wrong since; a pull brings them again."""
 
     @property
     def size_bytes(self) -> int:
@@ -185,6 +190,8 @@ def read_manifest(folder: Path) -> Manifest | None:
         found = msgspec.json.decode(path.read_bytes(), type=Manifest)
         for file in found.files:
             inside(file.path)
+            if len(file.chunks) != -(-file.size_bytes // CHUNK_BYTES):
+                return None
     except (OSError, msgspec.MsgspecError, WeightsError):
         return None
     return found
