@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -66,8 +67,9 @@ def pull(
     Raises WeightsError, which says what to do. Whatever ends this, what came is kept, and the model
     that had the name is there until the new one is whole.
     """
-    with store.locked(name):
-        source = _listed(text, sha256, patience, env)
+    with store.locked(name), ExitStack() as closing:
+        ask = partial(source_of, text, closing, sha256, env)
+        source = _listed(text, ask, patience)
         listing, have = source.listing, store.manifest(name)
         watcher.on_list(listing)
         if have is not None and have.source != listing.source:
@@ -163,12 +165,12 @@ class _Records:
         )  # fmt: skip
 
 
-def _listed(text: str, sha256: str, patience: Patience, env: Mapping[str, str]) -> Source:
+def _listed(text: str, ask: Callable[[], Source], patience: Patience) -> Source:
     """Ask a source what it has, again and again within bounds."""
     pause = threading.Event()
     for attempt in range(1, patience.attempts_max + 1):
         try:
-            return source_of(text, sha256, env)
+            return ask()
         except PassingError as error:
             if attempt == patience.attempts_max:
                 raise WeightsError(f"{error}; given up after {attempt} attempts") from None
@@ -218,10 +220,11 @@ def _linked(
     found = {}
     for path, record in _known(folder, have, listing).items():
         target = incoming / path
-        if path in known or target.exists():
+        if path in known:
             continue
         make_folder(target.parent)
         try:
+            target.unlink(missing_ok=True)  # Nobody knows whether it is right.
             os.link(folder / path, target, follow_symlinks=False)
         except OSError:
             continue  # A file system without links: it comes again.

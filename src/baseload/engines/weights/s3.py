@@ -5,7 +5,7 @@ AWS_ENDPOINT_URL names another store. Nothing that it is told is kept or logged 
 """
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 from baseload.engines.weights.pieces import Listing, Piece, WeightsError, chosen, sums_of
@@ -25,13 +25,14 @@ SUMS = "SHA256SUMS"
 _PASSING = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"}
 
 
-def source(text: str, rest: str) -> Source:
+def source(text: str, rest: str, closes: ExitStack) -> Source:
     """List what SHA256SUMS names below a prefix. Raises WeightsError, PassingError."""
     bucket, _, prefix = rest.partition("/")
     if not bucket:
         raise WeightsError(f"{text}: s3://BUCKET/PREFIX is meant")
     prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
     store = _Bucket(bucket)
+    closes.callback(store.close)
     sums = store.text(prefix + SUMS)
     digests = [
         Piece(path, 0, digest, prefix + path) for path, digest in sums_of(sums, SUMS).items()
@@ -66,6 +67,10 @@ class _Bucket:
             self._client = boto3.client("s3", config=settings)
         except (exceptions.BotoCoreError, ValueError) as error:
             raise WeightsError(f"s3://{bucket}: {error}") from None
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
 
     def text(self, key: str) -> str:
         """Give a small text."""

@@ -14,7 +14,7 @@ they taken from the file itself, so that its copy can be held against it.
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -34,19 +34,21 @@ PAGES_MAX = 200
 _HUB = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w.-]+(?:/[\w.-]+)*?))?(?:/([^@]+))?")
 
 
-def source_of(text: str, sha256: str = "", env: Mapping[str, str] = os.environ) -> Source:
-    """Ask a source what it has.
+def source_of(
+    text: str, closing: ExitStack, sha256: str = "", env: Mapping[str, str] = os.environ
+) -> Source:
+    """Ask a source what it has; its connections end with `closing`.
 
     `sha256` is for one file of a web server. Raises WeightsError, and PassingError where asking
     again may help.
     """
     scheme, is_url, rest = text.partition("://")
     if is_url and scheme in {"hf", "ms"}:
-        return (_hub if scheme == "hf" else _modelscope)(text, rest, env)
+        return (_hub if scheme == "hf" else _modelscope)(text, rest, env, closing)
     if is_url and scheme == "s3":
-        return s3.source(text, rest)
+        return s3.source(text, rest, closing)
     if is_url and scheme in {"http", "https"}:
-        return _web(text, sha256)
+        return _web(text, sha256, closing)
     if is_url and scheme != "file":
         raise WeightsError(f"{scheme}:// is no source: hf, ms, s3, https, http, file, or a path")
     return _local(Path(rest if is_url else text).expanduser())
@@ -73,11 +75,12 @@ def _parts(text: str, rest: str) -> tuple[str, str, str]:
     return match[1], match[2] or "", match[3] or ""
 
 
-def _hub(text: str, rest: str, env: Mapping[str, str]) -> Source:
+def _hub(text: str, rest: str, env: Mapping[str, str], closing: ExitStack) -> Source:
     """List a repository of Hugging Face's hub, at one commit."""
     name, revision, pattern = _parts(text, rest)
     hub = (env.get("HF_ENDPOINT") or HUB).rstrip("/")
     wire = Wire(Token(origin_of(hub), env.get("HF_TOKEN", ""), "HF_TOKEN"))
+    closing.callback(wire.close)
     api = f"{hub}/api/models/{name}"
     head, _ = wire.text(f"{api}/revision/{quote(revision or 'main', safe='')}", f"hf://{name}")
     commit = str(_json(head, text)["sha"])
@@ -100,12 +103,13 @@ def _hub(text: str, rest: str, env: Mapping[str, str]) -> Source:
     return Source(Listing(said, commit, chosen(pieces, pattern, said)), wire.open)
 
 
-def _modelscope(text: str, rest: str, env: Mapping[str, str]) -> Source:
+def _modelscope(text: str, rest: str, env: Mapping[str, str], closing: ExitStack) -> Source:
     """List a repository of ModelScope. Its list has a SHA-256 of each file, large or small."""
     name, revision, pattern = _parts(text, rest)
     hub = (env.get("MODELSCOPE_ENDPOINT") or MODELSCOPE).rstrip("/")
     secret = env.get("MODELSCOPE_API_TOKEN", "")
     wire = Wire(Token(origin_of(hub), secret, "MODELSCOPE_API_TOKEN"))
+    closing.callback(wire.close)
     wanted = quote(revision or "master", safe="")
     api = f"{hub}/api/v1/models/{name}/repo"
     answer, _ = wire.text(f"{api}/files?Revision={wanted}&Recursive=true", f"ms://{name}")
@@ -143,12 +147,13 @@ def _json(text: str, source: str) -> Any:
 # -- web --------------------------------------------------------------------------------------
 
 
-def _web(text: str, sha256: str) -> Source:
+def _web(text: str, sha256: str, closing: ExitStack) -> Source:
     """List what SHA256SUMS names below a URL, or take the one file whose digest is given."""
     parts = urlsplit(text)
     if parts.username or parts.query or parts.fragment:
         raise WeightsError("a URL with a password or a query may be secret, and would be kept")
     wire = Wire()
+    closing.callback(wire.close)
     if sha256:
         if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
             raise WeightsError("--sha256 has 64 hexadecimal digits")

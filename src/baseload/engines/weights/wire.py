@@ -103,6 +103,10 @@ class Wire:
             follow_redirects=False,
         )
 
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
     def text(self, url: str, called: str) -> tuple[str, Any]:
         """Give a small text and its headers. Raises WeightsError, PassingError."""
         with self._asked("GET", url, {}, called) as answer:
@@ -135,7 +139,8 @@ class Wire:
             elif answer.status_code == 206:
                 raise PassingError(f"{piece.path}: the server does not say which part it sends")
             etag = str(answer.headers.get("etag", "")).removeprefix("W/")
-            yield Answer(at, said is not None, size, etag, answer.iter_raw(BLOCK_BYTES))
+            # As it comes: blocks of a given size would be lost with a connection that breaks.
+            yield Answer(at, said is not None, size, etag, answer.iter_raw())
 
     @contextmanager
     def _asked(
