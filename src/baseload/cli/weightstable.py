@@ -68,7 +68,7 @@ def draw_models(rows: Sequence[dict[str, Any]]) -> None:
             row["state"],
             size(row["size_bytes"]),
             str(row.get("files", "")),
-            row.get("source", "") + f" ({row['revision'][:8]})" * bool(row.get("revision")),
+            " ".join([row.get("source", ""), row.get("revision", "")[:8]]).rstrip(),
             row.get("verified_at", "")[:16].replace("T", " "),
             ", ".join(row["used_by"]),
             row.get("path", ""),
