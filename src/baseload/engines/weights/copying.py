@@ -3,8 +3,8 @@
 Some workers each take a chunk: read, reckon its digest, write, in blocks, until no chunk is left.
 Several are at different steps at any time, so disks and cores work at once. Reading and writing go
 past the page cache (O_DIRECT) where the file system can do that: a model is larger than what else
-the cache is good for. Each worker adds up how long it waited for which step; the step with most of
-the time is what bound it.
+the cache is good for. Each worker adds up how long it waited for which step; that says what bound
+it.
 """
 
 import errno
@@ -29,6 +29,9 @@ WORKERS = max(4, min(16, os.cpu_count() or 1))
 ALIGNED_BYTES = 4096
 """What O_DIRECT wants offsets, lengths and memory to be multiples of; disks' blocks divide it."""
 
+STARVED = 1.5
+"""A step that needs only a core, and takes this many times longer than it has one, lacks cores."""
+
 _FICLONE = 0x40049409
 """Linux' ioctl that lets two files share their blocks (btrfs, XFS), from linux/fs.h."""
 
@@ -43,6 +46,8 @@ class Spent:
     read: float = 0.0
     hash: float = 0.0
     write: float = 0.0
+    hash_core: float = 0.0
+    """How long reckoning digests had a core."""
 
     def add(self, step: Step, began_s: float) -> float:
         """Add what a step took; give the time now."""
@@ -51,9 +56,16 @@ class Spent:
         return now_s
 
     def bound(self) -> tuple[Step, float]:
-        """Give the step that took most, and its share."""
+        """Give the step that bound it, and the share of the time that went there.
+
+        That is the step that took most, with one exception. Reckoning digests needs a core and
+        nothing else; where it took much longer than it had a core, cores are what is short, and
+        the other steps were waiting for them, too.
+        """
         steps: tuple[Step, ...] = ("read", "hash", "write")
         most = max(steps, key=lambda step: float(getattr(self, step)))
+        if self.hash_core and self.hash / self.hash_core > STARVED:
+            most = "hash"
         return most, float(getattr(self, most)) / max(self.read + self.hash + self.write, 1e-9)
 
 
@@ -231,7 +243,7 @@ class _Workers:
         except BaseException as error:  # noqa: BLE001 - it is raised again where `run` waits
             self._error = self._error or error
         with self._lock:
-            for step in ("read", "hash", "write"):
+            for step in ("read", "hash", "write", "hash_core"):
                 setattr(self.spent, step, getattr(self.spent, step) + getattr(spent, step))
 
     def _copy(self, opened: _Opened, chunk: int, buffer: memoryview, spent: Spent) -> None:
@@ -244,7 +256,9 @@ class _Workers:
             if count <= 0:
                 raise WeightsError(f"{task.source} is cut short: it ends at byte {at}")
             if task.record is not None:
+                core_s = time.thread_time()
                 summed.update(buffer[:count])
+                spent.hash_core += time.thread_time() - core_s
                 clock_s = spent.add("hash", clock_s)
             if opened.writes is not None:
                 opened.write(buffer[: -(-count // ALIGNED_BYTES) * ALIGNED_BYTES], at)
