@@ -223,6 +223,17 @@ def test_pruning_keeps_what_backends_use_and_never_leaves_the_store(web, store, 
     assert {} == tree(store / ".incoming")
 
 
+def test_a_link_in_place_of_the_stores_own_folders_is_refused(web, store, tmp_path):
+    """Where parts are kept elsewhere by a link, nothing is removed or written behind it."""
+    (tmp_path / "elsewhere/tiny").mkdir(parents=True)
+    store.mkdir()
+    (store / ".incoming").symlink_to(tmp_path / "elsewhere")
+
+    assert "is a link" in run(store, "pull", f"{web.url}/tiny/", code=1)
+    assert "nothing to remove" in run(store, "prune", "--yes")
+    assert (tmp_path / "elsewhere/tiny").is_dir()
+
+
 def test_an_engine_runs_a_model_by_its_name_in_the_store(real_engine, store, monkeypatch):
     """The real model, pulled from a path, is found by the name that it has in the store."""
     from baseload.engines.weights import find_weights  # noqa: PLC0415

@@ -33,6 +33,10 @@ VERIFIERS = min(4, os.cpu_count() or 1)
 """Files that are verified at once: a core reckons 1 to 2 GB/s of SHA-256, disks give more."""
 
 
+LISTINGS_MAX = 4
+"""How often a source is asked what it has: nothing is lost yet if that fails."""
+
+
 class Watcher(NamedTuple):
     """Who is told how a pull or a verification goes, from several threads."""
 
@@ -168,11 +172,12 @@ class _Records:
 def _listed(text: str, ask: Callable[[], Source], patience: Patience) -> Source:
     """Ask a source what it has, again and again within bounds."""
     pause = threading.Event()
-    for attempt in range(1, patience.attempts_max + 1):
+    attempts = min(patience.attempts_max, LISTINGS_MAX)
+    for attempt in range(1, attempts + 1):
         try:
             return ask()
         except PassingError as error:
-            if attempt == patience.attempts_max:
+            if attempt == attempts:
                 raise WeightsError(f"{error}; given up after {attempt} attempts") from None
             longest = min(patience.pause_max_s, patience.pause_first_s * 2**attempt)
             pause.wait(max(error.after_s, longest))

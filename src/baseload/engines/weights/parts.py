@@ -49,6 +49,7 @@ class Part:
         self.generation = 0
         """Grows when it is begun anew; what was asked for before is then no part of it."""
         self.begun_anew = 0
+        self._is_closed = False
         self._digest = piece.digest
         self._lock = threading.Lock()
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -60,8 +61,10 @@ class Part:
 
     def close(self) -> None:
         """Close its files; they stay."""
-        os.close(self._file)
-        os.close(self._notes)
+        if not self._is_closed:
+            self._is_closed = True
+            os.close(self._file)
+            os.close(self._notes)
 
     def remove(self) -> None:
         """Remove its files; it must be closed."""

@@ -130,6 +130,9 @@ class Pull:
                     thread.join(0.2)  # Short, so that Ctrl-C is heard.
         finally:
             self._stop.set()
+        for file in self._begun:
+            if file.part is not None:
+                file.part.close()
         if self._error is not None:
             raise self._error
         return tuple(self._records[piece.path] for piece in self._source.listing.pieces)

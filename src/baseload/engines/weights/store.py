@@ -119,6 +119,9 @@ class Store:
         The kernel lets go of the lock with the process, however that ends.
         """
         path = self.root / LOCKS / model_name(name)
+        for own in (INCOMING, OLD, LOCKS):
+            if (self.root / own).is_symlink():
+                raise WeightsError(f"{self.root / own} is a link: nothing is changed behind it")
         make_folder(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
