@@ -7,7 +7,6 @@ format, and gives it its name. One failure that asking again cannot mend ends al
 by then is kept, and the next pull goes on from there.
 """
 
-import errno
 import logging
 import shutil
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path
 from random import Random
 
 from baseload.engines.weights import formats
+from baseload.engines.weights.copying import FULL
 from baseload.engines.weights.hashing import digests_of
 from baseload.engines.weights.parts import CHUNK_BYTES, RANGE_CHUNKS_MAX, Part, part_path
 from baseload.engines.weights.pieces import Piece, WeightsError, unheard
@@ -38,7 +38,6 @@ CHUNK_MAX_S = 900.0
 ANEW_MAX = 3
 """How often a file may change at its source while it comes."""
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 logger = logging.getLogger("baseload.weights")
 
 
