@@ -13,8 +13,8 @@ def text(word):
     return struct.pack("<Q", len(word)) + word
 
 
-def model(*, pairs=(), data_bytes=64, version=3, offset=32):
-    """Return a file with one tensor that begins `offset` bytes into the data."""
+def model(*, pairs=(), data_bytes=96, version=3, offset=32):
+    """Return a file with one tensor of 64 bytes that begins `offset` bytes into the data."""
     head = b"GGUF" + struct.pack("<IQQ", version, 1, len(pairs)) + b"".join(pairs)
     head += text(b"weight") + struct.pack("<IQQIQ", 2, 4, 4, 0, offset)
     return head + bytes(-len(head) % gguf.ALIGNMENT_BYTES) + bytes(data_bytes)
@@ -36,9 +36,9 @@ def test_a_whole_file_has_no_fault(tmp_path):
     assert None is gguf.fault(path)
 
 
-def test_a_file_cut_anywhere_before_its_last_tensor_is_found_out(tmp_path):
+def test_a_file_cut_anywhere_is_found_out(tmp_path):
     """Whatever the length at which a file was cut, in header or data, it is called cut short."""
-    whole = model(pairs=PAIRS, data_bytes=33)
+    whole = model(pairs=PAIRS)
     path = tmp_path / "m.gguf"
     for length in range(4, len(whole)):
         path.write_bytes(whole[:length])
@@ -50,9 +50,9 @@ def test_alignment_moves_the_data(tmp_path):
     """A larger `general.alignment` is taken into account."""
     pair = text(b"general.alignment") + struct.pack("<II", U32, 4096)
     path = tmp_path / "m.gguf"
-    path.write_bytes(model(pairs=[pair]))
+    path.write_bytes(model(pairs=[pair], offset=4096))
 
-    assert "its last tensor begins at 4128" in str(gguf.fault(path))
+    assert "its last tensor begins at 8192" in str(gguf.fault(path))
 
 
 @pytest.mark.parametrize(
