@@ -22,7 +22,7 @@ from baseload.cli.status import status
 from baseload.cli.up import up
 from baseload.cli.usage import usage
 
-PLANNING = ("catalog", "doctor", "plan", "render")
+PLANNING = ("catalog", "doctor", "plan", "quantize", "render")
 
 
 class Verbs(TyperGroup):

@@ -151,9 +151,7 @@ def _fields(reader: Any, target: Target) -> Iterator[bytes]:
         yield _number(name, value)
 
 
-def _header(
-    fields: Iterable[bytes], tensors: tuple[Tensor, ...], alignment_bytes: int
-) -> bytes:
+def _header(fields: Iterable[bytes], tensors: tuple[Tensor, ...], alignment_bytes: int) -> bytes:
     pairs = list(fields)
     header = bytearray(b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(pairs)))
     header += b"".join(pairs)

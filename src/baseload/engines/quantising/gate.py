@@ -1,6 +1,6 @@
 """May a quantised model be published?
 
-Two questions, because a short text and a few dozen tasks do not weigh the same. A text of some 2,000
+Two questions, because a text and a few dozen tasks do not weigh the same. A text of some 4,000
 tokens, compared token by token, can prove a loss below 1 %, so that is demanded: the upper end of
 the interval must lie within the threshold. Tasks are far too few to prove so little, so there only
 the contrary counts: if they prove a loss above the threshold, the model is refused.

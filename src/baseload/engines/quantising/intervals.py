@@ -1,7 +1,7 @@
 """How sure may one be of a mean, a share, a difference? 95 % intervals, in pure code.
 
 Two models are compared token by token on the same text, and task by task: most of what makes a
-token hard is hard for both, and cancels. That is why some 2,000 tokens decide about 1 %, where two
+token hard is hard for both, and cancels. That is why some 4,000 tokens decide about 1 %, where two
 separate perplexities would each be known to some 10 % only.
 
 Losses of neighbouring tokens resemble each other. So means are taken over blocks of tokens, and the

@@ -31,13 +31,13 @@ _ROOM = 256
 class _Structure(ctypes.Structure):
     """A structure of llama.cpp that is passed on unread."""
 
-    _fields_ = [("words", c_uint64 * _ROOM)]  # noqa: RUF012 - ctypes wants a list
+    _fields_ = [("words", c_uint64 * _ROOM)]
 
 
 class _Batch(ctypes.Structure):
     """`llama_batch`: tokens, with a position, a sequence and a wish for logits each."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("n_tokens", c_int32),
         ("token", POINTER(c_int32)),
         ("embd", c_void_p),
@@ -92,9 +92,7 @@ class Reader:
         )
         if not model:
             raise EngineError(f"llama.cpp cannot load {path}")
-        self._context = library.llama_init_from_model(
-            model, library.llama_context_default_params()
-        )
+        self._context = library.llama_init_from_model(model, library.llama_context_default_params())
         if not self._context:
             raise EngineError(f"llama.cpp makes no context for {path}: is there enough memory?")
         room = min(library.llama_n_ctx(self._context), library.llama_n_batch(self._context))
@@ -145,7 +143,7 @@ class Reader:
         """Forget what was read from position `at` on; tell whether that could be done."""
         memory = self._library.llama_get_memory(self._context)
         if at == 0:
-            self._library.llama_memory_clear(memory, True)  # noqa: FBT003 - C takes no names
+            self._library.llama_memory_clear(memory, True)
             return True
         return bool(self._library.llama_memory_seq_rm(memory, 0, at, -1))
 
@@ -155,7 +153,7 @@ class Reader:
         Returns the log-probability of each expected token; without `expected` those of the whole
         vocabulary after the last token.
         """
-        if not 0 < len(tokens) or at + len(tokens) > WINDOW_TOKENS:
+        if not tokens or at + len(tokens) > WINDOW_TOKENS:
             raise EngineError(f"{at + len(tokens)} tokens do not fit in {WINDOW_TOKENS}")
         batch = self._batch
         batch.n_tokens = len(tokens)
