@@ -18,6 +18,9 @@ Z = 1.96
 
 BLOCK_TOKENS = 16
 
+EXPONENT_MAX = 700.0
+"""Beyond this, e to its power is no number any more. No real loss comes near."""
+
 
 class Interval(msgspec.Struct, frozen=True):
     """A value, and between what it lies with 95 %."""
@@ -28,7 +31,8 @@ class Interval(msgspec.Struct, frozen=True):
 
     def map_exp(self, less: float = 0.0) -> "Interval":
         """Return e to the power of it, minus `less`; the order of its ends stays."""
-        return Interval(*(exp(each) - less for each in (self.value, self.low, self.high)))
+        ends = (self.value, self.low, self.high)
+        return Interval(*(exp(min(end, EXPONENT_MAX)) - less for end in ends))
 
 
 def mean(values: Sequence[float]) -> Interval:

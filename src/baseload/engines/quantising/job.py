@@ -146,7 +146,7 @@ def _plans(wish: Wish, source: Path) -> dict[str, converting.Plan]:
         if wish.reference == "source"
         else dict.fromkeys(("fp32", "bf16", wish.to.name))
     )
-    return {name: converting.plan(source, TARGETS[name]) for name in names}
+    return converting.plans(source, (TARGETS[name] for name in names))
 
 
 def _write(

@@ -184,7 +184,7 @@ def _log_softmax(logits: Any) -> Any:
 
 def _library() -> Any:
     """Load the wheel's library again, as C; raises EngineError if it exports too little."""
-    import xllamacpp.xllamacpp as wheel  # noqa: PLC0415 - 100 MB, and the child says if it is missing
+    import xllamacpp.xllamacpp as wheel  # noqa: PLC0415 - only here, as it is 100 MB
 
     library = ctypes.CDLL(wheel.__file__)
     for name, (gives, takes) in _FUNCTIONS.items():

@@ -73,16 +73,7 @@ Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 def tables(report: Report) -> list[Table]:
     """Give what the model has lost and, if that was measured, what it has gained."""
     first = report.variants[0]
-    lost: list[tuple[str, ...]] = [
-        (
-            each.name,
-            _megabytes(each.size_bytes),
-            "{0.value:.3f} ({0.low:.1f} to {0.high:.1f})".format(each.perplexity),
-            "-" if each is first else percent(each.loss),
-            f"{each.tasks.value:.0%} ({each.tasks.low:.0%} to {each.tasks.high:.0%})",
-        )
-        for each in report.variants
-    ]
+    lost = [_lost(each, is_first=each is first) for each in report.variants]
     shown: list[Table] = [(("precision", "file", "perplexity", "loss", "tasks right"), lost)]
     if first.speed is not None:
         heads = ("precision", "memory", "tokens/s", f"{first.speed.streams} streams", "prefill")
@@ -113,6 +104,17 @@ def markdown(report: Report) -> str:
         lines.append("")
     lines += [f"- {sentence}" for sentence in sentences(report)]
     return "\n".join(lines) + "\n"
+
+
+def _lost(variant: Variant, *, is_first: bool) -> tuple[str, ...]:
+    text, tasks = variant.perplexity, variant.tasks
+    return (
+        variant.name,
+        _megabytes(variant.size_bytes),
+        f"{text.value:.3f} ({text.low:.1f} to {text.high:.1f})",
+        "-" if is_first else percent(variant.loss),
+        f"{tasks.value:.0%} ({tasks.low:.0%} to {tasks.high:.0%})",
+    )
 
 
 def _gained(variant: Variant, *, is_first: bool) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,7 @@ import msgspec
 from baseload.engines.cores import usable_cores
 from baseload.engines.quantising.llamacpp import WINDOW_TOKENS, Reader
 from baseload.engines.quantising.tasks import read_tasks
-from baseload.errors import BaseloadError
+from baseload.errors import BaseloadError, EngineError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -42,7 +43,10 @@ def _measure(model: str, text: Path, tasks: Path) -> None:
     for at in range(0, len(tokens), window):
         part = tokens[at : at + window]
         if len(part) + len(reader.start) > 1:
-            _say(losses=reader.losses(part), read=min(1.0, (at + window) / len(tokens)))
+            losses = reader.losses(part)
+            if not all(map(isfinite, losses)):
+                raise EngineError("it gives probabilities that are no numbers")
+            _say(losses=losses, read=min(1.0, (at + window) / len(tokens)))
     every = read_tasks(tasks)
     for done, task in enumerate(every, 1):
         _say(logs=reader.choose(task.question, task.options), done=done / len(every))
