@@ -6,6 +6,7 @@ import pytest
 
 from baseload.engines.gguf import fault
 from baseload.engines.quantising import converting
+from baseload.engines.quantising.header import read_header, rows
 from baseload.engines.quantising.targets import TARGETS
 from baseload.errors import EngineError
 from tests.engines.quantising_kit import converted, fields, planned, values, write_model
@@ -113,3 +114,23 @@ def test_a_part_of_a_model_is_refused(tmp_path):
     writer.close()
     with pytest.raises(EngineError, match="is one of 3 parts; merge them first"):
         planned(tmp_path / "part.gguf", "int8")
+
+
+def test_a_header_is_read_as_gguf_reads_it(source):
+    """Names, shapes, types and bytes of each tensor are those of the package's own reader."""
+    found = read_header(source)
+    tensors = gguf.GGUFReader(source).tensors
+
+    assert fields(source) == found.fields
+    assert [each.name for each in tensors] == [entry[0] for entry in found.tensors]
+    for expected, entry in zip(tensors, found.tensors, strict=True):
+        row_bytes = expected.data.shape[-1] * expected.data.itemsize
+        assert expected.data.tobytes() == rows(source, found, entry, row_bytes).tobytes()
+
+
+@pytest.mark.parametrize("length", [0, 10, 30, 100, 200])
+def test_a_header_that_ends_early_is_one_sentence(source, tmp_path, length):
+    """Also a file that nobody has looked at before is refused cleanly."""
+    (tmp_path / "cut.gguf").write_bytes(source.read_bytes()[:length])
+    with pytest.raises(EngineError, match=r"the header of .*cut\.gguf cannot be read"):
+        read_header(tmp_path / "cut.gguf")

@@ -22,13 +22,14 @@ from typer.testing import CliRunner
 from baseload.cli import app
 from baseload.config.fleet import Backend
 from baseload.engines.quantising import job, report, speed
+from baseload.engines.quantising.header import read_header
 from baseload.engines.quantising.job import Wish, quantise
 from baseload.engines.quantising.scoring import score
 from baseload.engines.quantising.targets import TARGETS
 from baseload.engines.weights import find_weights
 from baseload.errors import EngineError
 from tests.engines.engine_kit import MODEL, WAIT_MAX_S, running, until
-from tests.engines.quantising_kit import converted, fields, short_yardstick, spoil
+from tests.engines.quantising_kit import converted, short_yardstick, spoil
 
 pytestmark = pytest.mark.usefixtures("real_engine")
 
@@ -99,7 +100,7 @@ def test_progress_is_told_and_never_runs_over(made):
 
 def test_the_tokenizer_and_all_else_is_kept(made):
     """Every pair of the real model's metadata is the same to the byte, but the kind of file."""
-    before, after = fields(find_weights(MODEL)), fields(made.out)
+    before, after = (read_header(path).fields for path in (find_weights(MODEL), made.out))
 
     assert before.keys() == after.keys()
     assert ["general.file_type"] == [name for name in before if before[name] != after[name]]

@@ -1,33 +1,38 @@
 """How is a GGUF model written in another precision?
 
 Tensor by tensor and, in each, a few million weights at a time, so memory stays bounded whatever the
-model's size. Metadata and tokenizer are copied byte for byte; only the number that says how the
-file is quantised changes. What is already in the wanted type is copied and not rounded again.
+model's size. Metadata and tokenizer are copied byte for byte; only the numbers that say how the
+file is quantised change. What is already in the wanted type is copied and not rounded again.
+Rounding is the `gguf` package's, which does it as llama.cpp does.
 
 It does not judge the result: a model that is written properly may still have lost too much.
 """
 
-import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from baseload.engines.quantising.header import (
+    Entry,
+    Header,
+    padded,
+    pair,
+    read_header,
+    rows,
+    write_header,
+)  # fmt: skip
 from baseload.engines.quantising.targets import Target, stored_as
 from baseload.errors import EngineError
 
 CHUNK_WEIGHTS = 1 << 22
 """Weights in work at once: 16 MiB in FP32, and some copies of it."""
 
-COPY_BYTES = 1 << 24
-ALIGNMENT_BYTES = 32
 FP16_MAX = 65504.0
 QUANTIZATION_VERSION = 2
 """Of the layouts of blocks, as llama.cpp writes them (`GGML_QNT_VERSION`)."""
-
-_UINT32 = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +46,19 @@ class Tensor:
     becomes: str
     size_bytes: int
     """In the result."""
-    data: Any
-    """A view into the source's file."""
+    entry: Entry
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a conversion will write."""
 
+    source: Path
     target: Target
-    fields: tuple[bytes, ...]
+    found: Header
+    header: bytes
+    """Of the result."""
     tensors: tuple[Tensor, ...]
-    alignment_bytes: int
     size_bytes: int
     """Of the result, header included."""
 
@@ -73,15 +79,10 @@ def plans(source: Path, targets: Iterable[Target]) -> dict[str, Plan]:
 
     Raises EngineError if the file cannot be read as a model, or holds types that are not known.
     """
-    gguf = tools()
-    try:
-        reader = gguf.GGUFReader(source)  # Takes seconds: each token of the vocabulary is read.
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise EngineError(f"the model file {source} cannot be read: {error}") from error
-    parts = reader.fields.get("split.count")
-    if parts is not None and parts.contents() > 1:
-        raise EngineError(f"{source} is one of {parts.contents()} parts; merge them first")
-    return {target.name: _plan(gguf, reader, target) for target in targets}
+    gguf, found = tools(), read_header(source)
+    if (parts := found.number("split.count") or 1) > 1:
+        raise EngineError(f"{source} is one of {parts} parts; merge them first")
+    return {target.name: _plan(gguf, source, found, target) for target in targets}
 
 
 def convert(todo: Plan, out: Path, on_bytes: Callable[[int], None] = lambda _: None) -> None:
@@ -92,22 +93,16 @@ def convert(todo: Plan, out: Path, on_bytes: Callable[[int], None] = lambda _: N
     """
     gguf = tools()
     with out.open("xb") as file:
-        header = _header(todo.fields, todo.tensors, todo.alignment_bytes)
-        file.write(header)
-        on_bytes(len(header))
+        file.write(todo.header)
+        on_bytes(len(todo.header))
         for tensor in todo.tensors:
             written = 0
-            for piece in _pieces(gguf, tensor):
+            for piece in _pieces(gguf, todo, tensor):
                 file.write(piece)
                 written += len(piece)
                 on_bytes(len(piece))
             assert written == tensor.size_bytes, f"{tensor.name}: {written} bytes"
-            _pad(file, written, todo.alignment_bytes)
-
-
-def padded(size_bytes: int, alignment_bytes: int) -> int:
-    """Return the size with what fills it up to the next place where a tensor may begin."""
-    return -(-size_bytes // alignment_bytes) * alignment_bytes
+            file.write(bytes(padded(written, todo.found.alignment_bytes) - written))
 
 
 def tools() -> Any:
@@ -123,60 +118,55 @@ def tools() -> Any:
     return gguf
 
 
-def _plan(gguf: Any, reader: Any, target: Target) -> Plan:
-    tensors = tuple(_tensor(gguf, target, tensor) for tensor in reader.tensors)
-    fields, alignment_bytes = tuple(_fields(reader, target)), int(reader.alignment)
-    header = _header(fields, tensors, alignment_bytes)
-    size_bytes = len(header) + sum(padded(each.size_bytes, alignment_bytes) for each in tensors)
-    return Plan(target, fields, tensors, alignment_bytes, size_bytes)
+def _plan(gguf: Any, source: Path, found: Header, target: Target) -> Plan:
+    tensors = tuple(_tensor(gguf, target, entry) for entry in found.tensors)
+    entries, at = [], 0
+    for tensor in tensors:
+        kind = gguf.GGMLQuantizationType[tensor.becomes].value
+        entries.append((tensor.name, tensor.shape, kind, at))
+        at += padded(tensor.size_bytes, found.alignment_bytes)
+    header = write_header(list(_fields(found, target)), entries, found.alignment_bytes)
+    return Plan(source, target, found, header, tensors, len(header) + at)
 
 
-def _tensor(gguf: Any, target: Target, tensor: Any) -> Tensor:
-    shape = tuple(int(length) for length in tensor.shape)
-    kind = tensor.tensor_type.name
-    becomes = stored_as(target, tensor.name, shape, kind)
-    block, block_bytes = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[becomes]]
-    size_bytes = prod(shape) // block * block_bytes
-    return Tensor(tensor.name, shape, kind, becomes, size_bytes, tensor.data)
+def _tensor(gguf: Any, target: Target, entry: Entry) -> Tensor:
+    name, shape, number, _ = entry
+    try:
+        kind = gguf.GGMLQuantizationType(number).name
+    except ValueError as error:
+        raise EngineError(f"{name} is in a type that is not known: number {number}") from error
+    becomes = stored_as(target, name, shape, kind)
+    size_bytes = prod(shape[1:]) * _row_bytes(gguf, becomes, shape[0])
+    return Tensor(name, shape, kind, becomes, size_bytes, entry)
 
 
-def _fields(reader: Any, target: Target) -> Iterator[bytes]:
+def _row_bytes(gguf: Any, kind: str, length: int) -> int:
+    block, block_bytes = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]]
+    return int(length // block * block_bytes)
+
+
+def _fields(found: Header, target: Target) -> Iterator[bytes]:
     """Give each pair of metadata as it lies in the file, but for how the file is quantised."""
     own = {"general.file_type": target.file_type}
     if target.is_blocked:
         own["general.quantization_version"] = QUANTIZATION_VERSION
-    for name, field in reader.fields.items():
-        if name in own:
-            yield _number(name, own.pop(name))
-        elif not name.startswith("GGUF."):  # The reader's own names for what is no metadata.
-            yield b"".join(part.tobytes() for part in field.parts)
+    for name, field in found.fields.items():
+        yield pair(name, own.pop(name)) if name in own else field
     for name, value in own.items():
-        yield _number(name, value)
+        yield pair(name, value)
 
 
-def _header(fields: Iterable[bytes], tensors: tuple[Tensor, ...], alignment_bytes: int) -> bytes:
-    pairs = list(fields)
-    header = bytearray(b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(pairs)))
-    header += b"".join(pairs)
-    types = tools().GGMLQuantizationType
-    at = 0
-    for tensor in tensors:
-        header += _text(tensor.name) + struct.pack("<I", len(tensor.shape))
-        header += struct.pack(f"<{len(tensor.shape)}Q", *tensor.shape)
-        header += struct.pack("<IQ", types[tensor.becomes], at)
-        at += padded(tensor.size_bytes, alignment_bytes)
-    return bytes(header.ljust(padded(len(header), alignment_bytes), b"\0"))
-
-
-def _pieces(gguf: Any, tensor: Tensor) -> Iterator[bytes]:
+def _pieces(gguf: Any, todo: Plan, tensor: Tensor) -> Iterator[bytes]:
     """Give the bytes of a tensor in its new type, a few million weights at a time."""
     import numpy as np  # noqa: PLC0415 - comes with gguf
 
-    rows = tensor.data.reshape(-1, tensor.data.shape[-1]) if tensor.data.ndim else tensor.data
+    every = rows(
+        todo.source, todo.found, tensor.entry, _row_bytes(gguf, tensor.kind, tensor.shape[0])
+    )
     step = max(1, CHUNK_WEIGHTS // tensor.shape[0])
     kinds = gguf.GGMLQuantizationType
-    for at in range(0, len(rows), step):
-        part = rows[at : at + step]
+    for at in range(0, len(every), step):
+        part = every[at : at + step]
         if tensor.kind == tensor.becomes:
             yield part.tobytes()
             continue
@@ -190,16 +180,3 @@ def _pieces(gguf: Any, tensor: Tensor) -> Iterator[bytes]:
         if tensor.becomes == "F16" and largest > FP16_MAX:
             raise EngineError(f"{tensor.name} holds {largest:g}, too large for fp16; take bf16")
         yield gguf.quants.quantize(weights, kinds[tensor.becomes]).tobytes()
-
-
-def _pad(file: BinaryIO, size_bytes: int, alignment_bytes: int) -> None:
-    file.write(bytes(padded(size_bytes, alignment_bytes) - size_bytes))
-
-
-def _text(text: str) -> bytes:
-    data = text.encode()
-    return struct.pack("<Q", len(data)) + data
-
-
-def _number(name: str, value: int) -> bytes:
-    return _text(name) + struct.pack("<II", _UINT32, value)
