@@ -34,7 +34,7 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A known model's name, the path of a GGUF file, or, for vLLM, a folder of safetensors.",
+        help="A known name, the path of a GGUF file, or, for vLLM, a folder of safetensors.",
     ),
 ]
 To = Annotated[

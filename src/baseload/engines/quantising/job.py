@@ -33,6 +33,10 @@ from baseload.errors import EngineError
 SPARE_BYTES = 64_000_000
 """Disk that is left alone beside what is written."""
 
+BUSY_LOAD = 1.25
+"""Processes that want to run, for each core, beyond which measured speeds are worth a warning.
+Reading just before leaves a load of up to one for each core."""
+
 WHOLE_KINDS = {"F32", "BF16", "F16"}
 
 Tell = Callable[[str, float], None]
@@ -79,6 +83,7 @@ async def quantise(wish: Wish, tell: Tell = lambda _what, _part: None) -> Report
         notes = [*_notes(wish, plans)]
         speeds = {}
         if wish.rounds and _fit_together(files):
+            notes += _business()
             prompts = wish.text.read_text(encoding="utf-8")
             hear = partial(tell, "measuring speed")
             speeds = await speed.measure(files, prompts, wish.rounds, hear)
@@ -221,6 +226,15 @@ def _notes(wish: Wish, plans: dict[str, converting.Plan]) -> Iterator[str]:
         )
     if plan.is_copy:
         yield f"The source is in {wish.to.name} already: its weights were copied, not rounded."
+
+
+def _business() -> list[str]:
+    """Say so if others are at work here: what is measured then is what they leave."""
+    load, cores = os.getloadavg()[0], usable_cores()
+    if load < cores * BUSY_LOAD:
+        return []
+    busy = f"The machine was busy when speed was measured (load {load:.1f} on {cores} cores)"
+    return [f"{busy}: speeds are too low, and their ratios are uncertain."]
 
 
 def _fit_together(files: dict[str, Path]) -> bool:
