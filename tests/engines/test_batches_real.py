@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 from baseload.config.fleet import Backend, Fleet, Model, Overload, Target
 from baseload.config.serving import Batch
-from baseload.engines.supervisor import CONTEXT_TOKENS
+from baseload.engines.kinds.llamacpp import CONTEXT_TOKENS
 from baseload.gateway.gateway import Gateway
 from tests.engines.engine_kit import MODEL, running
 from tests.gateway.harness import call_up, chat, run, until

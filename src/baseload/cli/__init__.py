@@ -22,7 +22,7 @@ from baseload.cli.status import status
 from baseload.cli.up import up
 from baseload.cli.usage import usage
 
-PLANNING = ("catalog", "doctor", "engines", "hardware", "plan", "render", "weights")
+PLANNING = ("catalog", "doctor", "engines", "hardware", "plan", "quantize", "render", "weights")
 
 
 class Verbs(TyperGroup):

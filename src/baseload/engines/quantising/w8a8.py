@@ -1,0 +1,251 @@
+"""How does a folder of safetensors become INT8 for vLLM, weights and activations?
+
+Each row of a matrix gets one scale, its largest weight over 127; activations are rounded by vLLM
+while it computes, with a scale for each token. That is the scheme that `compressed-tensors` calls
+`int-quantized`, and the config says so in its words. The output layer, embeddings, norms and
+routers of experts are copied. Only whole numbers and scales are written, so numpy does it, row by
+row, without a GPU.
+
+What this does to a model's answers only vLLM can tell: here errors of weights are reckoned, not of
+answers. Outliers of activations, which SmoothQuant and GPTQ of `llmcompressor` treat, are left.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from math import prod, sqrt
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from baseload.errors import EngineError
+
+CHUNK_WEIGHTS = 1 << 22
+LARGEST = 127
+HEADER_BYTES_MAX = 100_000_000
+"""The format's own bound (safetensors' README)."""
+
+SPARE_BYTES = 64_000_000
+BYTES = {"BF16": 2, "F16": 2, "F32": 4}
+COPIED = {".json", ".txt", ".model", ".jinja", ".md"}
+"""Endings of other files that a model needs; nothing that could hold code or pickles."""
+
+INDEX = "model.safetensors.index.json"
+NO_LINEAR = ("embed", "norm", "lm_head", "mlp.gate.", "router")
+"""Parts of names of matrices that are copied."""
+
+SCHEME = {
+    "quant_method": "compressed-tensors",
+    "format": "int-quantized",
+    "ignore": ["lm_head", "re:.*mlp\\.gate$", "re:.*router$"],
+    "config_groups": {
+        "group_0": {
+            "targets": ["Linear"],
+            "weights": {
+                "num_bits": 8, "type": "int", "symmetric": True, "strategy": "channel",
+                "dynamic": False,
+            },
+            "input_activations": {
+                "num_bits": 8, "type": "int", "symmetric": True, "strategy": "token",
+                "dynamic": True,
+            },
+        }
+    },
+}  # fmt: skip
+"""What vLLM 0.24 has been seen to take for a model of such a shape, with made-up weights."""
+
+
+class Written(msgspec.Struct, frozen=True, kw_only=True):
+    """What was written, and how far its weights are from those they stand for."""
+
+    published: str
+    matrices: int
+    size_bytes: int
+    source_bytes: int
+    error: float
+    """Root mean square of all rounded matrices' errors over that of their weights."""
+    worst_error: float
+    worst: str
+    """The matrix with the largest such error."""
+
+
+class _Tensor(msgspec.Struct, frozen=True):
+    dtype: str
+    shape: list[int]
+    data_offsets: tuple[int, int]
+
+    @property
+    def size_bytes(self) -> int:
+        return self.data_offsets[1] - self.data_offsets[0]
+
+
+def write(source: Path, out: Path, on_part: Callable[[float], None] = lambda _: None) -> Written:
+    """Write the model in `source` to the folder `out`, which must not be there yet.
+
+    Raises EngineError if it is no such model or the disk is too small. Nothing is under the name
+    `out` before all of it is written.
+    """
+    config = _config(source)
+    shards = {path: _header(path) for path in sorted(source.glob("*.safetensors"))}
+    if not any(_rounds(*pair) for tensors, _ in shards.values() for pair in tensors.items()):
+        raise EngineError(f"no .safetensors in {source} hold a matrix that could be rounded")
+    if out.exists():
+        raise EngineError(f"{out} is there already; give another --out")
+    needed = sum(tensor.size_bytes for tensors, _ in shards.values() for tensor in tensors.values())
+    if shutil.disk_usage(out.parent).free < needed + SPARE_BYTES:
+        raise EngineError(f"{out.parent} has no room for up to {needed / 1e9:.2f} GB")
+    folder = out.with_name(f".{out.name}.quantising")
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir()
+        errors: dict[str, tuple[float, float]] = {}
+        for done, (path, found) in enumerate(shards.items(), 1):
+            errors |= _shard(path, found, folder / path.name)
+            on_part(done / len(shards))
+        _rest(source, folder, config, shards)
+        size_bytes = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+        folder.replace(out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    worst = max(errors, key=lambda name: _part(*errors[name]))
+    return Written(
+        published=str(out),
+        matrices=len(errors),
+        size_bytes=size_bytes,
+        source_bytes=sum(path.stat().st_size for path in shards),
+        error=_part(sum(lost for lost, _ in errors.values()), sum(of for _, of in errors.values())),
+        worst_error=_part(*errors[worst]),
+        worst=worst,
+    )
+
+
+def _config(source: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EngineError(f"{source} has no config.json that can be read: {error}") from error
+    if not isinstance(config, dict) or "quantization_config" in config:
+        raise EngineError(f"{source} is quantised already, or its config.json is no object")
+    return config
+
+
+def _header(path: Path) -> tuple[dict[str, _Tensor], int]:
+    """Return a file's tensors, and where their bytes begin."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(HEADER_BYTES_MAX, path.stat().st_size):
+            raise EngineError(f"{path} is no safetensors, or is cut short")
+        text = file.read(length)
+    try:
+        pairs = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        pairs.pop("__metadata__", None)
+        found = {name: msgspec.json.decode(raw, type=_Tensor) for name, raw in pairs.items()}
+    except msgspec.DecodeError as error:
+        raise EngineError(f"{path} is no safetensors: {error}") from error
+    end = max((tensor.data_offsets[1] for tensor in found.values()), default=0)
+    if 8 + length + end > path.stat().st_size:
+        raise EngineError(f"{path} is cut short")
+    for name, tensor in found.items():
+        if tensor.size_bytes != prod(tensor.shape) * BYTES.get(tensor.dtype, 0) and _rounds(
+            name, tensor
+        ):
+            raise EngineError(f"{name} in {path} is in {tensor.dtype}: only from BF16, FP16, FP32")
+    return found, 8 + length
+
+
+def _rounds(name: str, tensor: _Tensor) -> bool:
+    is_matrix = len(tensor.shape) == 2 and name.endswith(".weight")
+    return is_matrix and not any(part in name for part in NO_LINEAR)
+
+
+def _scale_of(name: str) -> str:
+    return f"{name}_scale"
+
+
+def _shard(
+    path: Path, found: tuple[dict[str, _Tensor], int], out: Path
+) -> dict[str, tuple[float, float]]:
+    """Write one file; return for each rounded matrix the sums of squares, of errors and weights."""
+    tensors, begin = found
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    at = 0
+    for name, tensor in tensors.items():
+        parts = {name: (tensor.dtype, tensor.shape, tensor.size_bytes)}
+        if _rounds(name, tensor):
+            height = tensor.shape[0]
+            parts = {name: ("I8", tensor.shape, prod(tensor.shape))}
+            parts[_scale_of(name)] = ("F32", [height, 1], 4 * height)
+        for part, (dtype, shape, size_bytes) in parts.items():
+            offsets = [at, at + size_bytes]
+            header[part] = {"dtype": dtype, "shape": shape, "data_offsets": offsets}
+            at += size_bytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    errors = {}
+    with path.open("rb") as source, out.open("xb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name, tensor in tensors.items():
+            source.seek(begin + tensor.data_offsets[0])
+            if _rounds(name, tensor):
+                errors[name] = _round(name, tensor, source, file)
+            else:
+                for size_bytes in _sizes(tensor.size_bytes, CHUNK_WEIGHTS):
+                    file.write(source.read(size_bytes))
+    return errors
+
+
+def _round(name: str, tensor: _Tensor, source: BinaryIO, file: BinaryIO) -> tuple[float, float]:
+    import numpy as np  # noqa: PLC0415 - only this needs it
+
+    height, width = tensor.shape
+    scales, lost, of = [], 0.0, 0.0
+    for rows in _sizes(height, max(1, CHUNK_WEIGHTS // width)):
+        data = source.read(rows * width * BYTES[tensor.dtype])
+        weights = _floats(data, tensor.dtype).reshape(rows, width)
+        largest = np.abs(weights).max(axis=1, keepdims=True)
+        if not np.isfinite(largest).all():
+            raise EngineError(f"{name} holds a weight that is no finite number")
+        scale = np.where(largest > 0, largest / LARGEST, 1).astype(np.float32)
+        whole = np.clip(np.rint(weights / scale), -LARGEST, LARGEST).astype(np.int8)
+        file.write(whole.tobytes())
+        scales.append(scale)
+        lost += float(np.square(whole * scale - weights, dtype=np.float64).sum())
+        of += float(np.square(weights, dtype=np.float64).sum())
+    file.write(np.concatenate(scales).tobytes())
+    return lost, of
+
+
+def _floats(data: bytes, dtype: str) -> Any:
+    import numpy as np  # noqa: PLC0415
+
+    if dtype == "BF16":  # The upper half of a float's bits.
+        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+    return np.frombuffer(data, "<f2" if dtype == "F16" else "<f4").astype(np.float32)
+
+
+def _rest(source: Path, folder: Path, config: dict[str, Any], shards: dict[Path, Any]) -> None:
+    """Write config and index, and copy what else belongs to the model."""
+    for path in source.iterdir():
+        if path.is_file() and path.suffix in COPIED and path.name not in {"config.json", INDEX}:
+            shutil.copyfile(path, folder / path.name)
+    text = json.dumps(config | {"quantization_config": SCHEME}, indent=2)
+    (folder / "config.json").write_text(text, encoding="utf-8")
+    if (source / INDEX).exists():
+        places = {}
+        for path, (tensors, _) in shards.items():
+            for name, tensor in tensors.items():
+                places[name] = path.name
+                if _rounds(name, tensor):
+                    places[_scale_of(name)] = path.name
+        (folder / INDEX).write_text(json.dumps({"weight_map": places}, indent=2), encoding="utf-8")
+
+
+def _sizes(total: int, most: int) -> Iterator[int]:
+    """Cut a total into parts of at most so much."""
+    for at in range(0, total, most):
+        yield min(most, total - at)
+
+
+def _part(lost: float, of: float) -> float:
+    return sqrt(lost / of) if of else 0.0
