@@ -155,6 +155,13 @@ def test_what_cannot_be_told_apart_is_refused(old):
         seam.feed(second(old + LONG))
 
 
+def test_a_server_that_surely_goes_on_is_believed():
+    """What begins like the opening is the rest all the same: a model may say the same word twice."""
+    seam = Seam(said_of("ha"), CONTINUE, is_sure=True)
+
+    assert "ha ha" == content_of(seam.feed(second("ha ha")))
+
+
 def test_an_empty_continuation():
     """Nothing may be left to say: then only the end comes."""
     for way, deltas in ((CONTINUE, ()), (RESTART, (LONG,))):

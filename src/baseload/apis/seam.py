@@ -7,7 +7,7 @@ are not of one text, and there is no seam to be had (`SeamError`).
 
 Nothing may be doubled and nothing lost. A server may ignore the start that it was given and begin
 again; so the first characters of a continuation are held back until it is plain which of the two
-it is. Where it cannot be plain, because the text so far is very short or repeats its own opening,
+it is, unless the server is known never to do so. Where it cannot be plain, because the text so far is very short or repeats its own opening,
 the seam is refused rather than guessed. Spaces at the seam are joined exactly as they come.
 
 Not here: what was said before (`resume.Said`), and whether the second answer ended well.
@@ -47,7 +47,8 @@ class Seam:
     feeding `said` with what the seam gives back is how a third answer can be joined to the second.
     """
 
-    def __init__(self, said: Said, way: Way) -> None:
+    def __init__(self, said: Said, way: Way, *, is_sure: bool = False) -> None:
+        """With `is_sure` the server is known to go on where it is told to, and nothing is guessed."""
         self.joined = False
         self.is_restart = way is RESTART
         self._reasoning, self._content = said.reasoning, said.content
@@ -61,7 +62,7 @@ class Seam:
         }
         self._chunks = said.chunks
         self._given = said.chunks if way is PREFIX else said.chunks - said.reasoning_chunks
-        self._is_decided = self.is_restart or not said.chunks
+        self._is_decided = is_sure or self.is_restart or not said.chunks
         self._held: list[Chunk] = []
         self._head: list[str] = ["", ""]
         # How much of the old texts is covered: for a continuation all, for a restart none yet.

@@ -21,6 +21,7 @@ from baseload.engines.sharing import Share, shares_of
 from baseload.engines.state import EngineState
 from baseload.engines.supervisor import Engine
 from baseload.engines.watched import Watched
+from baseload.engines.weights.store import store_path
 from baseload.engines.world import World
 from baseload.errors import EngineError
 from baseload.gateway.changing import who
@@ -137,10 +138,17 @@ class EngineRoom:
             gpus=launch.gpus,
             threads=backend.serve.mps_threads,
             memory=backend.serve.gpu_memory if part is None else part,
-            weights_bytes=_weights_bytes(backend.model or ""),
+            weights_bytes=self._weights_bytes(backend.model or ""),
         )
-        others = shares_of(self._backends.values(), _weights_bytes)
+        others = shares_of(self._backends.values(), self._weights_bytes)
         return await self._mps.environment(key, share, others)
+
+    def _weights_bytes(self, model: str) -> int | None:
+        store = store_path(None, str(self._state_dir))
+        try:
+            return facts_of(model, may_fetch=True, store=store).weights_bytes or None
+        except EngineError:
+            return None  # Its own start says what is wrong with it.
 
     async def _run(self, engine: Engine | Watched) -> None:
         try:
@@ -153,10 +161,3 @@ class EngineRoom:
         task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[arg-type]
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _weights_bytes(model: str) -> int | None:
-    try:
-        return facts_of(model, may_fetch=True).weights_bytes or None
-    except EngineError:
-        return None  # Its own start says what is wrong with it.

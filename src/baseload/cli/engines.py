@@ -23,6 +23,7 @@ from baseload.engines.hardware.found import Hardware
 from baseload.engines.kinds import kind_of
 from baseload.engines.kinds.facts import Facts, facts_of
 from baseload.engines.kinds.launch import PORT_LATER, Launch, Order
+from baseload.engines.weights.store import store_path
 from baseload.engines.world import look
 from baseload.errors import EngineError
 from baseload.plan.result import Plan, Way
@@ -70,7 +71,7 @@ def show(
     hardware = look()
     for backend in fleet.backends.values():
         if backend.engine is not None:
-            start = start_of(backend, hardware, way)
+            start = start_of(backend, hardware, way, store_path(None, fleet.state_dir))
             hardware = left_by(start.launch, hardware) if start.launch else hardware
             starts.append(start)
     if as_json:
@@ -80,7 +81,9 @@ def show(
     raise typer.Exit(1 if any(start.mistakes for start in starts) else 0)
 
 
-def start_of(backend: Backend, hardware: Hardware, way: Way | None = None) -> Start:
+def start_of(
+    backend: Backend, hardware: Hardware, way: Way | None = None, store: Path | None = None
+) -> Start:
     """Say how a backend's engine would be started on this hardware, or why it could not be."""
     notes: tuple[str, ...] = ()
     if way is not None and backend.engine in ("vllm", "sglang"):
@@ -91,10 +94,9 @@ def start_of(backend: Backend, hardware: Hardware, way: Way | None = None) -> St
         kind = kind_of(backend)
         if (missing := kind.missing(backend)) is not None:
             mistakes.append(missing)
-        is_ours = kind.name != "external"
-        facts = (
-            facts_of(backend.model or "", may_fetch=kind.needs_gpu) if is_ours else Facts(path="")
-        )
+        facts = Facts(path="")
+        if kind.name != "external":
+            facts = facts_of(backend.model or "", may_fetch=kind.needs_gpu, store=store)
         launch = kind.launch(Order(backend=backend, facts=facts, hardware=hardware))
     except EngineError as error:
         mistakes.append(str(error))

@@ -35,8 +35,6 @@ RESERVED_S = 30.0
 """For how long after an interactive call it is left free: nothing is kept for nobody."""
 STRAIN_MIN = 1.5
 """Below it, first tokens come about as fast as usual and the limit is not asked to yield."""
-SEEN_FADES = 0.9
-"""What is left at each look of the most calls that an engine was seen working on."""
 AWAKE_S = 5.0
 """A backend that had a first token so lately has not been scaled to zero: it has failed."""
 
@@ -88,7 +86,7 @@ class Seat:
     __slots__ = ("account", "begun", "bend", "breaker", "cold_start_s", "detector", "due",
                  "filling", "in_flight", "is_calm", "is_gone", "is_open", "is_red", "is_up",
                  "limit", "mends_at", "name", "overload", "pace", "parked", "portion",
-                 "preemptible", "token_at", "tokens", "works_on")  # fmt: skip
+                 "preemptible", "tells", "token_at", "tokens")  # fmt: skip
 
     def __init__(
         self, name: str, account: Account, overload: Overload, cold_start_s: float = 0.0
@@ -112,9 +110,9 @@ class Seat:
         """When a call last had its first token here."""
         self.begun = 0
         """Calls that have their first token; counted only where it may be at zero replicas."""
-        self.works_on = 0
-        """Calls that the engine worked on at once lately, by its own account: strain takes no more
-        than what it would only keep waiting."""
+        self.tells = False
+        """It says itself how much it works on and how much waits. Then late first tokens are no
+        reason to give it fewer calls: it may only be at work on many at once."""
         self.parked = 0
         """Calls that the provider keeps waiting in a queue of its own."""
         self.preemptible: dict[int, Permit] = {}
@@ -261,11 +259,11 @@ class Seat:
         is_learnt = self.filling is not None and self.filling.knee is not None
         if (
             self.detector.level
-            and not is_learnt  # What it yields is known, and first tokens are judged with it.
+            and not (self.tells or is_learnt)
             and is_news
             and (strain := min(pace.strain(), pace.newest)) > STRAIN_MIN
         ):
-            self.limit.strained(strain, now, max(carried if self.parked else 0, self.works_on))
+            self.limit.strained(strain, now, carried if self.parked else 0)
         self._weigh(now)
 
     def ended(self, call: Call, permit: Permit, fact: Fact, now: float) -> None:
@@ -299,7 +297,7 @@ class Seat:
         if self.breaker.phase is ASLEEP:
             self._wake(now)
         self.detector.saw(sight, self.in_flight, now)
-        self.works_on = max(sight.running or 0, int(self.works_on * SEEN_FADES))
+        self.tells = sight.running is not None and sight.waiting is not None
         if self.filling is not None:
             self.filling.saw(sight, now)
         self._weigh(now)
@@ -313,7 +311,6 @@ class Seat:
         """Become a new process, which nobody blames for what the last one did."""
         self.breaker.reset(now)
         self.detector.reset()
-        self.works_on = 0
         if self.filling is not None:
             self.filling.start_afresh()
         self.bend = Bend()

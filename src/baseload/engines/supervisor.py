@@ -38,6 +38,7 @@ from baseload.engines.speaking import Speaker
 from baseload.engines.state import PATIENCE, Death, EngineState, Patience, Phase
 from baseload.engines.turns import ALL
 from baseload.engines.weights import served_name
+from baseload.engines.weights.store import store_path
 from baseload.engines.world import World
 from baseload.errors import EngineError
 
@@ -83,6 +84,7 @@ class Engine:
         self._patience = patience
         self._world = world or World()
         self._access = Access(api_key=backend.api_key or "")
+        self._store = store_path(None, str(state_dir))
         self.warmer = Warmer(backend)
         file = re.sub(r"[^\w.-]", "_", self.name)
         self._journal = Journal(state_dir.expanduser() / "logs" / f"{file}.log")
@@ -186,7 +188,8 @@ class Engine:
             argv = tuple(self._command)
             self._launch = Launch(kind="", served_model=self.served_model, argv=argv, size=size)
             return self._launch
-        facts = facts_of(self._backend.model or "", may_fetch=self.kind.needs_gpu)
+        model, may_fetch = self._backend.model or "", self.kind.needs_gpu
+        facts = facts_of(model, may_fetch=may_fetch, store=self._store)
         missing = self.kind.missing(self._backend)
         if missing is not None:
             raise EngineError(missing)

@@ -228,7 +228,7 @@ class Exchange(Answering):
         if said is None or found is None:
             assert self.is_assembled, "told that it can be continued, and it cannot"
             return path, self._begin_anew(attempt, body)
-        attempt.seam = Seam(said, found.way)
+        attempt.seam = Seam(said, found.way, is_sure=self._gateway.manners.goes_on(backend))
         attempt.is_made_stream = not self.call.is_stream
         attempt.resumed_at = len(said.reasoning) + len(said.content)
         return found.path, found.body

@@ -67,6 +67,10 @@ class Kept:
             self._assembly.feed(pieces)
 
 
+STARTED = ("llama.cpp", "sglang", "vllm")
+"""Engines that are started here, of versions that are known to go on with what they are given."""
+
+
 class Manners:
     """How each backend wants to be asked."""
 
@@ -81,6 +85,7 @@ class Manners:
         self._known = {name: _kind(backend) for name, backend in backends.items()}
         self.told = {name for name in backends if self._words[name] or self._known[name]}
         """Backends of which the fleet file tells what they are; `kinds` has those that tell."""
+        self._ours = {name for name, one in backends.items() if one.engine in STARTED}
         self._no_start: dict[str, float] = {}
         self._no_stream: dict[str, float] = {}
 
@@ -89,6 +94,10 @@ class Manners:
         if self._no_start.get(backend, 0.0) > now:
             return RESTART
         return ways_of(self._words[backend] or self.kinds.get(backend, ""))[0]
+
+    def goes_on(self, backend: str) -> bool:
+        """Say whether a backend surely goes on with a beginning, and never begins again."""
+        return backend in self._ours
 
     def fit(
         self, target: Target, path: bytes, body: bytes, *, is_beta: bool

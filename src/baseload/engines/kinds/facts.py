@@ -46,18 +46,18 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         return self.layers * self.kv_width * width
 
 
-def facts_of(model: str, *, may_fetch: bool) -> Facts:
-    """Read what there is to know of a model of the fleet file.
+def facts_of(model: str, *, may_fetch: bool, store: Path | None = None) -> Facts:
+    """Read what there is to know of a model of the fleet file; `store` is the store of weights.
 
     With `may_fetch` a name of the form `org/name` that is no path is left to the engine. Raises
     EngineError with what is wrong and how to mend it.
     """
     path = Path(model).expanduser()
-    if path.is_dir():
+    if "/" in model and path.is_dir():
         return _folder(path)
     if may_fetch and not path.exists() and _HUB.fullmatch(model) and not model.endswith(".gguf"):
         return Facts(path=model)
-    found = find_weights(model)
+    found = find_weights(model, store)
     return _folder(found) if found.is_dir() else _gguf(found)
 
 
