@@ -16,7 +16,7 @@ from servers import baseload, get_json, vllm
 from watching import Watch
 
 CALLERS = 288
-FIXED = (32, 64, 128, 256)
+FIXED = (64, 128, 256)
 SETTLE_S, WINDOW_S = 6.0, 16.0
 LEARN_S = 75.0
 

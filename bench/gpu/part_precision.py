@@ -31,10 +31,11 @@ PRECISIONS = {
 }
 
 
-def measure(folder: Path, *, is_quick: bool) -> dict[str, Any]:
-    """Measure it."""
+def measure(folder: Path, *, is_quick: bool, only: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Measure it; `only` these precisions."""
     rows: list[dict[str, Any]] = []
-    for precision, (name, arguments) in PRECISIONS.items():
+    for precision in only or PRECISIONS:
+        name, arguments = PRECISIONS[precision]
         model = write(folder / name, is_int8=name.endswith("int8"))
         try:
             with vllm(model, folder, *arguments, name=precision) as engine:

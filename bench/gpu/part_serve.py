@@ -26,9 +26,10 @@ def calls_at(level: int) -> int:
     return 3 if level <= 16 else 2
 
 
-def measure(folder: Path, *, is_quick: bool) -> dict[str, Any]:
-    """Measure it."""
+def measure(folder: Path, *, is_quick: bool, only: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Measure it; `only` at these numbers of calls."""
     model, rows = write(folder / "qwen7b"), []
+    levels = [int(each) for each in only] or list(LEVELS)
     with vllm(model, folder) as engine:
         fleet = {
             "backends": {"gpu": {"url": engine.url}},
@@ -36,11 +37,11 @@ def measure(folder: Path, *, is_quick: bool) -> dict[str, Any]:
         }
         with baseload(fleet, folder) as gateway:
             paths = {"direct": engine.url, "baseload": gateway.url}
-            for level in LEVELS:  # engines compile and capture on first use
+            for level in levels:  # engines compile and capture on first use
                 calls_of([Ask(engine.url, calls=1, answer=16)] * level, 900 + level)
-            alone = _alone(paths, 1 if is_quick else ROUNDS)
+            alone = {} if only else _alone(paths, 1 if is_quick else ROUNDS)
             print(alone, flush=True)
-            for level in LEVELS[::3] if is_quick else LEVELS:
+            for level in levels[::3] if is_quick else levels:
                 rows.append(_level(paths, level, 1 if is_quick else ROUNDS))
                 print(rows[-1], flush=True)
     return {"model": "R1-Distill-Qwen-7B, dummy weights, BF16", "prompt": 512, "answer": 128,

@@ -1,6 +1,6 @@
 """Measure Baseload's engines on a GPU, one part at a time; needs no network.
 
-    python bench/gpu/run.py PART [--out FOLDER] [--quick]
+    python bench/gpu/run.py PART [--out FOLDER] [--quick] [--only NAME,...]
 
 Parts: serve (in front of vLLM against vLLM alone), adaptive (the learnt batch against fixed ones),
 precision (FP32, BF16, FP8, INT8), warmup (first tokens with and without), kill (an engine dies
@@ -51,12 +51,14 @@ def main() -> int:
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
     parser.add_argument("--quick", action="store_true", help="fewer rounds: does it run at all?")
+    parser.add_argument("--only", default="", help="of serve: levels; of precision: names; with ,")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="baseload-gpu-") as folder:
         part = importlib.import_module(f"part_{options.part}")
-        found = part.measure(Path(folder), is_quick=options.quick)
+        more = {"only": tuple(options.only.split(","))} if options.only else {}
+        found = part.measure(Path(folder), is_quick=options.quick, **more)
     result = {
         "part": options.part,
         "machine": facts(),
