@@ -7,6 +7,7 @@ that no cache can answer them.
 """
 
 import asyncio
+import itertools
 import json
 import multiprocessing as mp
 import re
@@ -21,6 +22,8 @@ import httptools
 PROCESSES_MAX = 4
 CALL_S_MAX = 300.0
 
+_SERIES = itertools.count(1)
+"""Each use has prompts of its own: one that came before would be answered from a cache."""
 _TOKEN = re.compile(rb'"(?:content|reasoning_content|reasoning)":"[^"]')
 _USAGE = re.compile(rb'"completion_tokens":(\d+)')
 
@@ -175,12 +178,13 @@ def _work(asks: list[tuple[Ask, int]], gate: Any, found: Any) -> None:
     found.put(asyncio.run(all_()))
 
 
-def calls_of(asks: list[Ask], seed: int) -> list[Call]:
+def calls_of(asks: list[Ask]) -> list[Call]:
     """Have so many callers call at once; give all calls."""
+    series = next(_SERIES)
     count = min(PROCESSES_MAX, max(1, len(asks) // 8))
     context = mp.get_context("fork")
     gate, found = context.Barrier(count), context.Queue()
-    numbered = [(ask, seed * 100_003 + number) for number, ask in enumerate(asks)]
+    numbered = [(ask, series * 100_003 + number) for number, ask in enumerate(asks)]
     workers = [
         context.Process(target=_work, args=(numbered[at::count], gate, found))
         for at in range(count)

@@ -6,6 +6,7 @@ setting is given time to settle, then a window is measured.
 """
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +22,26 @@ SETTLE_S, WINDOW_S = 6.0, 16.0
 LEARN_S = 75.0
 
 
-def measure(folder: Path, *, is_quick: bool) -> dict[str, Any]:
+def measure(folder: Path, *, is_quick: bool) -> Iterator[dict[str, Any]]:
     """Measure it."""
     rows: list[dict[str, Any]] = []
     with vllm(write(folder / "qwen7b"), folder) as engine:
-        calls_of([Ask(engine.url, calls=1, answer=32)] * 256, 7)
+        calls_of([Ask(engine.url, calls=1, answer=32)] * 256)
         settings = [(f"fixed {n}", {"min": n, "max": n}, SETTLE_S) for n in FIXED]
         settings.append(("learnt", {"min": 2, "max": 256}, LEARN_S))
         for name, batch, settle_s in settings[-3:] if is_quick else settings:
             rows.append(_row(engine.url, name, batch, settle_s, folder))
             print(rows[-1], flush=True)
+            yield {
+                "model": "R1-Distill-Qwen-7B, dummy weights, BF16",
+                "prompt": 512,
+                "answer": "64 to 192",
+                "callers": CALLERS,
+                "settings": rows,
+            }
     best = max(row["tokens_s"] for row in rows if row["setting"] != "learnt")
     learnt = rows[-1]["tokens_s"]
-    return {
-        "model": "R1-Distill-Qwen-7B, dummy weights, BF16",
-        "prompt": 512,
-        "answer": 128,
-        "callers": CALLERS,
-        "settings": rows,
-        "learnt_of_best": round(learnt / best, 4),
-    }
+    yield {"learnt_of_best": round(learnt / best, 4)}
 
 
 def _row(
@@ -54,7 +55,7 @@ def _row(
     seconds = settle_s + WINDOW_S
     with baseload(fleet, folder, name.replace(" ", "-")) as gateway, Watch() as watch:
         began = time.monotonic()
-        calls = calls_of([Ask(gateway.url, seconds=seconds, spread=64)] * CALLERS, len(name))
+        calls = calls_of([Ask(gateway.url, seconds=seconds, spread=64)] * CALLERS)
         limit = get_json(f"{gateway.admin}/api/v1/status")["backends"][0]["limit"]
     found = steady(calls, began + settle_s, began + seconds)
     return {"setting": name} | found | watch.facts | {"limit": limit}

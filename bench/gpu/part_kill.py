@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ ANSWER = 128
 KILL_S, SECONDS = 12.0, 110.0
 
 
-def measure(folder: Path, *, is_quick: bool) -> dict[str, Any]:
+def measure(folder: Path, *, is_quick: bool) -> Iterator[dict[str, Any]]:
     """Measure it."""
     seconds = SECONDS / 2 if is_quick else SECONDS
     model = write(folder / "qwen7b")
@@ -36,18 +37,18 @@ def measure(folder: Path, *, is_quick: bool) -> dict[str, Any]:
     }
     with baseload(fleet, folder) as gateway:
         _until_both(gateway)
-        calls_of([Ask(gateway.url, calls=1, answer=16)] * CALLERS, 1)
+        calls_of([Ask(gateway.url, calls=1, answer=16)] * CALLERS)
         notes: dict[str, Any] = {}
         killer = threading.Thread(target=_kill, args=(gateway, notes, seconds))
         began = time.monotonic()
         killer.start()
-        calls = calls_of([Ask(gateway.url, seconds=seconds, answer=ANSWER)] * CALLERS, 2)
+        calls = calls_of([Ask(gateway.url, seconds=seconds, answer=ANSWER)] * CALLERS)
         killer.join()
         status = get_json(f"{gateway.admin}/api/v1/status")
     killed = began + KILL_S
     short = [call.tokens for call in calls if not call.error and call.tokens != ANSWER]
     touched = [call for call in calls if call.sent < killed < call.ended]
-    return {
+    yield {
         "model": "R1-Distill-Qwen-7B, dummy weights, BF16, two engines on one GPU",
         "callers": CALLERS,
         "calls": len(calls),

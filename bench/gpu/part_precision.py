@@ -5,6 +5,7 @@ this is speed alone; what is lost is measured by `baseload quantize`, with a rea
 """
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ PRECISIONS = {
 }
 
 
-def measure(folder: Path, *, is_quick: bool, only: tuple[str, ...] = ()) -> dict[str, Any]:
+def measure(
+    folder: Path, *, is_quick: bool, only: tuple[str, ...] = ()
+) -> Iterator[dict[str, Any]]:
     """Measure it; `only` these precisions."""
     rows: list[dict[str, Any]] = []
     for precision in only or PRECISIONS:
@@ -46,9 +49,9 @@ def measure(folder: Path, *, is_quick: bool, only: tuple[str, ...] = ()) -> dict
             row = {"precision": precision, "error": str(error)[-2000:]}
         rows.append(row)
         print({key: value for key, value in row.items() if key != "error"}, flush=True)
+        yield {"model": "R1-Distill-Qwen-7B, dummy weights", "prompt": 512, "answer": 128,
+               "precisions": rows}  # fmt: skip
         time.sleep(2)
-    return {"model": "R1-Distill-Qwen-7B, dummy weights", "prompt": 512, "answer": 128,
-            "precisions": rows}  # fmt: skip
 
 
 def weights_gib(log: Path) -> float | None:
@@ -63,11 +66,11 @@ def weights_gib(log: Path) -> float | None:
 def _levels(url: str, rounds: int) -> list[dict[str, Any]]:
     rows = []
     for level, calls in LEVELS.items():
-        calls_of([Ask(url, calls=1, answer=16)] * level, 900 + level)
+        calls_of([Ask(url, calls=1, answer=16)] * level)
         readings = []
-        for number in range(rounds):
+        for _ in range(rounds):
             with Watch() as watch:
-                made = calls_of([Ask(url, calls=calls)] * level, 1000 * level + number)
+                made = calls_of([Ask(url, calls=calls)] * level)
             readings.append(figures(made) | watch.facts)
         names = [
             name for name in ("tokens_s", "ttft_ms", "tpot_ms", "watts") if name in readings[0]

@@ -4,6 +4,7 @@ Direct and through Baseload, interleaved; a ratio is taken within each round, an
 rounds is told.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,7 +27,9 @@ def calls_at(level: int) -> int:
     return 3 if level <= 16 else 2
 
 
-def measure(folder: Path, *, is_quick: bool, only: tuple[str, ...] = ()) -> dict[str, Any]:
+def measure(
+    folder: Path, *, is_quick: bool, only: tuple[str, ...] = ()
+) -> Iterator[dict[str, Any]]:
     """Measure it; `only` at these numbers of calls."""
     model, rows = write(folder / "qwen7b"), []
     levels = [int(each) for each in only] or list(LEVELS)
@@ -38,21 +41,22 @@ def measure(folder: Path, *, is_quick: bool, only: tuple[str, ...] = ()) -> dict
         with baseload(fleet, folder) as gateway:
             paths = {"direct": engine.url, "baseload": gateway.url}
             for level in levels:  # engines compile and capture on first use
-                calls_of([Ask(engine.url, calls=1, answer=16)] * level, 900 + level)
-            alone = {} if only else _alone(paths, 1 if is_quick else ROUNDS)
-            print(alone, flush=True)
+                calls_of([Ask(engine.url, calls=1, answer=16)] * level)
+            yield {"model": "R1-Distill-Qwen-7B, dummy weights, BF16", "prompt": 512,
+                   "answer": 128, "engine_ready_s": round(engine.ready_s, 1)}  # fmt: skip
+            if not only:
+                yield {"alone": _alone(paths, 1 if is_quick else ROUNDS)}
             for level in levels[::3] if is_quick else levels:
                 rows.append(_level(paths, level, 1 if is_quick else ROUNDS))
                 print(rows[-1], flush=True)
-    return {"model": "R1-Distill-Qwen-7B, dummy weights, BF16", "prompt": 512, "answer": 128,
-            "engine_ready_s": round(engine.ready_s, 1), "alone": alone, "levels": rows}  # fmt: skip
+                yield {"levels": rows}
 
 
 def _alone(paths: dict[str, str], rounds: int) -> dict[str, Any]:
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in paths}
     for number in range(rounds):
         for name, url in list(paths.items())[:: 1 if number % 2 else -1]:
-            calls = calls_of([Ask(url, calls=ALONE, answer=8)], 70 + 10 * number + len(name))
+            calls = calls_of([Ask(url, calls=ALONE, answer=8)])
             found[name].append(figures(calls))
     pairs = list(zip(found["direct"], found["baseload"], strict=True))
     return {
@@ -70,7 +74,7 @@ def _level(paths: dict[str, str], level: int, rounds: int) -> dict[str, Any]:
         for name, url in order if number % 2 else order[::-1]:
             asks = [Ask(url, calls=calls_at(level))] * level
             with Watch() as watch:
-                calls = calls_of(asks, 10_000 * level + 10 * number + len(name))
+                calls = calls_of(asks)
             found[name].append(figures(calls) | watch.facts)
     row: dict[str, Any] = {"calls_at_once": level, "rounds": rounds}
     names = [

@@ -4,6 +4,7 @@ Baseload starts vLLM, with its warm-up and with none but the one token that prov
 turns. The first-token time of the first call is held against those of later ones.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,7 +25,7 @@ def engine(model: Path, **more: Any) -> dict[str, Any]:
     return {"engine": "vllm", "model": str(model), "serve": serve | more}
 
 
-def measure(folder: Path, *, is_quick: bool) -> dict[str, Any]:
+def measure(folder: Path, *, is_quick: bool) -> Iterator[dict[str, Any]]:
     """Measure it."""
     model, rows = write(folder / "qwen7b"), []
     kinds = {"none": {"prompts": []}, "warm": {"prompts": [16, 512, 2048]}}
@@ -32,10 +33,12 @@ def measure(folder: Path, *, is_quick: bool) -> dict[str, Any]:
         for name, warm in kinds.items():
             rows.append({"warm_up": name} | _start(model, warm, folder, f"{name}{number}"))
             print(rows[-1], flush=True)
-    return {
-        "model": "R1-Distill-Qwen-7B, dummy weights, BF16",
-        "prompt": 512,
-        "starts": rows,
+            yield {
+                "model": "R1-Distill-Qwen-7B, dummy weights, BF16",
+                "prompt": 512,
+                "starts": rows,
+            }
+    yield {
         "first_of_steady": {
             name: round(
                 median(r["first_ms"] / r["steady_ms"] for r in rows if r["warm_up"] == name), 2
@@ -51,7 +54,7 @@ def _start(model: Path, warm: dict[str, Any], folder: Path, name: str) -> dict[s
         "models": {"m": {"tiers": [{"gpu": {"model": model.name}}]}},
     }
     with baseload(fleet, folder, name) as gateway:
-        calls = calls_of([Ask(gateway.url, calls=1 + LATER, answer=16)], 3)
+        calls = calls_of([Ask(gateway.url, calls=1 + LATER, answer=16)])
     errors = [call.error for call in calls if call.error]
     ms = [1e3 * (call.first - call.sent) for call in calls]
     found = {"ready_s": round(gateway.ready_s, 1), "first_ms": round(ms[0], 1),

@@ -5,7 +5,8 @@
 Parts: serve (in front of vLLM against vLLM alone), adaptive (the learnt batch against fixed ones),
 precision (FP32, BF16, FP8, INT8), warmup (first tokens with and without), kill (an engine dies
 under load). Each takes under eight minutes. Results are JSON, one file a part; README.md says what
-each proves.
+each proves. What was found so far is written after each
+step.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import importlib
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -54,18 +56,15 @@ def main() -> int:
     parser.add_argument("--only", default="", help="of serve: levels; of precision: names; with ,")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # servers are ended on the way out
+    file, began = options.out / f"gpu_{options.part}.json", time.monotonic()
+    result: dict[str, Any] = {"part": options.part, "machine": facts()}
     with tempfile.TemporaryDirectory(prefix="baseload-gpu-") as folder:
         part = importlib.import_module(f"part_{options.part}")
         more = {"only": tuple(options.only.split(","))} if options.only else {}
-        found = part.measure(Path(folder), is_quick=options.quick, **more)
-    result = {
-        "part": options.part,
-        "machine": facts(),
-        "took_s": round(time.monotonic() - began, 1),
-    }
-    file = options.out / f"gpu_{options.part}.json"
-    file.write_text(json.dumps(result | found, indent=1) + "\n")
+        for found in part.measure(Path(folder), is_quick=options.quick, **more):
+            result |= found | {"took_s": round(time.monotonic() - began, 1)}
+            file.write_text(json.dumps(result, indent=1) + "\n")
     print(f"{file}: {result['took_s']} s")
     return 0
 
