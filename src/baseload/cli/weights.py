@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from baseload.cli.common import Config, fail, load_fleet_to_ask
 from baseload.cli.stagedwords import load_row, load_words, staged, staged_words
@@ -31,6 +32,7 @@ from baseload.errors import BaseloadError
 weights = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
+    add_completion=False,
     help="List, pull, verify, stage and remove the weights of models that engines run here.",
 )
 
@@ -85,7 +87,9 @@ def pull(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="hf://ORG/NAME[@REVISION][/FILE], ms://…, s3://BUCKET/PREFIX, https://…, a path.",
+            help=escape(
+                "hf://ORG/NAME[@REVISION][/FILE], ms://…, s3://BUCKET/PREFIX, https://…, a path."
+            ),
         ),
     ],
     name: Annotated[
