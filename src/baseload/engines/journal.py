@@ -70,14 +70,15 @@ class Journal:
 
     def hear(self, line: str) -> None:
         """Take one line that the engine printed."""
-        line = line.rstrip()[:LINE_MAX_CHARS]
+        speaker, said = _parted(line.rstrip())
+        line = (speaker + said)[:LINE_MAX_CHARS]
+        said = line[len(speaker) :]
         if not line:
             return
-        said = _SPEAKER.sub("", line, count=1)
         if self._is_serving and not _CRASH.search(said):
             self.withheld += 1
             return
-        self._understand(said, has_speaker=said != line)
+        self._understand(said, has_speaker=bool(speaker))
         self._lines.append(line)
         self._append(line)
 
@@ -116,3 +117,13 @@ class Journal:
                 file.write(data)
         except OSError:
             return  # A full disk is no reason to lose a working engine.
+
+
+def _parted(line: str) -> tuple[str, str]:
+    """Give who speaks, if anybody is named, and what is said.
+
+    Of a progress bar, which overwrites itself by carriage returns, only its last state.
+    """
+    found = _SPEAKER.match(line)
+    speaker = found[0] if found else ""
+    return speaker, line[len(speaker) :].rpartition("\r")[2]
