@@ -73,7 +73,7 @@ def test_a_child_that_says_nothing_is_ended_after_its_time(tmp_path, states):
 
     pid, down = asyncio.run(main())
 
-    assert "not ready within 0.05 s" == down.reason
+    assert "not ready within 0.05 s (serve.ready_max_s)" == down.reason
     assert not is_alive(pid)
 
 

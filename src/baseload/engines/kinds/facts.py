@@ -61,6 +61,14 @@ def facts_of(model: str, *, may_fetch: bool, store: Path | None = None) -> Facts
     return _folder(found) if found.is_dir() else _gguf(found)
 
 
+def weights_bytes_of(model: str, store: Path | None = None) -> int | None:
+    """Give how large a model's weights are; None if that is not known, or anything is wrong."""
+    try:
+        return facts_of(model, may_fetch=True, store=store).weights_bytes or None
+    except EngineError:
+        return None  # Its own start says what is wrong with it.
+
+
 def _folder(path: Path) -> Facts:
     file = path / "config.json"
     try:
