@@ -93,8 +93,10 @@ class Engine:
         self._launch: Launch | None = None
         self._smaller: list[str] = []
         self._version = ""
+        self.gpus: tuple[int, ...] = ()
+        """Those that it was started on."""
         self.gpu_bytes: dict[int, float] = {}
-        """What it takes of each of its GPUs, where that is said to it."""
+        """What it takes of each of them, where that is said to it."""
         self._free_wanted: dict[int, float] = {}
         """Bytes of each of its GPUs that must be free before it starts again."""
         self._stopping = asyncio.Event()
@@ -105,11 +107,6 @@ class Engine:
     def log_path(self) -> Path:
         """The file that holds what the engine printed."""
         return self._journal.path
-
-    @property
-    def gpus(self) -> tuple[int, ...]:
-        """Those that it was started on."""
-        return self._launch.gpus if self._launch else ()
 
     @property
     def ready_max_s(self) -> float:
@@ -129,6 +126,9 @@ class Engine:
             # No traceback: the sentence is all that a person can use.
             logger.error("engine %s stays down: %s", self.name, error)  # noqa: TRY400
             self._tell("failed", reason=str(error))
+        except Exception as error:  # A mistake of ours; untold, it would be waited for for ever.
+            logger.exception("engine %s stays down", self.name)
+            self._tell("failed", reason=f"{type(error).__name__}: {error}")
         finally:
             self._ended.set()
 
@@ -211,6 +211,7 @@ class Engine:
             backend=self._backend, facts=facts, hardware=hardware, size=self._size, port=port
         )
         self._launch = launch = self.kind.launch(order)
+        self.gpus = launch.gpus
         gpus = [gpu for gpu in hardware.gpus if gpu.index in launch.gpus]
         said = launch.size.gpu_memory
         part = (said or 1) - GPU_FREE_SLACK

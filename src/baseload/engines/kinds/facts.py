@@ -130,7 +130,10 @@ def _native(config: dict[str, Any], text: dict[str, Any]) -> str:
 
 
 def _gguf(path: Path) -> Facts:
-    meta = ggufmeta.read(path)
+    try:
+        meta, weights_bytes = ggufmeta.read(path), path.stat().st_size
+    except OSError as error:
+        raise EngineError(f"cannot read {path}: {error.strerror}") from None
     kind = str(meta.get("general.architecture", ""))
 
     def number(name: str) -> int:
@@ -144,7 +147,7 @@ def _gguf(path: Path) -> Facts:
     return Facts(
         path=str(path),
         form="gguf",
-        weights_bytes=path.stat().st_size,
+        weights_bytes=weights_bytes,
         layers=number("block_count"),
         heads=heads,
         kv_width=(number("attention.head_count_kv") or heads) * (key + value),
