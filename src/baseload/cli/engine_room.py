@@ -127,7 +127,9 @@ class EngineRoom:
         """Stop all, and wait until they are gone."""
         everyone = [*self._engines.values(), *self._leaving]
         await asyncio.gather(*(engine.stop() for engine in everyone))
-        await asyncio.gather(*self._tasks)
+        for task in self._leaving.values():
+            task.cancel()  # Nobody starts any more, so nobody needs the memory.
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _let_go(self, engine: Engine | Watched, is_idle: Callable[[], bool]) -> None:
         while not is_idle() and engine.state.phase == "ready":  # noqa: ASYNC110 - looked at seldom
