@@ -10,7 +10,7 @@ step.
 """
 
 import argparse
-import importlib
+import importlib.util
 import json
 import os
 import platform
@@ -23,6 +23,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent.parent / "src")]
+ONLY = ("serve", "precision")
 PARTS = ("serve", "adaptive", "precision", "warmup", "kill")
 
 
@@ -55,6 +56,11 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer rounds: does it run at all?")
     parser.add_argument("--only", default="", help="of serve: levels; of precision: names; with ,")
     options = parser.parse_args()
+    if options.only and options.part not in ONLY:
+        parser.error(f"--only is for {' and '.join(ONLY)}")
+    for name in ("vllm", "tokenizers", "httptools"):
+        if importlib.util.find_spec(name) is None:
+            parser.error(f"not measured: this Python has no {name}")
     options.out.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # servers are ended on the way out
     file, began = options.out / f"gpu_{options.part}.json", time.monotonic()

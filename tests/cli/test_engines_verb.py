@@ -76,6 +76,20 @@ def test_what_could_not_be_started_is_said_and_is_exit_1(show, tmp_path):
     assert "the model does not fit: 931.3 GiB" in large.output
 
 
+def test_engines_that_cannot_share_their_gpu_are_named(show, tmp_path, monkeypatch):
+    """One that names no part, and MPS that is not installed, are told of before any start."""
+    monkeypatch.setattr(verb.shutil, "which", lambda _name: None)
+    program = {"program": ["/bin/sh", "serve"], "gpus": [0]}
+    a = vllm(tmp_path, **program, mps_threads=50, gpu_memory=0.6)
+    done = show(a=a, b=vllm(tmp_path, **program))
+    without = show(a=vllm(tmp_path, **program, gpu_memory=0.6), b=vllm(tmp_path, **program))
+
+    assert 1 == done.exit_code
+    assert "backends.b.serve.gpu_memory: needed, because it shares GPU 0 with a" in done.output
+    assert "nvidia-cuda-mps-control is not installed" in done.output
+    assert "needed" not in without.output
+
+
 def test_a_plan_fills_in_what_the_file_leaves_open():
     """Split and precision come from a way; what the file says stays."""
     way = Way(

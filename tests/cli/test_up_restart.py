@@ -7,6 +7,8 @@ import socket
 import sys
 from pathlib import Path
 
+import yaml
+
 from tests.cli.load import Load, slowly
 from tests.cli.running import fleet_file, up, with_processes
 from tests.gateway.harness import Backend, chat, raw, until
@@ -74,6 +76,28 @@ async def test_a_successor_that_cannot_start_changes_nothing(tmp_path_factory):
 
     assert line.startswith("it ended with exit code 1")
     assert (200, pids, 0) == (answer.status, after, code)
+
+
+@with_processes
+async def test_a_successor_whose_engine_cannot_start_says_why(tmp_path_factory):
+    """The verb tells the engine's own reason, at once, and the old process goes on."""
+    folder: Path = tmp_path_factory.mktemp("up")
+    async with Backend() as backend:
+        file = fleet_file(folder, backend)
+        async with up(file) as running:
+            pids = running.pids()
+            serve = {"program": ["/no/such/vllm", "serve"]}
+            engine = {"engine": "vllm", "model": "org/name", "serve": serve}
+            fleet = yaml.safe_load(file.read_text())
+            fleet["backends"]["gpu"] = engine
+            fleet["models"]["m"]["tiers"].append({"gpu": {"model": "m"}})
+            file.write_text(yaml.safe_dump(fleet))
+            code, said = await verb(file, "restart")
+            (answer,) = await raw(running.port, chat())
+            after = running.pids()
+
+    assert (1, 200, pids) == (code, answer.status, after)
+    assert "goes on: engine gpu: there is no program `/no/such/vllm`" in said.replace("\n", " ")
 
 
 @with_processes

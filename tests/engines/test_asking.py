@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from baseload.engines.asking import ask, chat_fault, is_healthy
+from baseload.engines.asking import Access, ask, chat_fault, is_healthy
 
 
 def with_double(answer, question):
@@ -24,6 +24,11 @@ def with_double(answer, question):
             return await question(server.sockets[0].getsockname())
 
     return asyncio.run(main())
+
+
+def test_a_key_is_not_shown():
+    """Whoever prints how an engine is asked prints no key."""
+    assert "s3cret" not in repr(Access(api_key="s3cret"))
 
 
 def http(status, body):

@@ -37,6 +37,17 @@ def test_the_cause_is_the_first_error_while_loading(log):
     assert "load: not within the file bounds" == log.cause()
 
 
+def test_the_cause_is_a_failed_assertion_however_much_is_said_of_it(log):
+    """A debugger that llama.cpp calls has many more lines to say, and they end in nothing."""
+    log.begin("start 1")
+    log.hear("/src/ggml/ggml.c:3355: GGML_ASSERT(ggml_can_mul_mat(a, b)) failed")
+    for number in range(2 * journal.LINES_KEPT):
+        log.hear(f"#{number} 0x00007f in main ()")
+    log.hear("[Inferior 1 (process 12373) detached]")
+
+    assert "/src/ggml/ggml.c:3355: GGML_ASSERT(ggml_can_mul_mat(a, b)) failed" == log.cause()
+
+
 def test_the_cause_is_the_last_line_of_anything_else(log):
     """A Python traceback ends in what happened."""
     log.begin("start 1")

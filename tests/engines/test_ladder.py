@@ -17,7 +17,9 @@ SIZES = st.builds(
     gpu_memory=st.none() | st.floats(0.05, 1.0),
     kv=st.sampled_from(["fp16", "q8_0", "fp8"]),
 )
-SIGNS = st.builds(Sign, st.sampled_from(sorted(LADDERS)), st.integers(0, 1_000_000))
+SIGNS = st.builds(
+    Sign, st.sampled_from(sorted(LADDERS)), st.integers(0, 1_000_000), st.floats(0.0, 1.0)
+)
 
 
 @given(SIZES, SIGNS, st.none() | st.integers(256, 10_000_000))
@@ -62,6 +64,26 @@ def test_an_engine_that_says_which_context_fits_is_given_that():
     assert "context 131072 -> 21440" == smaller(size, Sign("kv", 21440), Serve())[1]
 
 
+def test_a_gpu_that_others_have_taken_is_answered_by_what_is_free_of_it():
+    """One step to the part that is free; fewer calls or a shorter context would help nothing."""
+    size = Size(slots=128, context=32768, gpu_memory=0.9)
+    less, words = smaller(size, Sign("taken", gpu_memory_max=0.54), Serve())
+
+    assert (0.53, 128, 32768) == (less.gpu_memory, less.slots, less.context)
+    assert "gpu_memory 0.9 -> 0.53" == words
+    assert smaller(size, Sign("taken", gpu_memory_max=0.1), Serve()) is None
+
+
+def test_without_room_for_any_cache_only_fewer_calls_are_tried():
+    """A shorter context would not be read any smaller."""
+    size, said = Size(slots=8, context=32768, gpu_memory=0.9), []
+    while found := smaller(size, Sign("cache"), Serve()):
+        size, words = found
+        said.append(words)
+
+    assert ["slots 8 -> 4", "slots 4 -> 2", "slots 2 -> 1"] == said
+
+
 def test_what_has_no_room_for_its_weights_is_not_tried_again():
     """Nothing smaller helps there."""
     assert smaller(Size(slots=8, context=4096), Sign("weights"), Serve()) is None
@@ -87,7 +109,8 @@ STATIC = "RuntimeError: Not enough memory. Please try to increase --mem-fraction
     ("line", "sign"),
     [
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", Sign("gpu")),
-        (FREE, Sign("gpu")),
+        (FREE, Sign("taken", 0, 12.38 / 287.69)),
+        ("ValueError: No available memory for the cache blocks. Try", Sign("cache")),
         (CACHE, Sign("kv", 21440)),
         (STATIC, Sign("weights")),
         (CUDA, Sign("gpu")),
@@ -95,7 +118,17 @@ STATIC = "RuntimeError: Not enough memory. Please try to increase --mem-fraction
         ("  what():  std::bad_alloc", Sign("host")),
         ("loading shard 3 of 7", None),
     ],
-    ids=["torch", "vllm-free", "vllm-kv", "sglang", "llama.cpp", "llama.cpp-host", "c++", "none"],
+    ids=[
+        "torch",
+        "vllm-free",
+        "vllm-cache",
+        "vllm-kv",
+        "sglang",
+        "llama.cpp",
+        "llama.cpp-host",
+        "c++",
+        "none",
+    ],
 )
 def test_engines_words_for_a_lack_of_memory(line, sign):
     """Lines of each engine are known, with what they say would fit; others are no sign."""

@@ -52,6 +52,14 @@ def text_of(answer):
     return answer[1]["choices"][0]["message"]["content"]
 
 
+@pytest.mark.parametrize("slots", [3, 7])
+def test_any_number_of_slots_comes_up(tmp_path, slots):
+    """llama.cpp aborts where a batch is no multiple of them; so many have no power of two."""
+    ready, ((status, _),) = asked(tmp_path, slots=slots)
+
+    assert (slots, 0, 200) == (ready.slots, ready.restarts, status)
+
+
 def test_a_draft_changes_no_word_and_guesses_some(tmp_path):
     """The model as its own draft: nearly all guesses hold, and the answer is the same."""
     _, (plain,) = asked(tmp_path)

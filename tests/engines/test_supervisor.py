@@ -73,7 +73,7 @@ def test_a_child_that_says_nothing_is_ended_after_its_time(tmp_path, states):
 
     pid, down = asyncio.run(main())
 
-    assert "not ready within 0.05 s" == down.reason
+    assert "not ready within 0.05 s (serve.ready_max_s)" == down.reason
     assert not is_alive(pid)
 
 
@@ -161,13 +161,23 @@ def test_missing_weights_fail_at_once(tmp_path, states):
 
 def test_a_missing_llama_cpp_fails_at_once_with_the_command_to_run(tmp_path, states, monkeypatch):
     """Without the engine's package the reason is how to install it."""
-    monkeypatch.setattr("baseload.engines.supervisor.facts_of", lambda model, may_fetch: None)
+    monkeypatch.setattr("baseload.engines.supervisor.facts_of", lambda model, **_: None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     backend = Backend(name="cpu", engine="llama.cpp", model=MODEL)
     asyncio.run(Engine(backend, tmp_path, states).run())
 
     assert ["failed"] == [state.phase for state in states.all]
     assert "pip install 'baseload[llamacpp]'" in states.all[0].reason
+
+
+def test_a_mistake_of_ours_is_a_failure_too(tmp_path, states, monkeypatch):
+    """Whatever goes wrong, the engine is said to have failed, and is not waited for silently."""
+    monkeypatch.setattr("baseload.engines.supervisor.facts_of", lambda model, **_: 1 / 0)
+    backend = Backend(name="cpu", engine="llama.cpp", model=MODEL)
+    asyncio.run(Engine(backend, tmp_path, states).run())
+
+    assert ["failed"] == [state.phase for state in states.all]
+    assert "ZeroDivisionError" in states.all[0].reason
 
 
 def test_slots_follow_the_concurrency_within_bounds(tmp_path, states):

@@ -26,6 +26,8 @@ from tests.engines.machines import machine, model_folder
 
 DOUBLE = Path(__file__).parent / "vllm_double.py"
 CANARY = "quokkazebra"
+STARTS_S = 6.0
+"""In which the double surely starts, on a machine that is busy, too."""
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +91,29 @@ def test_out_of_memory_is_answered_by_a_smaller_start(tmp_path, states, caplog):
     downs = [state.reason for state in states.all if state.phase == "down"]
     assert "exit code 1: torch.OutOfMemoryError: CUDA out of memory." in downs[0]
     assert sum("ran out of memory; smaller" in one.message for one in caplog.records) == 2
+
+
+def test_a_variable_that_no_environment_takes_is_said(tmp_path, states):
+    """It is a start that fails, with what is wrong, and not the end of its supervisor."""
+    (down,) = lived(engine_of(tmp_path, states, {"A=B": "c"}), "down")
+
+    assert down.reason.startswith("cannot start ")
+    assert "environment" in down.reason
+
+
+def test_a_long_warm_up_is_no_reason_to_give_up(tmp_path, states):
+    """The bound of a start is over with its first answer; what else warms it has its own."""
+    engine = engine_of(tmp_path, states, ready_max_s=STARTS_S)
+
+    async def first(_speaker, plain, _size):
+        fault = await plain()
+        await asyncio.sleep(STARTS_S + 0.2)
+        return fault
+
+    engine.warmer.first = first
+    (ready,) = lived(engine, "ready")
+
+    assert (STARTS_S, 0) == (engine.ready_max_s, ready.restarts)
 
 
 def test_a_context_too_long_is_answered_by_the_one_that_fits(tmp_path, states):

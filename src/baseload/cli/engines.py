@@ -6,6 +6,8 @@ and precision of the plan's first way that runs on machines.
 """
 
 import shlex
+import shutil
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -17,12 +19,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from baseload.cli.common import Config, fail, load_fleet_to_ask, path_of
-from baseload.config.fleet import Backend
+from baseload.config.fleet import Backend, Fleet
 from baseload.config.serving import Serve
 from baseload.engines.hardware.found import Hardware
 from baseload.engines.kinds import kind_of
-from baseload.engines.kinds.facts import Facts, facts_of
+from baseload.engines.kinds.facts import Facts, facts_of, weights_bytes_of
 from baseload.engines.kinds.launch import PORT_LATER, Launch, Order
+from baseload.engines.mps import MISSING, PROGRAM
+from baseload.engines.sharing import faults, share_of, shares_of
 from baseload.engines.weights.store import store_path
 from baseload.engines.world import look
 from baseload.errors import EngineError
@@ -68,12 +72,13 @@ def show(
     fleet, source = load_fleet_to_ask(config), str(path_of(config) or "the built-in fleet")
     way = _way(plan) if plan else None
     starts = []
-    hardware = look()
+    found = hardware = look()
+    store = store_path(None, fleet.state_dir)
     for backend in fleet.backends.values():
         if backend.engine is not None:
-            start = start_of(backend, hardware, way, store_path(None, fleet.state_dir))
+            start = start_of(backend, hardware, way, store)
             hardware = left_by(start.launch, hardware) if start.launch else hardware
-            starts.append(start)
+            starts.append(shared(start, fleet, found, store))
     if as_json:
         _print_json(source, starts)
     else:
@@ -107,6 +112,21 @@ def start_of(
         mistakes=tuple(mistakes),
         notes=notes,
     )
+
+
+def shared(start: Start, fleet: Fleet, hardware: Hardware, store: Path | None) -> Start:
+    """Add why an engine could not share its GPUs by MPS, where the file asks for that."""
+    backend = fleet.backends[start.backend]
+    if start.launch is None or backend.serve.mps_threads is None:
+        return start
+    weights_bytes = partial(weights_bytes_of, store=store)
+    own = share_of(backend, weights_bytes, start.launch)
+    others = shares_of(fleet.backends.values(), weights_bytes)
+    together = [own, *(one for one in others if one.name != own.name)]
+    mistakes = [str(fault) for fault in faults(together, hardware.gpus)]
+    if shutil.which(PROGRAM) is None:
+        mistakes.append(MISSING)
+    return structs.replace(start, mistakes=(*start.mistakes, *mistakes))
 
 
 def with_plan(serve: Serve, way: Way) -> tuple[Serve, tuple[str, ...]]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from baseload.cli.common import Config, fail, load_fleet_to_ask
-from baseload.cli.succession import ENGINES_S_MAX, PidFile
+from baseload.cli.succession import STOP_S_MAX, WAIT_S_MAX, PidFile
 
 LOOK_S = 0.1
 
@@ -39,7 +39,8 @@ def restart(
         os.kill(pid, signal.SIGUSR2)
     except OSError as error:
         fail(f"process {pid} cannot be told: {error.strerror}")
-    until, pause = time.monotonic() + ENGINES_S_MAX, Event()
+    wait_s = WAIT_S_MAX + 2 * STOP_S_MAX  # The process itself gives up before.
+    until, pause = time.monotonic() + wait_s, Event()
     while time.monotonic() < until:
         pause.wait(LOOK_S)
         now = file.read()
@@ -50,7 +51,7 @@ def restart(
             fail(f"no restart, process {pid} goes on: {now[1].partition(' ')[2]}")
         if now is None or not _is_ours(pid):
             fail(f"process {pid} has gone")
-    fail(f"no successor after {ENGINES_S_MAX:g} s; the log of process {pid} says why")
+    fail(f"no successor after {wait_s:g} s; the log of process {pid} says why")
 
 
 def _is_ours(pid: int) -> bool:

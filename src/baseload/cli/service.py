@@ -28,7 +28,7 @@ from baseload.cli import systemd
 from baseload.cli.energy import EnergyDesk
 from baseload.cli.engine_room import EngineRoom
 from baseload.cli.sockets import Handover, Sockets, have_sockets
-from baseload.cli.succession import PidFile, SuccessionError, succeed, tell_ready
+from baseload.cli.succession import PidFile, SuccessionError, succeed, tell_predecessor
 from baseload.cli.watch import Watch
 from baseload.config.fleet import Fleet
 from baseload.config.reading import read_fleet
@@ -164,7 +164,7 @@ class Service(ABC):
                 await self.open(slots, lambda: self.engines.follow(fleet, engines))
             self._pid_file.write()
             self.greet()
-            tell_ready(self.left)
+            tell_predecessor(self.left)
             systemd.serving()
             if self.options.watch is not None:
                 self.spawn(self.options.watch.look(self.reload))
@@ -198,7 +198,9 @@ class Service(ABC):
             await self._engines_ready.wait()  # Whoever started us bounds the wait.
         for state in self.engines.states():
             if state.phase == "failed":
-                raise BaseloadError(f"engine {state.name}: {state.reason}")
+                why = f"engine {state.name}: {state.reason}"
+                tell_predecessor(self.left, why.encode())
+                raise BaseloadError(why)
         await listen()
 
     async def _drain(self) -> None:
@@ -233,7 +235,7 @@ class Service(ABC):
             return
         async with self._changing:
             try:
-                pid = await succeed(self.fleet, self.sockets, self.orders)
+                pid = await self._succeeded()
             except SuccessionError as error:
                 logger.error("no restart, this process goes on: %s", error)  # noqa: TRY400
                 self._pid_file.write(str(error))
@@ -241,6 +243,11 @@ class Service(ABC):
         logger.info("successor %d serves; this process leaves", pid)
         self._is_succeeded = True
         self._stop.set()
+
+    async def _succeeded(self) -> int:
+        if (lacking := await self.engines.lacks_room()) is not None:
+            raise SuccessionError(lacking)
+        return await succeed(self.fleet, self.sockets, self.orders, self.engines.ready_max_s())
 
     async def reload(self) -> Report:
         """Read the fleet file again and go on with what it says; a bad file changes nothing."""

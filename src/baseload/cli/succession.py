@@ -24,15 +24,19 @@ from baseload.config.fleet import Fleet
 from baseload.errors import BaseloadError
 
 START_S_MAX = 60.0
-"""How long a successor may take to serve: a cold disk and a busy machine, generously."""
-ENGINES_S_MAX = 330.0
-"""The same where engines must load first; an engine itself gives up after 300 s."""
+"""How long a successor may take to serve: a cold disk and a busy machine, generously. What engines
+take to load comes on top (`EngineRoom.ready_max_s`)."""
+WAIT_S_MAX = 4 * 3600.0
+"""The most that is waited for a successor, whatever its engines may take: meanwhile the old process
+serves, and can neither reload nor restart."""
 STOP_S_MAX = 5.0
 """From SIGTERM to SIGKILL for a successor that is not wanted any more."""
 LOOK_S = 0.05
 FILE_CHARACTERS_MAX = 4096
 """What is read of a file with a pid."""
 READY = b"ready"
+WORD_BYTES_MAX = 1024
+"""What a successor may say: that it serves, or in a sentence why it cannot."""
 
 logger = logging.getLogger("baseload.cli")
 
@@ -41,10 +45,14 @@ class SuccessionError(BaseloadError):
     """There is no successor, and why."""
 
 
-async def succeed(fleet: Fleet, sockets: Sockets, orders: dict[str, str]) -> int:
-    """Start a successor and wait until it serves; give its pid. Raises SuccessionError."""
-    has_engines = any(item.engine is not None for item in fleet.backends.values())
-    wait_s = ENGINES_S_MAX if has_engines else START_S_MAX
+async def succeed(
+    fleet: Fleet, sockets: Sockets, orders: dict[str, str], engines_s: float = 0.0
+) -> int:
+    """Start a successor and wait until it serves; give its pid. Raises SuccessionError.
+
+    `engines_s` is how long its engines may take to be ready.
+    """
+    wait_s = min(START_S_MAX + engines_s, WAIT_S_MAX)
     reading, writing = os.pipe()
     fds = [one.fileno() for one in [*sockets.all_listening(), *sockets.admin]]
     left = Handover(
@@ -80,6 +88,8 @@ async def succeed(fleet: Fleet, sockets: Sockets, orders: dict[str, str]) -> int
         child.returncode = 0
         return child.pid
     code = await _ended(child)
+    if word:
+        raise SuccessionError(" ".join(word.decode(errors="replace").split()))
     why = f"it ended with {code}" if word is not None else f"it was not ready within {wait_s:g} s"
     raise SuccessionError(f"{why}; its own words are on its standard error")
 
@@ -92,7 +102,7 @@ async def _word(reading: int, wait_s: float) -> bytes | None:
 
     def hear() -> None:
         with contextlib.suppress(BlockingIOError):
-            word = os.read(reading, len(READY))
+            word = os.read(reading, WORD_BYTES_MAX)
             if not heard.done():
                 heard.set_result(word)
 
@@ -167,9 +177,9 @@ class PidFile:
             self.path.unlink(missing_ok=True)
 
 
-def tell_ready(left: Handover | None) -> None:
-    """Say to a predecessor that this process serves."""
+def tell_predecessor(left: Handover | None, word: bytes = READY) -> None:
+    """Say to a predecessor that this process serves, or why it cannot."""
     if left is not None:
         with contextlib.suppress(OSError):  # It has given up waiting, or has died.
-            os.write(left.ready_fd, READY)
+            os.write(left.ready_fd, word[:WORD_BYTES_MAX])
         os.close(left.ready_fd)

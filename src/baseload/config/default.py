@@ -54,6 +54,7 @@ backends:                       # places where models run, by a name of your cho
     #   gpus: [0]               # by number; all that are found if absent
     #   gpu_memory: 0.9         # part of each GPU's memory that it takes
     #   mps_threads: 50         # shares its GPU by MPS: its part of threads, in %
+    #   ready_max_s: 900        # its start may take so long
     #   program: [vllm, serve]  # what is run instead of the engine's usual command
     #   arguments: []           # arguments after those that are chosen
     #   environment: {}         # variables of its process, no secrets

@@ -85,6 +85,14 @@ class Serve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ]
         | None
     ) = None
+    ready_max_s: (
+        Annotated[
+            float,
+            Meta(gt=0, le=86400, description="Its start may take so long, to the first answer."),
+        ]
+        | None
+    ) = None
+    """None: 5 minutes, on a GPU 15, and more for large weights."""
     program: Annotated[
         tuple[Annotated[str, Meta(min_length=1)], ...],
         Meta(description="What is run instead of the engine's usual command."),

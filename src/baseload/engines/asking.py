@@ -10,7 +10,7 @@ It is no client for callers' traffic: no pooling, no streaming, no redirects.
 import asyncio
 import contextlib
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -28,7 +28,7 @@ class Access:
 
     authority: str = ""
     """What `Host` says; empty: the address."""
-    api_key: str = ""
+    api_key: str = field(default="", repr=False)
     """Shown as a bearer token; empty: none is."""
     tls: ssl.SSLContext | None = None
     prefix: str = "/v1"

@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import signal
+import socket
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import Callable, Mapping, Sequence
 
@@ -28,6 +29,14 @@ KILL_MAX_S = 5.0
 """Longest wait for the kernel to bury killed processes, and for their last words."""
 KILL_LOOK_S = 0.02
 GONE_LOOK_S = 0.1
+
+
+def free_port() -> int:
+    """Give a port that nobody has just now; a start that finds it taken gets another one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 class Child:

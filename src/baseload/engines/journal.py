@@ -50,7 +50,8 @@ class Journal:
         self.kv_tokens: int | None = None
         """What the engine said that its KV cache holds."""
         self._raised = ""
-        """The first exception that vLLM or SGLang told of; what comes later is its echo."""
+        """The first exception that vLLM or SGLang told of, or the first word of a crash; what comes
+        later is its echo, or the hundred lines that a debugger has to say of it."""
         self._is_serving = False
         self._lines: deque[str] = deque(maxlen=LINES_KEPT)
 
@@ -70,14 +71,15 @@ class Journal:
 
     def hear(self, line: str) -> None:
         """Take one line that the engine printed."""
-        line = line.rstrip()[:LINE_MAX_CHARS]
+        speaker, said = _parted(line.rstrip())
+        line = (speaker + said)[:LINE_MAX_CHARS]
+        said = line[len(speaker) :]
         if not line:
             return
-        said = _SPEAKER.sub("", line, count=1)
         if self._is_serving and not _CRASH.search(said):
             self.withheld += 1
             return
-        self._understand(said, has_speaker=said != line)
+        self._understand(said, has_speaker=bool(speaker))
         self._lines.append(line)
         self._append(line)
 
@@ -85,7 +87,7 @@ class Journal:
         self.sign = self.sign or sign_in(said)
         if self.kv_tokens is None and (found := _KV_TOKENS.search(said)):
             self.kv_tokens = int((found[1] or found[2]).replace(",", "")) or None
-        if has_speaker and not self._raised and _RAISED.match(said):
+        if not self._raised and (_CRASH.search(said) or (has_speaker and _RAISED.match(said))):
             self._raised = said
 
     def end(self, reason: str) -> None:
@@ -96,9 +98,9 @@ class Journal:
     def cause(self) -> str:
         """Return the line of this life that best tells why it ended, or an empty string.
 
-        The first error of llama.cpp, or the first exception of vLLM and SGLang, is the cause, and
-        later ones only its echo. Anything else, such as a Python traceback or an assertion, tells
-        it in the last line.
+        The first word of a crash, the first exception of vLLM and SGLang or the first error of
+        llama.cpp is the cause, and later ones only its echo. Anything else, such as a Python
+        traceback, tells it in the last line.
         """
         if self._raised:
             return self._raised
@@ -116,3 +118,13 @@ class Journal:
                 file.write(data)
         except OSError:
             return  # A full disk is no reason to lose a working engine.
+
+
+def _parted(line: str) -> tuple[str, str]:
+    """Give who speaks, if anybody is named, and what is said.
+
+    Of a progress bar, which overwrites itself by carriage returns, only its last state.
+    """
+    found = _SPEAKER.match(line)
+    speaker = found[0] if found else ""
+    return speaker, line[len(speaker) :].rpartition("\r")[2]

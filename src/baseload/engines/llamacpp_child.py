@@ -74,7 +74,8 @@ def parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
     params.n_ctx = options.slots * options.context_tokens
     params.kv_unified = False
     params.fit_params = False  # Nothing to fit, the sizes are ours; saves half a load.
-    params.n_batch = params.n_ubatch = BATCH_TOKENS
+    # Mean pooling takes only multiples of the slots: with others llama.cpp aborts as it loads.
+    params.n_batch = params.n_ubatch = -(-BATCH_TOKENS // options.slots) * options.slots
     params.cont_batching = True
     params.ctx_shift = False  # A full context ends the answer; it never forgets its beginning.
     params.cache_prompt = not options.no_prefix_cache

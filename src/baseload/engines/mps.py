@@ -30,6 +30,10 @@ from baseload.engines.sharing import Share, environment, faults
 from baseload.errors import EngineError
 
 PROGRAM = "nvidia-cuda-mps-control"
+MISSING = (
+    f"{PROGRAM} is not installed: it comes with NVIDIA's driver (on Debian and Ubuntu in "
+    "nvidia-compute-utils); install it, or remove `mps_threads`"
+)
 THEIRS = "/tmp/nvidia-mps"  # noqa: S108 - where NVIDIA's daemon is unless a variable says otherwise
 PIPES, LOGS = "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"
 
@@ -94,10 +98,7 @@ class Mps:
             return self._ours()
         program = shutil.which(PROGRAM)
         if program is None:
-            raise EngineError(
-                f"{PROGRAM} is not installed: it comes with NVIDIA's driver (on Debian and Ubuntu "
-                "in nvidia-compute-utils); install it, or remove `mps_threads`"
-            )
+            raise EngineError(MISSING)
         theirs = os.environ.get(PIPES, THEIRS)
         if self._daemon is None and await _answers(program, {PIPES: theirs}):
             logger.info("an MPS daemon that is not ours runs at %s: it is used and left", theirs)

@@ -17,10 +17,10 @@ CGROUPS = Path("/sys/fs/cgroup")
 WORDS: tuple[tuple[Shortage, re.Pattern[str]], ...] = (
     ("weights", re.compile(r"Not enough memory\. Please try to increase --mem-fraction-static")),
     ("kv", re.compile(r"larger than the available KV cache memory")),
-    ("kv", re.compile(r"No available memory for the cache blocks")),
+    ("cache", re.compile(r"No available memory for the cache blocks")),
     ("gpu", re.compile(r"(?:CUDA|HIP|XPU) out of memory|CUDA error: out of memory")),
     (
-        "gpu",
+        "taken",
         re.compile(r"Free memory on device .{0,80}is less than desired GPU memory utilization"),
     ),
     ("gpu", re.compile(r"(?:cuda|hip)Malloc failed: out of memory")),
@@ -31,6 +31,7 @@ WORDS: tuple[tuple[Shortage, re.Pattern[str]], ...] = (
     ("host", re.compile(r"^MemoryError\b|DefaultCPUAllocator: can't allocate memory")),
 )
 _LONGEST = re.compile(r"estimated maximum model length is (\d{1,8})")
+_FREE = re.compile(r"Free memory on device .{0,40}\(([\d.]{1,8})/([\d.]{1,8}) GiB\)")
 
 
 def sign_in(line: str) -> Sign | None:
@@ -38,8 +39,17 @@ def sign_in(line: str) -> Sign | None:
     for shortage, pattern in WORDS:
         if pattern.search(line):
             longest = _LONGEST.search(line)
-            return Sign(shortage, int(longest[1]) if longest else 0)
+            return Sign(shortage, int(longest[1]) if longest else 0, _free_part(line))
     return None
+
+
+def _free_part(line: str) -> float:
+    """Give the part of a GPU that is free, as vLLM says it; 0 if it does not."""
+    found = _FREE.search(line)
+    try:
+        return min(1.0, float(found[1]) / float(found[2])) if found else 0.0
+    except (ValueError, ZeroDivisionError):
+        return 0.0
 
 
 def sign_of(

@@ -15,6 +15,7 @@ import msgspec
 from baseload.config.fleet import Backend
 from baseload.config.serving import Serve
 from baseload.engines.hardware.found import Gpu
+from baseload.engines.kinds.launch import Launch
 from baseload.errors import EngineError
 
 HEADROOM_BYTES = 1 << 30
@@ -57,17 +58,28 @@ def shares_of(
     a model is.
     """
     return [
-        Share(
-            name=backend.name,
-            gpus=backend.serve.gpus,
-            threads=backend.serve.mps_threads,
-            memory=backend.serve.gpu_memory,
-            weights_bytes=weights_bytes(backend.model or ""),
-        )
+        share_of(backend, weights_bytes)
         for backend in backends
         if backend.engine in ("vllm", "sglang")
         or (backend.engine == "llama.cpp" and _speaks_of_gpus(backend.serve))
     ]
+
+
+def share_of(
+    backend: Backend, weights_bytes: Callable[[str], int | None], launch: Launch | None = None
+) -> Share:
+    """Give the part of one engine: the file's, or with `launch` that of a start.
+
+    A start has chosen its GPUs, and takes less of them after a lack of memory.
+    """
+    part = launch.size.gpu_memory if launch else None
+    return Share(
+        name=backend.name,
+        gpus=launch.gpus if launch else backend.serve.gpus,
+        threads=backend.serve.mps_threads,
+        memory=backend.serve.gpu_memory if part is None else part,
+        weights_bytes=weights_bytes(backend.model or ""),
+    )
 
 
 def _speaks_of_gpus(serve: Serve) -> bool:

@@ -12,8 +12,8 @@ Phase = Literal["starting", "ready", "down", "failed"]
 class Patience:
     """How long each step of an engine's life may take, in seconds."""
 
-    ready_max_s: float = 300.0
-    """From start to the first answer, beside what large weights take; a cold disk takes minutes."""
+    ready_max_s: float | None = None
+    """From start to the first answer; None: as the fleet file says, or as its kind needs."""
     retry_s: float = 0.1
     """Between two tries of the first chat."""
     ping_every_s: float = 5.0

@@ -17,7 +17,6 @@ import contextlib
 import logging
 import os
 import re
-import socket
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import Any, TypeVar
 
 from baseload.config.fleet import Backend
 from baseload.engines.asking import Access, Address, chat_fault, is_healthy, version_of
-from baseload.engines.child import Child
+from baseload.engines.child import Child, free_port
 from baseload.engines.idling import Warmer
 from baseload.engines.journal import Journal
 from baseload.engines.kinds import kind_of
@@ -94,6 +93,10 @@ class Engine:
         self._launch: Launch | None = None
         self._smaller: list[str] = []
         self._version = ""
+        self.gpus: tuple[int, ...] = ()
+        """Those that it was started on."""
+        self.gpu_bytes: dict[int, float] = {}
+        """What it takes of each of them, where that is said to it."""
         self._free_wanted: dict[int, float] = {}
         """Bytes of each of its GPUs that must be free before it starts again."""
         self._stopping = asyncio.Event()
@@ -104,6 +107,12 @@ class Engine:
     def log_path(self) -> Path:
         """The file that holds what the engine printed."""
         return self._journal.path
+
+    @property
+    def ready_max_s(self) -> float:
+        """How long a start may take to the first answer, as far as is known by now."""
+        stated = self._patience.ready_max_s or self._backend.serve.ready_max_s
+        return stated or self.kind.ready_max_s + (self._launch.load_s if self._launch else 0.0)
 
     async def run(self) -> None:
         """Start the engine and keep it alive until `stop()`, cancellation or failure.
@@ -117,6 +126,9 @@ class Engine:
             # No traceback: the sentence is all that a person can use.
             logger.error("engine %s stays down: %s", self.name, error)  # noqa: TRY400
             self._tell("failed", reason=str(error))
+        except Exception as error:  # A mistake of ours; untold, it would be waited for for ever.
+            logger.exception("engine %s stays down", self.name)
+            self._tell("failed", reason=f"{type(error).__name__}: {error}")
         finally:
             self._ended.set()
 
@@ -150,7 +162,7 @@ class Engine:
             logger.warning("engine %s is down: %s; next start in %.2f s; log: %s", *words)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause_s)
-            await self._unless_stopping(self._until_free())
+            await self._unless_stopping(self.until_free())
 
     async def _turn(self) -> tuple[Death | None, Sign | None]:
         """Start it once, when its turn has come; None if it is stopped before that."""
@@ -194,23 +206,26 @@ class Engine:
         if missing is not None:
             raise EngineError(missing)
         hardware = self._world.look()
-        port = 0 if self.kind.announces else _free_port()
+        port = 0 if self.kind.announces else free_port()
         order = Order(
             backend=self._backend, facts=facts, hardware=hardware, size=self._size, port=port
         )
         self._launch = launch = self.kind.launch(order)
-        part = (1 if launch.size.gpu_memory is None else launch.size.gpu_memory) - GPU_FREE_SLACK
+        self.gpus = launch.gpus
+        gpus = [gpu for gpu in hardware.gpus if gpu.index in launch.gpus]
+        said = launch.size.gpu_memory
+        part = (said or 1) - GPU_FREE_SLACK
+        self.gpu_bytes = {gpu.index: said * gpu.memory_bytes for gpu in gpus} if said else {}
         self._free_wanted = {
             gpu.index: min(gpu.free_bytes * (1 - GPU_FREE_SLACK), part * gpu.memory_bytes)
-            for gpu in hardware.gpus
-            if gpu.index in launch.gpus
+            for gpu in gpus
         }
         return launch
 
     def _has_shrunk(self, sign: Sign, death: Death) -> bool:
         """Answer a lack of memory with a smaller start; at the end of the ladder give up.
 
-        One that has worked for a while is started again as it was: then it was the calls' doing.
+        There, one that was ready before is started again as it is: then it was the calls' doing.
         """
         assert self._launch is not None, "it has been started"
         found = smaller(self._launch.size, sign, self._backend.serve)
@@ -226,7 +241,7 @@ class Engine:
         logger.warning("engine %s ran out of memory; smaller: %s", self.name, words)
         return True
 
-    async def _until_free(self) -> None:
+    async def until_free(self) -> None:
         """Wait until what it had of its GPUs is free again, as far as that can be read."""
         launch, clock = self._launch, asyncio.get_running_loop().time
         until = clock() + self._patience.gpu_free_max_s
@@ -255,8 +270,9 @@ class Engine:
         environment = {**launch.defaults, **os.environ, **given}
         try:
             child = await Child.start(command, environment, self._journal.hear)
-        except OSError as error:
-            return Death(f"cannot start {command[0]}: {error.strerror}", None)
+        except (OSError, ValueError) as error:  # A name or value that no environment takes.
+            said = getattr(error, "strerror", None) or error
+            return Death(f"cannot start {command[0]}: {said}", None)
         nursing = asyncio.create_task(self._nurse(child, launch))
         stopping = asyncio.create_task(self._stopping.wait())
         stop_max_s = self._patience.stop_max_s
@@ -285,13 +301,13 @@ class Engine:
     async def _nurse(self, child: Child, launch: Launch) -> str:
         """Bring the child up and watch over it; return why there is no more hope for it."""
         patience = self._patience
-        ready_max_s = patience.ready_max_s + launch.load_s
         try:
-            async with asyncio.timeout(ready_max_s):
+            async with asyncio.timeout(self.ready_max_s) as bound:
                 address = ("127.0.0.1", launch.port) if launch.port else await child.listening
-                fault = await self._warm_up(address, ready_max_s)
+                # What follows the plain chat has a bound of its own, and is no reason to give up.
+                fault = await self._warm_up(address, lambda: bound.reschedule(None))
         except TimeoutError:
-            return f"not ready within {ready_max_s:g} s"
+            return f"not ready within {self.ready_max_s:g} s (serve.ready_max_s)"
         if fault is not None:
             return fault
         if self.kind.version:
@@ -306,19 +322,24 @@ class Engine:
             await self._until_silent(address)
         return f"no answer to /health for {patience.liveness_max_s:g} s"
 
-    async def _warm_up(self, address: Address, wait_max_s: float) -> str | None:
+    async def _warm_up(self, address: Address, on_plain: Callable[[], None]) -> str | None:
         """Wait until the engine is warm; return what was wrong with its first answer.
 
-        The caller bounds the wait. Silence is no verdict: if the child died, its end tells why.
+        The caller bounds the wait until `on_plain`, when that answer is there. Silence is no
+        verdict: if the child died, its end tells why.
         """
         patience, access = self._patience, self._access
+
+        async def plain() -> str | None:
+            fault = await chat_fault(address, self.served_model, self.ready_max_s, access)
+            on_plain()
+            return fault
+
         while True:
             with contextlib.suppress(OSError):
                 if await is_healthy(address, patience.ping_max_s, access, self.kind.health):
                     return await self.warmer.first(
-                        self._speaker(address),
-                        lambda: chat_fault(address, self.served_model, wait_max_s, access),
-                        self._launch.size if self._launch else None,
+                        self._speaker(address), plain, self._launch.size if self._launch else None
                     )
             await asyncio.sleep(patience.retry_s)
 
@@ -377,11 +398,3 @@ class Engine:
             smaller=", ".join(self._smaller),
         )
         self._on_state(self.state)
-
-
-def _free_port() -> int:
-    """Give a port that nobody has just now; a start that finds it taken gets another one."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

@@ -97,7 +97,8 @@ class Watched:
         """Say why it cannot be used; None once it has answered a chat."""
         if (fault := await self._ill()) is not None:
             return fault
-        wait_max_s = self._patience.ready_max_s
+        stated = self._patience.ready_max_s or self._backend.serve.ready_max_s
+        wait_max_s = stated or self.kind.ready_max_s
         try:
             return await self.warmer.first(
                 self._speaker(),

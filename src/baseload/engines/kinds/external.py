@@ -21,4 +21,4 @@ def launch(order: Order) -> Launch:
     )
 
 
-EXTERNAL = Kind(name="external", launch=launch, slots=slots_of, needs_gpu=False)
+EXTERNAL = Kind(name="external", launch=launch, slots=slots_of, needs_gpu=False, ready_max_s=300.0)

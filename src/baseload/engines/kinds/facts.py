@@ -61,6 +61,14 @@ def facts_of(model: str, *, may_fetch: bool, store: Path | None = None) -> Facts
     return _folder(found) if found.is_dir() else _gguf(found)
 
 
+def weights_bytes_of(model: str, store: Path | None = None) -> int | None:
+    """Give how large a model's weights are; None if that is not known, or anything is wrong."""
+    try:
+        return facts_of(model, may_fetch=True, store=store).weights_bytes or None
+    except EngineError:
+        return None  # Its own start says what is wrong with it.
+
+
 def _folder(path: Path) -> Facts:
     file = path / "config.json"
     try:
@@ -122,7 +130,10 @@ def _native(config: dict[str, Any], text: dict[str, Any]) -> str:
 
 
 def _gguf(path: Path) -> Facts:
-    meta = ggufmeta.read(path)
+    try:
+        meta, weights_bytes = ggufmeta.read(path), path.stat().st_size
+    except OSError as error:
+        raise EngineError(f"cannot read {path}: {error.strerror}") from None
     kind = str(meta.get("general.architecture", ""))
 
     def number(name: str) -> int:
@@ -136,7 +147,7 @@ def _gguf(path: Path) -> Facts:
     return Facts(
         path=str(path),
         form="gguf",
-        weights_bytes=path.stat().st_size,
+        weights_bytes=weights_bytes,
         layers=number("block_count"),
         heads=heads,
         kv_width=(number("attention.head_count_kv") or heads) * (key + value),

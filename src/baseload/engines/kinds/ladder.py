@@ -1,9 +1,10 @@
 """What is tried next when an engine ran out of memory? A named ladder, with an end.
 
 The same start would fail the same way, so each rung asks for less. Which thing first depends on
-what was short: a GPU's memory as a whole, room for the KV cache, or the machine's memory; if there
-was none even for the weights, nothing smaller helps. A context that the fleet file states is never
-made shorter, because calls of that length were promised.
+what was short: a GPU's memory as a whole, a GPU of which others have taken a part, room for one
+long call in the KV cache or for any cache at all, or the machine's memory; if there was none even
+for the weights, nothing smaller helps. A context that the fleet file states is never made shorter,
+because calls of that length were promised.
 """
 
 from typing import Literal
@@ -13,24 +14,30 @@ import msgspec
 from baseload.config.serving import Serve
 from baseload.engines.kinds.launch import Size
 
-Shortage = Literal["gpu", "kv", "weights", "host"]
+Shortage = Literal["gpu", "taken", "kv", "cache", "weights", "host"]
 
 
 class Sign(msgspec.Struct, frozen=True):
-    """Memory ran short: of which kind, and which context the engine says would fit, if it does."""
+    """Memory ran short: of which kind, and what the engine says would fit, if it does."""
 
     shortage: Shortage
     context_max: int = 0
+    gpu_memory_max: float = 0.0
+    """Part of the GPU that is free."""
 
 
 RUNGS_MAX = 8
 """Steps down in one engine's life."""
 GPU_MEMORY_STEP = 0.1
 GPU_MEMORY_MIN = 0.2
+GPU_MEMORY_SPARE = 0.01
+"""Left of what is free: the next start finds a little less."""
 CONTEXT_MIN = 1024
 LADDERS: dict[Shortage, tuple[str, ...]] = {
     "gpu": ("gpu_memory", "gpu_memory", "slots", "slots", "context", "context"),
+    "taken": ("gpu_memory",),
     "kv": ("context", "context", "context", "context"),
+    "cache": ("slots", "slots"),
     "weights": (),
     "host": ("slots", "slots", "slots", "kv", "context", "context"),
 }
@@ -54,6 +61,8 @@ def _step(step: str, size: Size, sign: Sign, serve: Serve) -> tuple[Size, str] |
     replace = msgspec.structs.replace
     if step == "gpu_memory" and size.gpu_memory is not None:
         less = round(size.gpu_memory - GPU_MEMORY_STEP, 3)
+        if sign.gpu_memory_max:
+            less = min(round(sign.gpu_memory_max - GPU_MEMORY_SPARE, 3), size.gpu_memory - 0.001)
         if less >= GPU_MEMORY_MIN:
             return replace(size, gpu_memory=less), f"gpu_memory {size.gpu_memory:g} -> {less:g}"
     if step == "slots" and size.slots > 1:

@@ -91,6 +91,10 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     announces: bool = False
     """Chooses its port itself, and says so."""
     needs_gpu: bool = True
+    ready_max_s: float = 900.0
+    """From start to the first answer, beside what large weights take (`Launch.load_s`). vLLM 0.24
+    took 70 to 150 s on an H100 for 7B without weights, most of it compiling; large mixtures of
+    experts compile for minutes."""
     drain_s: float = 5.0
     """From SIGTERM to SIGKILL. The gateway has seen open answers off before that."""
 

@@ -162,4 +162,5 @@ LLAMACPP = Kind(
     missing=missing,
     announces=True,
     needs_gpu=False,
+    ready_max_s=300.0,
 )
