@@ -98,9 +98,10 @@ def test_a_killed_pull_goes_on(web, store):
 def test_two_pulls_in_two_processes_do_not_meet(web, store):
     """While one process pulls, others that would change the model are told so; it goes on."""
     web.sent.clear()
-    web.pace_s[AT] = 0.02
+    web.pace_s[AT] = 0.004
     first = subprocess.Popen(command(store, "pull", f"{web.url}/r1/"), env=environment(), cwd="/")
     until(lambda: noted(store) >= 1)
+    web.pace_s[AT] = 1.0  # It cannot end before the others were answered.
     said = run_apart(store, "pull", f"{web.url}/r1/", code=1)
     kept = run_apart(store, "prune", "r1", "--yes", code=1)
     is_pulling = first.poll() is None
@@ -279,6 +280,7 @@ def test_only_models_are_listed_and_removed(web, store):
     assert "not in" in said
     assert {"precious": b"x"} == tree(store / "mine")
     assert "no models in" in run(store, "list")
+    assert "no models in" in run(store, "verify")
 
 
 def test_a_model_whose_manifest_is_broken_is_not_sound(web, store):

@@ -142,8 +142,10 @@ def verify(
     Example: `baseload weights verify qwen3-8b`
     """
     with _store(config, folder) as (_, store):
-        is_sound = True
-        for each in name or store.names():
+        is_sound, names = True, name or store.names()
+        if not names and not as_json:
+            _say(f"no models in {store.root}")
+        for each in names:
             if not name and store.manifest(each) is None:
                 is_sound = _unreadable(each, as_json=as_json)
                 continue
