@@ -55,6 +55,9 @@ def model_folder(folder, weights_bytes=1000, **config):
     """Write a model's folder, its weights sparse."""
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(json.dumps(QWEN_7B | config))
+    head = b'{"w": {"dtype": "U8", "shape": [%d], "data_offsets": [0, %d]}}'
+    data_bytes = weights_bytes - 128
     with (folder / "model-00001-of-00001.safetensors").open("wb") as file:
+        file.write((120).to_bytes(8, "little") + (head % (data_bytes, data_bytes)).ljust(120))
         file.truncate(weights_bytes)
     return folder

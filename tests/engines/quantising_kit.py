@@ -18,7 +18,7 @@ def short_yardstick(folder):
     """Write the beginning of the text and a few of the tasks that ship; return their paths."""
     text, tasks = folder / "text.txt", folder / "tasks.json"
     text.write_text(TEXT.read_text(encoding="utf-8")[:SHORT_CHARACTERS], encoding="utf-8")
-    tasks.write_text(json.dumps(json.loads(TASKS.read_text(encoding="utf-8"))[:8]))
+    tasks.write_text(json.dumps(json.loads(TASKS.read_text(encoding="utf-8"))[:5]))
     return {"text": text, "tasks": tasks}
 
 

@@ -289,7 +289,29 @@ def test_facts_come_from_a_models_folder(tmp_path):
     assert "int8" == facts_of(str(quantised), may_fetch=False).native
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"num_hidden_layers": "many"}'])
+def test_what_an_engine_must_not_get_is_refused(tmp_path):
+    """A cut file and a folder of pickles alone are named; numbers that cannot be are not known."""
+    folder = model_folder(tmp_path / "m", num_hidden_layers=-1, max_position_embeddings=2**60)
+    facts = facts_of(str(folder), may_fetch=False)
+    file = folder / "model-00001-of-00001.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+
+    assert (0, 0) == (facts.layers, facts.context_max)
+    with pytest.raises(EngineError, match=r"00001\.safetensors is cut short"):
+        facts_of(str(folder), may_fetch=False)
+    file.rename(folder / "pytorch_model.bin")
+    with pytest.raises(EngineError, match=r"pytorch_model\.bin is a pickle"):
+        facts_of(str(folder), may_fetch=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "{", '{"num_hidden_layers": "many"}', '{"text_config": [1]}',
+        '{"hidden_size": [1]}', '{"quantization_config": [1]}', '{"hidden_size": 1e999}',
+    ],
+    ids=range(8),
+)  # fmt: skip
 def test_a_folder_that_is_no_models_is_refused_in_words(tmp_path, text):
     """An empty, broken or strange config.json is named."""
     (tmp_path / "config.json").write_text(text)

@@ -1,12 +1,17 @@
 """Tests of writing GGUF models in other precisions: small files, compared with the `gguf` package."""
 
+import contextlib
+from pathlib import Path
+
 import gguf
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from baseload.engines.gguf import fault
 from baseload.engines.quantising import converting
-from baseload.engines.quantising.header import read_header, rows
+from baseload.engines.quantising.header import Header, read_header, rows
 from baseload.engines.quantising.targets import TARGETS
 from baseload.errors import EngineError
 from tests.engines.quantising_kit import converted, fields, planned, values, write_model
@@ -93,12 +98,13 @@ def test_a_model_that_is_no_number_is_refused(tmp_path):
         converted(source, "int8", tmp_path / "out.gguf")
 
 
-def test_what_fp16_cannot_hold_is_refused(tmp_path):
-    """Weights beyond 65504 would become infinite; bf16 takes them."""
-    large = TENSORS | {"blk.0.attn_q.weight": TENSORS["blk.0.attn_q.weight"] * np.float32(1e7)}
+@pytest.mark.parametrize(("to", "kind"), [("fp16", "F16"), ("int8", "Q8_0"), ("int4", "Q4_1")])
+def test_what_fp16_cannot_hold_is_refused(tmp_path, to, kind):
+    """Weights or scales beyond 65504 would become infinite; bf16 takes them."""
+    large = TENSORS | {"blk.0.attn_q.weight": TENSORS["blk.0.attn_q.weight"] * np.float32(1e9)}
     source = write_model(tmp_path / "source.gguf", large)
-    with pytest.raises(EngineError, match="too large for fp16; take bf16"):
-        converted(source, "fp16", tmp_path / "fp16.gguf")
+    with pytest.raises(EngineError, match=f"too large for {kind}; take bf16"):
+        converted(source, to, tmp_path / "out.gguf")
 
     assert fault(converted(source, "bf16", tmp_path / "bf16.gguf")) is None
 
@@ -126,6 +132,36 @@ def test_a_header_is_read_as_gguf_reads_it(source):
     for expected, entry in zip(tensors, found.tensors, strict=True):
         row_bytes = expected.data.shape[-1] * expected.data.itemsize
         assert expected.data.tobytes() == rows(source, found, entry, row_bytes).tobytes()
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_a_header_that_lies_is_one_error(source, tmp_path, data):
+    """Whatever bytes of a header are changed, what passes the check converts or is refused."""
+    whole = bytearray(source.read_bytes())
+    header_bytes = read_header(source).data_at
+    for _ in range(data.draw(st.integers(1, 3))):
+        whole[data.draw(st.integers(8, header_bytes - 1))] = data.draw(st.integers(0, 255))
+    lying, out = tmp_path / "lying.gguf", tmp_path / "out.gguf"
+    lying.write_bytes(whole)
+    out.unlink(missing_ok=True)
+    if fault(lying) is not None:
+        return
+    to = data.draw(st.sampled_from(sorted(TARGETS)))
+    with contextlib.suppress(EngineError):
+        plan = planned(lying, to)
+        assert plan.size_bytes < 100_000_000
+        converting.convert(plan, out)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (0, 4), (4, 0)])
+def test_a_tensor_without_weights_is_refused(shape):
+    """A shape that holds nothing is named; llama.cpp's files have none."""
+    found = Header({}, (("odd", shape, 0, 0),), 32, 64)
+    with pytest.raises(EngineError, match="'odd' has no weights"):
+        converting._plan(gguf, Path("x.gguf"), found, TARGETS["int8"])
 
 
 @pytest.mark.parametrize("length", [0, 10, 30, 100, 200])

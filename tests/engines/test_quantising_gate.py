@@ -11,7 +11,7 @@ from baseload.engines.quantising import intervals
 from baseload.engines.quantising.gate import judge
 from baseload.engines.quantising.intervals import BLOCK_TOKENS, Interval
 from baseload.engines.quantising.targets import TARGETS, stored_as
-from baseload.engines.quantising.tasks import TASKS, TEXT, Task, is_right, read_tasks
+from baseload.engines.quantising.tasks import TASKS, TEXT, Task, is_right, read_tasks, read_text
 from baseload.errors import EngineError
 
 LOSSES = st.lists(st.floats(0, 20), min_size=1, max_size=200)
@@ -150,6 +150,14 @@ def test_the_yardstick_ships_and_is_large_enough():
     assert 60 <= len(tasks) <= 100
     assert len({task.question for task in tasks}) == len(tasks)
     assert all(len(set(task.options)) == 4 for task in tasks)
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"\xff", b"x" * 4_000_001], ids=range(4))
+def test_a_file_that_holds_no_text_is_named(tmp_path, content):
+    """An own text that is empty, not UTF-8 or endless gives one sentence with the path."""
+    (tmp_path / "mine.txt").write_bytes(content)
+    with pytest.raises(EngineError, match=r"the text in .*mine\.txt"):
+        read_text(tmp_path / "mine.txt")
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '[{"question": "q", "options": ["one"]}]'])

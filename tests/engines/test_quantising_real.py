@@ -6,7 +6,6 @@ threshold is, too. What the whole text says of INT8 is in docs/quantising.md, an
 
 import asyncio
 import json
-import math
 import resource
 import shutil
 import signal
@@ -21,11 +20,12 @@ from typer.testing import CliRunner
 
 from baseload.cli import app
 from baseload.config.fleet import Backend
-from baseload.engines.quantising import job, report, speed
+from baseload.engines.quantising import report, speed
 from baseload.engines.quantising.header import read_header
 from baseload.engines.quantising.job import Wish, quantise
 from baseload.engines.quantising.scoring import score
 from baseload.engines.quantising.targets import TARGETS
+from baseload.engines.quantising.workshop import workshop
 from baseload.engines.weights import find_weights
 from baseload.errors import EngineError
 from tests.engines.engine_kit import MODEL, WAIT_MAX_S, running, until
@@ -50,6 +50,7 @@ def made(real_engine, tmp_path_factory):
     wish = Wish(model=MODEL, to=TARGETS["int8"], out=out, max_loss=MAX_LOSS, rounds=1, **yardstick)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(speed, "ANSWER_TOKENS", 4)  # Enough to see that all are served.
+        patch.setattr(speed, "PROMPT_CHARS", 200)
         found = asyncio.run(quantise(wish, lambda what, part: heard.append((what, part))))
     return SimpleNamespace(report=found, out=out, heard=heard, yardstick=yardstick, folder=folder)
 
@@ -106,30 +107,30 @@ def test_the_tokenizer_and_all_else_is_kept(made):
     assert ["general.file_type"] == [name for name in before if before[name] != after[name]]
 
 
-def test_llamacpp_serves_what_was_written(made):
-    """The published file answers a chat in the engine that callers use."""
+@pytest.fixture(scope="module")
+def served(made, tmp_path_factory):
+    """The published file in the engine that callers use; gives its address."""
     backend = Backend(name="cpu", engine="llama.cpp", model=str(made.out))
-    with running(backend, made.folder / "state") as state:
-        host, port = state.address
-        chat = {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8}
-        url = f"http://{host}:{port}/v1/chat/completions"
-        answer = httpx.post(url, json=chat, timeout=WAIT_MAX_S)
-
-        assert 200 == answer.status_code
-        assert answer.json()["choices"][0]["message"]["content"]
-    shutil.rmtree(made.folder / "state")
+    with running(backend, tmp_path_factory.mktemp("state")) as state:
+        yield "http://{}:{}".format(*state.address)
 
 
-def test_what_a_token_costs_is_what_the_server_says(made, tmp_path):
+def test_llamacpp_serves_what_was_written(served):
+    """The published file answers a chat."""
+    chat = {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8}
+    answer = httpx.post(f"{served}/v1/chat/completions", json=chat, timeout=WAIT_MAX_S)
+
+    assert 200 == answer.status_code
+    assert answer.json()["choices"][0]["message"]["content"]
+
+
+def test_what_a_token_costs_is_what_the_server_says(made, served, tmp_path):
     """llama.cpp's server, asked for the next token, gives the probability that was read here."""
     (tmp_path / "text.txt").write_text("The capital of France is Paris")
     text = {"text": tmp_path / "text.txt", "tasks": made.yardstick["tasks"]}
     read = asyncio.run(score(made.out, **text))
-    backend = Backend(name="cpu", engine="llama.cpp", model=str(made.out))
-    with running(backend, tmp_path) as state:
-        host, port = state.address
-        body = {"prompt": "The capital of France is", "n_predict": 1, "n_probs": 20}
-        answer = httpx.post(f"http://{host}:{port}/completion", json=body, timeout=WAIT_MAX_S)
+    body = {"prompt": "The capital of France is", "n_predict": 1, "n_probs": 20}
+    answer = httpx.post(f"{served}/completion", json=body, timeout=WAIT_MAX_S)
     told = {
         each["token"]: each["logprob"]
         for each in answer.json()["completion_probabilities"][0]["top_logprobs"]
@@ -139,36 +140,38 @@ def test_what_a_token_costs_is_what_the_server_says(made, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def spoilt(made):
-    """The model in FP32 with outliers in every block: it computes the same, and rounds badly."""
-    path = converted(find_weights(MODEL), "fp32", made.folder / "spoilt.gguf")
-    yield spoil(path)
-    path.unlink()
-
-
-def test_a_spoilt_model_computes_the_same_before_it_is_rounded(made, spoilt):
-    """The outliers alone change nothing, so what the gate refuses is the rounding."""
-    once = asyncio.run(score(spoilt, **made.yardstick))
-    fp32 = made.report.variants[0].perplexity.value
-
-    assert math.exp(sum(once.losses) / len(once.losses)) == pytest.approx(fp32, rel=1e-3)
-
-
-def test_what_has_lost_too_much_is_refused_and_not_published(made, spoilt, tmp_path):
-    """The verb exits with 1 and says why; `--keep` leaves the file under another name only."""
-    out = tmp_path / "bad.gguf"
-    command = ["quantize", str(spoilt), "--to", "int4", "--out", str(out), "--json", "--keep"]
-    command += ["--reference", "source", "--rounds", "0", "--max-loss", str(MAX_LOSS)]
-    command += ["--text", str(made.yardstick["text"]), "--tasks", str(made.yardstick["tasks"])]
-    result = CliRunner().invoke(app, command)
+def refused(made, tmp_path_factory):
+    """INT4, by the verb, of the model with outliers in every block: that rounds badly."""
+    folder = tmp_path_factory.mktemp("refused")
+    spoilt = spoil(converted(find_weights(MODEL), "fp32", folder / "spoilt.gguf"))
+    command = ["quantize", str(spoilt), "--to", "int4", "--out", str(folder / "bad.gguf")]
+    command += ["--json", "--keep", "--reference", "source", "--rounds", "0"]
+    command += ["--max-loss", str(MAX_LOSS), "--text", str(made.yardstick["text"])]
+    result = CliRunner().invoke(app, [*command, "--tasks", str(made.yardstick["tasks"])])
+    spoilt.unlink()
     said = json.loads(result.stdout)
+    return SimpleNamespace(code=result.exit_code, said=said, folder=folder)
 
-    assert 1 == result.exit_code
+
+def test_a_spoilt_model_computes_the_same_before_it_is_rounded(made, refused):
+    """The outliers alone change nothing, so what the gate refuses is the rounding."""
+    fp32 = made.report.variants[0].perplexity.value
+    source = refused.said["variants"][0]
+
+    assert "source" == source["name"]
+    assert source["perplexity"]["value"] == pytest.approx(fp32, rel=1e-3)
+
+
+def test_what_has_lost_too_much_is_refused_and_not_published(refused):
+    """The verb exits with 1 and says why; `--keep` leaves the file under another name only."""
+    said = refused.said
+
+    assert 1 == refused.code
     assert not said["verdict"]["passed"]
     assert "more than 5.00%" in said["verdict"]["reason"]
     assert said["published"] is None
     assert said["variants"][1]["loss"]["low"] > MAX_LOSS
-    assert ["bad.gguf.refused"] == names(tmp_path)
+    assert ["bad.gguf.refused"] == names(refused.folder)
 
 
 def test_a_killed_run_leaves_nothing_under_the_name(tmp_path):
@@ -178,15 +181,26 @@ def test_a_killed_run_leaves_nothing_under_the_name(tmp_path):
     command = [sys.executable, "-m", "baseload", "quantize", MODEL, "--to", "int8"]
     with subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.DEVNULL) as child:
         until(lambda: list(folder.glob("*.gguf")))
-        with pytest.raises(EngineError, match="somebody is writing"), job._workshop(out):
+        with pytest.raises(EngineError, match="somebody is writing"), workshop(out):
             pass
         child.send_signal(signal.SIGKILL)
 
     assert not out.exists()
     assert list(folder.glob("*.gguf"))
-    with job._workshop(out) as mine:
+    with workshop(out) as mine:
         assert ["lock"] == names(mine)
     assert [] == names(tmp_path)
+
+
+def test_a_link_in_place_of_the_workshop_is_refused(tmp_path):
+    """What a link leads to is neither cleared nor written to."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/precious.gguf").write_text("x")
+    (tmp_path / ".out.gguf.quantising").symlink_to(tmp_path / "models")
+    with pytest.raises(EngineError, match="is a link"), workshop(tmp_path / "out.gguf"):
+        pass
+
+    assert ["precious.gguf"] == names(tmp_path / "models")
 
 
 def test_a_disk_that_fills_up_is_one_clear_line(tmp_path):
@@ -223,6 +237,11 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(tmp_path
         (["nothing.gguf", "--to", "int8"], 1, "there is no model file nothing.gguf"),
         ([MODEL, "--to", "int8", "--out", "nowhere/x.gguf"], 1, "there is no folder nowhere"),
         ([MODEL, "--to", "int8", "--out", "there.gguf"], 1, "there.gguf is there already"),
+        ([MODEL, "--to", "int8", "--out", ".", "--force"], 1, "is a folder"),
+        ([MODEL, "--to", "int8", "--report", "no/r.md"], 1, "cannot be written to no/r.md"),
+        ([MODEL, "--to", "int8", "--report", "there.gguf"], 1, "written over a model"),
+        ([MODEL, "--to", "int8", "--text", "there.gguf"], 1, "there.gguf cannot be read"),
+        ([MODEL, "--to", "int8", "--tasks", "there.gguf"], 1, "there.gguf cannot be read"),
         ([MODEL, "--to", "int7"], 2, "int7"),
         ([MODEL], 2, "--to"),
         ([MODEL, "--to", "fp8"], 0, "serve: {precision: fp8}"),
@@ -232,6 +251,11 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(tmp_path
         "no model",
         "no folder",
         "there already",
+        "a folder",
+        "no folder for the report",
+        "a model for the report",
+        "no text",
+        "no tasks",
         "no such precision",
         "no precision",
         "fp8",
@@ -241,12 +265,12 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(tmp_path
 def test_what_cannot_be_done_is_said_at_once(tmp_path, monkeypatch, options, code, words):
     """One sentence and the usual exit codes; nothing is written."""
     monkeypatch.chdir(tmp_path)
-    Path("there.gguf").write_text("mine")
+    Path("there.gguf").write_bytes(b"\xffmine")
     result = CliRunner().invoke(app, ["quantize", *options])
 
     assert code == result.exit_code
     assert words in " ".join(result.output.split())
-    assert "mine" == Path("there.gguf").read_text()
+    assert b"\xffmine" == Path("there.gguf").read_bytes()
     assert ["there.gguf"] == names(tmp_path)
 
 

@@ -123,7 +123,7 @@ def test_pieces_give_the_same_file(source, tmp_path, monkeypatch):
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-@pytest.mark.parametrize("case", ["cut", "nan", "quantised", "int", "garbage", "empty"])
+@pytest.mark.parametrize("case", ["cut", "nan", "quantised", "int", "garbage", "empty", "lie"])
 def test_what_is_no_such_model_is_refused_and_leaves_nothing(source, tmp_path, case):
     """One sentence for each; there is neither a result nor a leftover."""
     path = source / "model.safetensors"
@@ -135,6 +135,8 @@ def test_what_is_no_such_model_is_refused_and_leaves_nothing(source, tmp_path, c
         (source / "config.json").write_text('{"quantization_config": {}}')
     elif case == "int":
         write_safetensors(path, {MATRICES[0]: np.ones((4, 4), np.int8)})
+    elif case == "lie":
+        path.write_bytes(path.read_bytes().replace(b"[0, 3072]", b"[8, 3072]"))
     elif case == "garbage":
         path.write_bytes(b"\xff" * 100)
     else:

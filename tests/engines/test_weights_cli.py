@@ -95,6 +95,26 @@ def test_a_killed_pull_goes_on(web, store):
     assert {} == tree(store / ".incoming")
 
 
+def test_two_pulls_in_two_processes_do_not_meet(web, store):
+    """While one process pulls, others that would change the model are told so; it goes on."""
+    web.sent.clear()
+    web.pace_s[AT] = 0.004
+    first = subprocess.Popen(command(store, "pull", f"{web.url}/r1/"), env=environment(), cwd="/")
+    until(lambda: noted(store) >= 1)
+    web.pace_s[AT] = 1.0  # It cannot end before the others were answered.
+    said = run_apart(store, "pull", f"{web.url}/r1/", code=1)
+    kept = run_apart(store, "prune", "r1", "--yes", code=1)
+    is_pulling = first.poll() is None
+    web.pace_s.clear()
+
+    assert "r1 is being changed by another process" in said
+    assert "r1 is being changed by another process" in kept
+    assert is_pulling
+    assert 0 == first.wait(RUN_MAX_S)
+    assert FILES == tree(store / "r1")
+    assert len(MODEL) == web.sent[AT]
+
+
 def test_a_journal_that_was_cut_or_is_anothers_is_not_believed(web, store):
     """A line that was cut is not read, and a journal of another file begins the part anew."""
     folder = store / ".incoming/r1"
@@ -221,6 +241,78 @@ def test_pruning_keeps_what_backends_use_and_never_leaves_the_store(web, store, 
     )
     assert "x" == (outside / "precious").read_text()
     assert {} == tree(store / ".incoming")
+
+
+def test_what_a_backend_names_by_path_is_used(web, store, tmp_path):
+    """A path into the store, absolute, relative or behind a link, keeps its model from pruning."""
+    for name in ("path", "draft", "linked", "unused"):
+        run(store, "pull", f"{web.url}/tiny/", "--name", name)
+    (tmp_path / "other").symlink_to(store)
+    (store / "broken").mkdir()
+    (store / "broken/.baseload-weights.json").write_text("{")
+    backends = {
+        "a": {"engine": "llama.cpp", "model": str(store / "path/m.gguf")},
+        "b": {"engine": "llama.cpp", "model": "store/path/m.gguf",
+              "serve": {"draft": "store/draft/m.gguf"}},
+        "c": {"engine": "llama.cpp", "model": f"{tmp_path}/other/linked/m.gguf"},
+        "d": {"engine": "llama.cpp", "model": "broken"},
+    }  # fmt: skip
+    fleet = {"backends": backends, "models": {"m": {"tiers": [{"a": {"model": "m"}}]}}}
+    (tmp_path / "baseload.yaml").write_text(json.dumps(fleet))
+    rows = [json.loads(line) for line in run(store, "list", "--json", cwd=tmp_path).splitlines()]
+    dry = run(store, "prune", "--dry-run", cwd=tmp_path)
+    kept = run(store, "prune", "draft", "--yes", cwd=tmp_path, code=1)
+
+    used = {"broken": ["d"], "draft": ["b"], "linked": ["c"], "path": ["a", "b"], "unused": []}
+    assert used == {row["name"]: row["used_by"] for row in rows}
+    assert ["unused: model", "no backend of"] == [line[:13] for line in dry.splitlines()]
+    assert "draft is used by b: it stays" in kept
+
+
+def test_only_models_are_listed_and_removed(web, store):
+    """A store may lie among other folders: they are not its own, and stay."""
+    run(store, "pull", f"{web.url}/tiny/", "--name", "tiny")
+    (store / "mine").mkdir()
+    (store / "mine/precious").write_text("x")
+    said = run(store, "prune", "mine", "--yes", code=1)
+    run(store, "prune", "--yes")
+
+    assert "not in" in said
+    assert {"precious": b"x"} == tree(store / "mine")
+    assert "no models in" in run(store, "list")
+    assert "no models in" in run(store, "verify")
+
+
+def test_a_model_whose_manifest_is_broken_is_not_sound(web, store):
+    """Verifying goes on with the others, says so, and a pull mends it; list says what is damaged."""
+    for name in ("a", "b"):
+        run(store, "pull", f"{web.url}/tiny/", "--name", name)
+    (store / "a/.baseload-weights.json").write_text("{")
+    (store / "b/m.gguf").write_bytes(b"GGUF")
+    said = run(store, "verify", code=1)
+    rows = [json.loads(line) for line in run(store, "list", "--json").splitlines()]
+    for name in ("a", "b"):
+        run(store, "pull", f"{web.url}/tiny/", "--name", name)
+
+    assert "a: has no manifest that can be read" in said
+    assert "b: m.gguf is cut short" in said
+    assert ["not whole", "damaged"] == [row["state"] for row in rows]
+    assert "as they came from" in run(store, "verify")
+
+
+def test_a_model_of_empty_files_is_staged_and_measured(store, tmp_path):
+    """Where there is nothing to read no rate is divided by, and a planted link is not followed."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/config.json").write_bytes(b"")
+    run(store, "pull", str(tmp_path / "empty"))
+    (tmp_path / "precious").write_text("x")
+    (tmp_path / "nvme").mkdir()
+    (tmp_path / "nvme/.measure").symlink_to(tmp_path / "precious")
+    words = ["stage", "empty", "--to", str(tmp_path / "nvme"), "--report"]
+
+    assert "symbolic links" in run(store, *words, code=1)
+    assert "x" == (tmp_path / "precious").read_text()
+    assert "0 MB in" in run(store, *words)
 
 
 def test_a_link_in_place_of_the_stores_own_folders_is_refused(web, store, tmp_path):

@@ -95,9 +95,11 @@ ALIGN = struct.pack("<Q", 17) + b"general.alignment" + struct.pack("<II", 4, 0)
         (gguf_file(0, 2, PAIR + PAIR, 64), "key 'k' twice"),
         (gguf_file(0, 1, LONG, 64), "ends inside its header"),
         (gguf_file(0, 1, ALIGN, 64), "aligned to 0"),
+        (gguf_file(0, 1, ALIGN[:-4] + struct.pack("<I", 1 << 30), 64), "no power of two up to"),
+        (gguf_file(0, 1, ALIGN.replace(struct.pack("<II", 4, 0), bytes(12)), 64), "in type 0"),
         (b"GGUF" + struct.pack(">IQQ", 3, 1, 0), "big-endian"),
     ],
-    ids=range(18),
+    ids=range(20),
 )
 def test_gguf_headers_that_lie_are_found_out(tmp_path, content, said):
     """Counts, lengths, shapes and offsets that cannot be are named."""

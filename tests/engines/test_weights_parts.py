@@ -12,7 +12,7 @@ from baseload.engines.weights.hashing import CHUNK_BYTES, digests_of
 from baseload.engines.weights.pieces import Piece, WeightsError, chosen, first_shard, sums_of
 from baseload.engines.weights.sources import name_of
 from baseload.engines.weights.store import FileRecord, store_path
-from baseload.engines.weights.wire import RETRY_AFTER_MAX_S, _next, retry_after_s
+from baseload.engines.weights.wire import RETRY_AFTER_MAX_S, led_to, retry_after_s
 from baseload.errors import EngineError
 from tests.engines.weights_kit import safetensors, serving
 
@@ -62,11 +62,11 @@ def test_retry_after_is_read_in_both_forms_and_bounded(text, seconds):
 
 def test_redirects_stay_as_safe_as_they_were():
     """A redirect leads to a web address, and from https never to http."""
-    assert "https://b/x" == _next("https://a/y", "https://b/x", "f")
-    assert "https://a/x" == _next("https://a/y", "/x", "f")
+    assert "https://b/x" == led_to("https://a/y", "https://b/x", "f")
+    assert "https://a/x" == led_to("https://a/y", "/x", "f")
     for to in ("http://b/x", "file:///etc/passwd", ""):
         with pytest.raises(WeightsError, match="redirected"):
-            _next("https://a/y", to, "f")
+            led_to("https://a/y", to, "f")
 
 
 def test_redirects_end(tmp_path):

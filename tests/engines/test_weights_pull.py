@@ -1,26 +1,16 @@
 """Weights are pulled from servers on loopback, through every trouble that servers make."""
 
-import threading
 import time
 
 import pytest
 
 from baseload.engines.weights import find_weights, parts, pulling
-from baseload.engines.weights.bringing import Watcher, pull
 from baseload.engines.weights.pieces import WeightsError
-from baseload.engines.weights.pulling import Patience
+from baseload.engines.weights.staging import stage
 from baseload.engines.weights.store import Store
-from tests.engines.weights_kit import COMMIT, gguf, safetensors, serving, sha256, tree
+from tests.engines.weights_kit import FILES, MODEL, bring, gguf, serving, sha256, tree
 
-HASTY = Patience(attempts_max=4, pause_first_s=0.01, pause_max_s=0.05)
 CHUNK = 128 * 1024
-MODEL = safetensors(3_000_000)
-FILES = {
-    "config.json": b'{"a": 1}',
-    "model.safetensors": MODEL,
-    "more/tokens.txt": b"",
-    "a.txt": b"a",
-}
 AT = "/r1/model.safetensors"
 
 
@@ -42,10 +32,6 @@ def web():
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "store")
-
-
-def bring(store, source, name="r1", **more):
-    return pull(store, name, source, patience=HASTY, **{"env": {}, **more})
 
 
 def ranges(web, path=AT):
@@ -222,86 +208,14 @@ def test_a_missing_shard_is_named(web, store):
         bring(store, f"{web.url}/r2/")
 
 
-def test_the_token_stays_with_the_hub(web, store):
-    """A hub's token is shown to the hub, and not to the host that it redirects to."""
-    with serving() as cdn:
-        files = FILES | {"pytorch_model.bin": b"older", ".gitattributes": b"*"}
-        web.put_hf("org/r1", files, {"model.safetensors"}, cdn)
-        env = {"HF_ENDPOINT": web.url, "HF_TOKEN": "hf_secret"}
-        manifest, _ = bring(store, "hf://org/r1", env=env)
-        shown = {token for *_, token in web.asked}
+@pytest.mark.parametrize("path", ["SHA256SUMS", "model.safetensors"])
+def test_what_comes_packed_is_refused(web, store, path):
+    """A packed answer might unpack to any size; it is refused before it is read."""
+    web.packing[f"/r1/{path}"] = "gzip"
+    with pytest.raises(WeightsError, match=f"{path}: the server packs it"):
+        bring(store, f"{web.url}/r1/")
 
-    assert FILES == tree(store.folder("r1"))
-    assert {"Bearer hf_secret"} == shown
-    assert {None} == {token for *_, token in cdn.asked}
-    assert COMMIT == manifest.revision
-    assert 1 == len([at for _, at, *_ in web.asked if at.endswith(f"{COMMIT}/model.safetensors")])
-    assert b"hf_secret" not in (store.folder("r1") / ".baseload-weights.json").read_bytes()
-
-
-def test_a_signed_address_that_ran_out_is_asked_for_again(web, store):
-    """When the place that a hub redirected to answers 403 later on, the hub is asked once more."""
-    with serving() as cdn:
-        web.put_hf("org/r1", FILES, {"model.safetensors"}, cdn)
-        path = f"/org/r1/resolve/{COMMIT}/model.safetensors"
-        cdn.first["/cdn/model.safetensors"] = []
-        began = threading.Event()
-
-        def on_bytes(_, count):
-            if count and not began.is_set():
-                began.set()
-                cdn.first["/cdn/model.safetensors"].append((403, {}))
-
-        bring(
-            store, "hf://org/r1", env={"HF_ENDPOINT": web.url}, watcher=Watcher(on_bytes=on_bytes)
-        )
-
-    assert FILES == tree(store.folder("r1"))
-    assert 1 <= len([at for _, at, *_ in web.asked if at == path]) <= 3
-
-
-def test_a_newer_revision_replaces_the_model_at_one_stroke(web, store):
-    """Files that stayed are not fetched again, and the old model is there until the new one is."""
-    env = {"HF_ENDPOINT": web.url}
-    web.put_hf("org/r1", FILES, {"model.safetensors"})
-    bring(store, "hf://org/r1", env=env)
-    web.put_hf("org/r1", FILES | {"a.txt": b"b"}, {"model.safetensors"}, commit="bead" * 10)
-    web.files[f"/org/r1/resolve/{'bead' * 10}/a.txt"] = b"X"
-    with pytest.raises(WeightsError, match="its digest is git:"):
-        bring(store, "hf://org/r1", env=env)
-    assert FILES == tree(store.folder("r1"))
-    web.files[f"/org/r1/resolve/{'bead' * 10}/a.txt"] = b"b"
-    manifest, _ = bring(store, "hf://org/r1", env=env)
-
-    assert FILES | {"a.txt": b"b"} == tree(store.folder("r1"))
-    assert "bead" * 10 == manifest.revision
-    assert 0 == web.sent[f"/org/r1/resolve/{'bead' * 10}/model.safetensors"]
-
-
-def test_modelscope_is_listed_with_its_digests(web, store):
-    """Files come from ModelScope's addresses, held against the SHA-256 in its list."""
-    web.put_ms("org/r1", FILES)
-    env = {"MODELSCOPE_ENDPOINT": web.url, "MODELSCOPE_API_TOKEN": "ms_secret"}
-    manifest, _ = bring(store, "ms://org/r1", env=env)
-
-    assert FILES == tree(store.folder("r1"))
-    assert (COMMIT, "ms://org/r1") == (manifest.revision, manifest.source)
-    assert {"Bearer ms_secret"} == {token for *_, token in web.asked}
-
-
-def test_of_several_models_one_is_named(web, store):
-    """A repository of many quantisations is not pulled whole; a glob takes one of them."""
-    files = {"config.json": b"{}", "m-Q4.gguf": gguf(), "m-Q8.gguf": gguf(128)}
-    web.put_hf("org/m", files, set())
-    env = {"HF_ENDPOINT": web.url}
-    with pytest.raises(WeightsError, match=r"has 2 models: name one.*m-Q4\.gguf, m-Q8\.gguf"):
-        bring(store, "hf://org/m", "m", env=env)
-    bring(store, "hf://org/m/*Q8.gguf", "m", env=env)
-
-    assert {"m-Q8.gguf": gguf(128)} == tree(store.folder("m"))
-    assert store.folder("m") / "m-Q8.gguf" == find_weights("m", store.root)
-    with pytest.raises(WeightsError, match="came from hf://org/m/"):
-        bring(store, "hf://org/m/*Q4.gguf", "m", env=env)
+    assert [] == store.names()
 
 
 def test_one_file_comes_by_its_digest(web, store):
@@ -312,6 +226,48 @@ def test_one_file_comes_by_its_digest(web, store):
     bring(store, f"{web.url}/m.gguf", "m", sha256=sha256(gguf()))
 
     assert {"m.gguf": gguf()} == tree(store.folder("m"))
+    web.files["/a%20b.gguf"] = gguf()
+    bring(store, f"{web.url}/a%20b.gguf", "a", sha256=sha256(gguf()))
+    assert {"a b.gguf": gguf()} == tree(store.folder("a"))
+    for url in ("http://:word@h/m.gguf", "http://h/m.gguf?key=x", "http://me@h/m.gguf"):
+        with pytest.raises(WeightsError, match="may be secret"):
+            bring(store, url, "m2")
+    with pytest.raises(WeightsError, match="outside its folder"):
+        bring(store, f"{web.url}/%2e%2e%2fm.gguf", "m2", sha256="0" * 64)
+
+
+def test_a_part_of_a_split_model_is_not_a_whole_one(web, store):
+    """Parts are counted by their names, and the one that is missing is named."""
+    files = {f"d/m-0000{number}-of-00003.gguf": gguf() for number in (1, 3)}
+    web.put_sums("split", files)
+    with pytest.raises(WeightsError, match=r"its part 'd/m-00002-of-00003\.gguf' is not among"):
+        bring(store, f"{web.url}/split/")
+    web.put_sums("split", files | {"d/m-00002-of-00003.gguf": gguf()})
+    bring(store, f"{web.url}/split/")
+
+    assert "d/m-00001-of-00003.gguf" in tree(store.folder("r1"))
+
+
+def test_a_folder_that_no_pull_brought_is_left_alone(web, store, tmp_path):
+    """Neither pulling nor staging nor removing touches what only has a model's name."""
+    bring(store, f"{web.url}/r1/")
+    (tmp_path / "outside").mkdir()
+    (store.root / "linked").symlink_to(tmp_path / "outside")
+    other = Store(tmp_path / "other")
+    for place in (store.root / "mine", other.root / "r1"):
+        place.mkdir(parents=True)
+        (place / "precious").write_text("x")
+    for name in ("mine", "linked"):
+        with pytest.raises(WeightsError, match="no model of this store: it stays"):
+            bring(store, f"{web.url}/r1/", name)
+        with store.locked(name), pytest.raises(WeightsError, match="it stays"):
+            store.remove(name)
+    with pytest.raises(WeightsError, match="it stays"):
+        stage(store, "r1", other)
+
+    assert ["r1"] == store.names()
+    assert {"precious": b"x"} == tree(store.root / "mine") == tree(other.root / "r1")
+    assert (store.root / "linked").is_symlink()
 
 
 def test_two_pulls_of_one_model_do_not_meet(web, store):

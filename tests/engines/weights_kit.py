@@ -15,6 +15,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote
 
+from baseload.engines.weights.bringing import pull
+from baseload.engines.weights.pulling import Patience
+
 PIECE_BYTES = 64 * 1024
 COMMIT = "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00"
 
@@ -42,6 +45,9 @@ class Web(ThreadingHTTPServer):
         self.status_of_ranges = 206
         self.asked: list[tuple[str, str, str | None, str | None]] = []
         """Method, path, `Range` and `Authorization`."""
+        self.cookies: set[str | None] = set()
+        self.packing: dict[str, str] = {}
+        """`Content-Encoding` that is said, though nothing is packed; by path."""
         self.sent = Counter()
         """Bytes of bodies, by path."""
 
@@ -103,6 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self):
         web, path, asked = self.server, self.path, self.headers.get("Range")
         web.asked.append((self.command, path, asked, self.headers.get("Authorization")))
+        web.cookies.add(self.headers.get("Cookie"))
         if web.first.get(path):
             status, headers = web.first[path].pop(0)
             return self._head(status, 0, **headers)
@@ -117,6 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
             status = web.status_of_ranges
             more["Content-Range"] = f"bytes {begin}-{end - 1}/{len(data)}"
         more |= {"Link": web.links[path]} if path in web.links else {}
+        more |= {"Content-Encoding": web.packing[path]} if path in web.packing else {}
         more |= {"ETag": web.etags[path]} if path in web.etags else {}
         self._head(status, web.lengths.get(path, end - begin), **more)
         return None if self.command == "HEAD" else self._body(path, data[begin:end])
@@ -177,6 +185,21 @@ def gguf(data_bytes=64):
     head = b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + struct.pack("<Q", 1) + b"w"
     head += struct.pack("<IQIQ", 1, data_bytes // 4, 0, 0)
     return head + bytes(-len(head) % 32) + bytes(data_bytes)
+
+
+MODEL = safetensors(3_000_000)
+FILES = {
+    "config.json": b'{"a": 1}',
+    "model.safetensors": MODEL,
+    "more/tokens.txt": b"",
+    "a.txt": b"a",
+}
+HASTY = Patience(attempts_max=4, pause_first_s=0.01, pause_max_s=0.05)
+
+
+def bring(store, source, name="r1", **more):
+    """Pull a model, with little patience and nothing from the environment."""
+    return pull(store, name, source, patience=HASTY, **{"env": {}, **more})
 
 
 def tree(folder):

@@ -5,6 +5,8 @@ if it was asked in a way that it cannot understand.
 """
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -98,6 +100,8 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option
         Console().out(FP8, highlight=False)
         return
     if Path(model).is_dir():
+        if page is not None:
+            fail("of a model for vLLM nothing is measured, so there is no --report; see --json")
         _for_vllm(Path(model), to, out, unmeasured=unmeasured, as_json=as_json)
         return
     wish = Wish(
@@ -105,6 +109,7 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option
         max_loss=max_loss, reference=reference, rounds=rounds, keep=keep, force=force,
         text=text, tasks=tasks,
     )  # fmt: skip
+    _see_page(page, wish.out)
     try:
         report = _quantise(wish)
         if page is not None:
@@ -120,6 +125,16 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option
     raise typer.Exit(0 if report.verdict.passed else REFUSED)
 
 
+def _see_page(page: Path | None, out: Path) -> None:
+    """Refuse, before the work, a place where the report cannot be written or would hurt."""
+    if page is None:
+        return
+    if not page.parent.is_dir() or page.is_dir():
+        fail(f"the report cannot be written to {page}: there is no such folder, or it is one")
+    if page.suffix in {".gguf", ".safetensors"} or page.absolute() == out.absolute():
+        fail(f"the report would be written over a model, {page}; give another --report")
+
+
 def _for_vllm(source: Path, to: str, out: Path | None, *, unmeasured: bool, as_json: bool) -> None:
     """Write INT8 for vLLM. The gate cannot look at it, so the person who asks must say so."""
     if to != "int8":
@@ -130,7 +145,9 @@ def _for_vllm(source: Path, to: str, out: Path | None, *, unmeasured: bool, as_j
             "let it pass; add --unmeasured to have it written all the same"
         )
     try:
-        written = w8a8.write(source, out or Path(f"{source.resolve().name}-int8"))
+        with _told() as tell:
+            to_folder = out or Path(f"{source.resolve().name}-int8")
+            written = w8a8.write(source, to_folder, lambda part: tell("writing int8", part))
     except BaseloadError as error:
         fail(str(error))
     except ImportError:
@@ -151,14 +168,19 @@ def _for_vllm(source: Path, to: str, out: Path | None, *, unmeasured: bool, as_j
 
 
 def _quantise(wish: Wish) -> Report:
+    with _told() as tell:
+        return asyncio.run(quantise(wish, tell))
+
+
+@contextmanager
+def _told() -> Iterator[Callable[[str, float], None]]:
+    """Give who draws what is being done, and which part of it is, on a terminal."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     with bar:
         task = bar.add_task("looking", total=1.0)
-        return asyncio.run(
-            quantise(wish, lambda what, part: bar.update(task, description=what, completed=part))
-        )
+        yield lambda what, part: bar.update(task, description=what, completed=part)
 
 
 def _draw(report: Report) -> None:

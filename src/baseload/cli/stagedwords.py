@@ -35,7 +35,7 @@ def staged(
             "copy_bytes_s": round(pair.copy_bytes_s),
         }
         if done is not None:
-            told["ratio"] = round(done.bytes_s / pair.copy_bytes_s, 3)
+            told["ratio"] = round(done.bytes_s / max(pair.copy_bytes_s, 1.0), 3)
     if loads is not None:
         told["load"] = {"source": load_row(loads[0]), "target": load_row(loads[1])}
         told["spared_s"] = round(loads[0].past_cache_s - loads[1].past_cache_s, 3)

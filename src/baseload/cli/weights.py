@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from baseload.cli.common import Config, fail, load_fleet_to_ask
+from baseload.cli.common import Config, fail, load_fleet_to_ask, path_of
 from baseload.cli.stagedwords import load_row, load_words, staged, staged_words
 from baseload.cli.weightstable import Lines, draw_models, watching
 from baseload.config.fleet import Fleet
@@ -62,9 +62,10 @@ def list_(
     Example: `baseload weights list`
     """
     with _store(config, folder) as (fleet, store):
-        rows = [_row(fleet, store, name) for name in store.names()]
+        used = _used(fleet, store)
+        rows = [_row(store, name, used) for name in store.names()]
         rows += [
-            {"name": name, "state": "coming", "size_bytes": size, "used_by": _users(fleet, name)}
+            {"name": name, "state": "coming", "size_bytes": size, "used_by": used.get(name, [])}
             for name, size in store.parts().items()
         ]
         for row in rows if load else ():
@@ -145,8 +146,13 @@ def verify(
     Example: `baseload weights verify qwen3-8b`
     """
     with _store(config, folder) as (_, store):
-        is_sound = True
-        for each in name or store.names():
+        is_sound, names = True, name or store.names()
+        if not names and not as_json:
+            _say(f"no models in {store.root}")
+        for each in names:
+            if not name and store.manifest(each) is None:
+                is_sound = _unreadable(each, as_json=as_json)
+                continue
             listed = store.needed(each)
             with watching(f"verifying {each}", as_json=as_json, files=listed.files) as watcher:
                 faults = look(store, each, watcher)
@@ -219,15 +225,15 @@ def prune(
     Example: `baseload weights prune --dry-run`
     """
     with _store(config, folder) as (fleet, store):
-        whole = {each: _row(fleet, store, each)["size_bytes"] for each in store.names()}
-        parts = store.parts()
+        used, parts = _used(fleet, store), store.parts()
+        whole = {each: _row(store, each, used)["size_bytes"] for each in store.names()}
         unknown = [each for each in name or () if each not in whole and each not in parts]
         if unknown:
             fail(f"not in {store.root}: {', '.join(unknown)}")
         for each in name or ():
-            if users := _users(fleet, each):
-                fail(f"{each} is used by {', '.join(users)}: it stays")
-        goes = [each for each in whole if each in (name or whole) and not _users(fleet, each)]
+            if each in used:
+                fail(f"{each} is used by {', '.join(used[each])}: it stays")
+        goes = [each for each in whole if each in (name or whole) and each not in used]
         broken = [each for each in parts if each in (name or parts) and each not in goes]
         rows = [{"name": each, "what": "model", "size_bytes": whole[each]} for each in goes]
         rows += [{"name": each, "what": "part", "size_bytes": parts[each]} for each in broken]
@@ -235,8 +241,9 @@ def prune(
             Lines(rows).show()
         for row in [] if as_json else rows:
             _say(f"{row['name']}: {row['what']}, {int(row['size_bytes']) / 1e6:,.0f} MB")
-        if not rows and not as_json:
-            _say(f"nothing to remove in {store.root}")
+        if not as_json:
+            said = f"no backend of {path_of(config) or 'the built-in fleet'} uses the above"
+            _say(said if rows else f"nothing to remove in {store.root}")
         if dry_run or not rows:
             return
         if not yes and not typer.confirm(f"remove {len(rows)} from {store.root}?", err=True):
@@ -261,22 +268,33 @@ def _store(config: Path | None, folder: Path | None) -> Iterator[tuple[Fleet, St
         fail(f"{error.filename or folder or 'the store'}: {error.strerror or error}")
 
 
-def _users(fleet: Fleet, name: str) -> list[str]:
-    """Give the backends that use a model of the store."""
-    return [
-        backend.name
-        for backend in fleet.backends.values()
-        if backend.engine and name in {(backend.model or "").partition("/")[0], backend.serve.draft}
-    ]
+def _used(fleet: Fleet, store: Store) -> dict[str, list[str]]:
+    """Give the models of the store that backends use, by name or by path, and which backends."""
+    found: dict[str, list[str]] = {}
+    for backend in fleet.backends.values():
+        models = [each for each in (backend.model, backend.serve.draft) if backend.engine and each]
+        for name in {store.name_of(model) for model in models} - {""}:
+            found.setdefault(name, []).append(backend.name)
+    return found
 
 
-def _row(fleet: Fleet, store: Store, name: str) -> dict[str, Any]:
+def _row(store: Store, name: str, used: dict[str, list[str]]) -> dict[str, Any]:
     manifest = store.manifest(name)
     row: dict[str, Any] = {"name": name, "path": str(store.folder(name))}
-    row["used_by"] = _users(fleet, name)
+    row["used_by"] = used.get(name, [])
     if manifest is None:
         return row | {"state": "not whole", "size_bytes": store.taken_bytes(name)}
-    return row | {"state": "whole"} | _plain(manifest)
+    return row | {"state": "damaged" if manifest.damaged else "whole"} | _plain(manifest)
+
+
+def _unreadable(name: str, *, as_json: bool) -> bool:
+    """Say that a model's manifest cannot be read; such a model is not sound."""
+    what = "has no manifest that can be read: pull it again"
+    if as_json:
+        Lines([{"name": name, "sound": False, "faults": [{"path": "", "what": what}]}]).show()
+    else:
+        _say(f"{name}: {what}", to_stderr=True)
+    return False
 
 
 def _plain(manifest: Any) -> dict[str, Any]:

@@ -19,6 +19,9 @@ MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 HEADER_BYTES = 24
 ALIGNMENT_BYTES = 32
+ALIGNMENT_BYTES_MAX = 1 << 20
+"""Far above a disk's page; it bounds what is filled up behind each tensor."""
+
 DIMENSIONS_MAX = 4
 """GGML_MAX_DIMS of ggml."""
 
@@ -162,10 +165,14 @@ def _walk(cursor: _Cursor, size_bytes: int) -> tuple[int, list[_Tensor]]:
         if key in keys:
             raise _WrongError(f"has the key {_shown(key)} twice in its header")
         keys.add(key)
-        if key == b"general.alignment" and kind == _U32:
+        if key == b"general.alignment":
+            if kind != _U32:
+                raise _WrongError(f"says its alignment in type {kind}, which readers do not take")
             alignment = cursor.take("<I")
-            if alignment == 0 or alignment & (alignment - 1):
-                raise _WrongError(f"says that data is aligned to {alignment}, no power of two")
+            if alignment == 0 or alignment & (alignment - 1) or alignment > ALIGNMENT_BYTES_MAX:
+                raise _WrongError(
+                    f"says that data is aligned to {alignment}, no power of two up to 1 MiB"
+                )
         else:
             cursor.skip_value(kind)
     return alignment, [_tensor(cursor) for _ in range(count)]

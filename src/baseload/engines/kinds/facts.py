@@ -12,10 +12,15 @@ from typing import Any
 import msgspec
 
 from baseload.engines.kinds import ggufmeta
-from baseload.engines.weights import find_weights
+from baseload.engines.weights import find_weights, formats
+from baseload.engines.weights.pieces import PICKLES
 from baseload.errors import EngineError
 
 CONFIG_MAX_BYTES = 10_000_000
+NUMBER_MAX = 1 << 30
+"""Above every layer, head, width and context there is: what is larger, or negative, is no number
+that anything may be reckoned with."""
+
 BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5}
 """Of one weight."""
 _DTYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "float8_e4m3fn": "fp8"}
@@ -75,7 +80,7 @@ def _folder(path: Path) -> Facts:
         with file.open("rb") as opened:
             data = opened.read(CONFIG_MAX_BYTES)
         config = msgspec.json.decode(data, type=dict[str, Any])
-        sizes = [one.stat().st_size for one in path.glob("*.safetensors")]
+        weights_bytes = _weights_bytes(path)
     except OSError as error:
         raise EngineError(
             f"cannot read {file}: {error.strerror}: is it a model's folder?"
@@ -83,32 +88,55 @@ def _folder(path: Path) -> Facts:
     except msgspec.DecodeError as error:
         raise EngineError(f"{file} is not a model's configuration: {error}") from None
     try:
-        return _shaped(str(path), config, sum(sizes))
-    except (TypeError, ValueError, KeyError) as error:
+        return _shaped(str(path), config, weights_bytes)
+    except (AttributeError, TypeError, ValueError, KeyError, OverflowError) as error:
         raise EngineError(f"{file} has something that is no number: {error}") from None
+
+
+def _weights_bytes(path: Path) -> int:
+    """Give how large a folder's safetensors are; raises EngineError for what no engine may get.
+
+    A folder without weights may be one for an engine that makes them up; but with pickles alone an
+    engine would run them.
+    """
+    files = sorted(path.glob("*.safetensors"))
+    for file in files:
+        if (wrong := formats.fault(file)) is not None:
+            raise EngineError(f"the model file {file} {wrong}; pull or copy it again")
+    pickles = () if files else (each for each in path.iterdir() if each.name.endswith(PICKLES))
+    if (pickle := next(iter(pickles), None)) is not None:
+        raise EngineError(
+            f"{pickle} is a pickle, a program that runs when it is loaded: it is given to no "
+            "engine; look for the model in safetensors or GGUF"
+        )
+    return sum(file.stat().st_size for file in files)
 
 
 def _shaped(path: str, config: dict[str, Any], weights_bytes: int) -> Facts:
     text = config.get("text_config") or config  # Models that also see have it one level down.
-    layers, heads = (
-        int(text.get("num_hidden_layers") or 0),
-        int(text.get("num_attention_heads") or 0),
-    )
-    hidden = int(text.get("hidden_size") or 0)
-    kv_heads = int(text.get("num_key_value_heads") or heads)
-    width = 2 * kv_heads * int(text.get("head_dim") or (hidden // heads if heads else 0))
-    if text.get("kv_lora_rank"):  # Latent attention: one vector for all heads, and its position.
-        width = int(text["kv_lora_rank"]) + int(text.get("qk_rope_head_dim") or 0)
+
+    def number(name: str) -> int:
+        return _believed(int(text.get(name) or 0))
+
+    heads, hidden = number("num_attention_heads"), number("hidden_size")
+    kv_heads = number("num_key_value_heads") or heads
+    width = 2 * kv_heads * (number("head_dim") or (hidden // heads if heads else 0))
+    if number("kv_lora_rank"):  # Latent attention: one vector for all heads, and its position.
+        width = number("kv_lora_rank") + number("qk_rope_head_dim")
     return Facts(
         path=path,
         form="safetensors",
         weights_bytes=weights_bytes,
         native=_native(config, text),
-        layers=layers,
+        layers=number("num_hidden_layers"),
         heads=heads,
         kv_width=width,
-        context_max=int(text.get("max_position_embeddings") or 0),
+        context_max=number("max_position_embeddings"),
     )
+
+
+def _believed(value: int) -> int:
+    return value if 0 <= value <= NUMBER_MAX else 0
 
 
 def _native(config: dict[str, Any], text: dict[str, Any]) -> str:
@@ -138,7 +166,7 @@ def _gguf(path: Path) -> Facts:
 
     def number(name: str) -> int:
         value = meta.get(f"{kind}.{name}", 0)
-        return value if isinstance(value, int) else 0
+        return _believed(value) if isinstance(value, int) else 0
 
     heads = number("attention.head_count")
     head = number("embedding_length") // heads if heads else 0

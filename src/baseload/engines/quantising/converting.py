@@ -31,6 +31,9 @@ CHUNK_WEIGHTS = 1 << 22
 """Weights in work at once: 16 MiB in FP32, and some copies of it."""
 
 FP16_MAX = 65504.0
+LARGEST = {"F16": FP16_MAX, "Q8_0": 127 * FP16_MAX, "Q4_1": FP16_MAX}
+"""The largest weight that a type can hold: blocks have their scales, and minima, in FP16."""
+
 QUANTIZATION_VERSION = 2
 """Of the layouts of blocks, as llama.cpp writes them (`GGML_QNT_VERSION`)."""
 
@@ -131,6 +134,8 @@ def _plan(gguf: Any, source: Path, found: Header, target: Target) -> Plan:
 
 def _tensor(gguf: Any, target: Target, entry: Entry) -> Tensor:
     name, shape, number, _ = entry
+    if not prod(shape) or not shape:
+        raise EngineError(f"{name!r:.80} has no weights: its shape is {shape}")
     try:
         kind = gguf.GGMLQuantizationType(number).name
     except ValueError as error:
@@ -177,6 +182,8 @@ def _pieces(gguf: Any, todo: Plan, tensor: Tensor) -> Iterator[bytes]:
         largest = float(np.abs(weights).max(initial=0.0))
         if not np.isfinite(largest):
             raise EngineError(f"{tensor.name} holds a weight that is no finite number")
-        if tensor.becomes == "F16" and largest > FP16_MAX:
-            raise EngineError(f"{tensor.name} holds {largest:g}, too large for fp16; take bf16")
+        if largest > LARGEST.get(tensor.becomes, np.inf):
+            raise EngineError(
+                f"{tensor.name} holds {largest:g}, too large for {tensor.becomes}; take bf16"
+            )
         yield gguf.quants.quantize(weights, kinds[tensor.becomes]).tobytes()

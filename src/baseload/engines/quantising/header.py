@@ -84,7 +84,10 @@ def rows(path: Path, header: Header, entry: Entry, row_bytes: int) -> Any:
 
     _, shape, _, at = entry
     count = prod(shape[1:])
-    return np.memmap(path, np.uint8, "r", header.data_at + at, (count, row_bytes))
+    try:
+        return np.memmap(path, np.uint8, "r", header.data_at + at, (count, row_bytes))
+    except (ValueError, OverflowError) as error:  # Behind the end, of a type nobody has looked at.
+        raise EngineError(f"a tensor of {path} is not where its header says: {error}") from error
 
 
 def _read(data: mmap.mmap) -> Header:

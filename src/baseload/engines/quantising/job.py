@@ -5,14 +5,12 @@ and whose leftovers the next run removes. The name that was asked for appears on
 after the gate has let the file pass, so a kill at any moment leaves nothing under it.
 """
 
-import fcntl
 import importlib.metadata
 import importlib.util
 import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +24,8 @@ from baseload.engines.quantising.intervals import perplexity, perplexity_loss, s
 from baseload.engines.quantising.report import Report, Variant, with_times
 from baseload.engines.quantising.scoring import Score, score
 from baseload.engines.quantising.targets import TARGETS, Target
-from baseload.engines.quantising.tasks import TASKS, TEXT
+from baseload.engines.quantising.tasks import TASKS, TEXT, read_tasks, read_text
+from baseload.engines.quantising.workshop import workshop
 from baseload.engines.weights import find_weights, served_name
 from baseload.errors import EngineError
 
@@ -69,7 +68,7 @@ async def quantise(wish: Wish, tell: Tell = lambda _what, _part: None) -> Report
     """
     source = find_weights(wish.model)
     _check(wish, source)
-    with _workshop(wish.out) as folder:
+    with workshop(wish.out) as folder:
         plans = _plans(wish, source)
         files = _write(wish, source, plans, folder, tell)
         scores: dict[str, Score] = {}
@@ -84,7 +83,7 @@ async def quantise(wish: Wish, tell: Tell = lambda _what, _part: None) -> Report
         speeds = {}
         if wish.rounds and _fit_together(files):
             notes += _business()
-            prompts = wish.text.read_text(encoding="utf-8")
+            prompts = read_text(wish.text)
             hear = partial(tell, "measuring speed")
             speeds = await speed.measure(files, prompts, wish.rounds, hear)
         elif wish.rounds:
@@ -117,31 +116,12 @@ def _check(wish: Wish, source: Path) -> None:
         raise EngineError("llama.cpp is not installed: run `pip install 'baseload[llamacpp]'`")
     if not wish.out.parent.is_dir():
         raise EngineError(f"there is no folder {wish.out.parent}")
+    if wish.out.is_dir():
+        raise EngineError(f"{wish.out} is a folder; give another --out")
     if wish.out.exists() and (wish.out.samefile(source) or not wish.force):
         raise EngineError(f"{wish.out} is there already; give another --out, or --force")
-    if not wish.text.is_file():
-        raise EngineError(f"there is no text {wish.text}")
-
-
-@contextmanager
-def _workshop(out: Path) -> Iterator[Path]:
-    """Give an empty folder beside the result that is ours alone, and is gone afterwards."""
-    folder = out.with_name(f".{out.name}.quantising")
-    try:
-        folder.mkdir(exist_ok=True)
-        with (folder / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise EngineError(f"somebody is writing {out} at this moment") from None
-            for leftover in folder.glob("*.gguf"):
-                leftover.unlink()
-            try:
-                yield folder
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-    except OSError as error:
-        raise EngineError(f"cannot write {out}: {error.strerror or error}") from error
+    read_text(wish.text)
+    read_tasks(wish.tasks)
 
 
 def _plans(wish: Wish, source: Path) -> dict[str, converting.Plan]:

@@ -17,7 +17,7 @@ import msgspec
 
 from baseload.engines.cores import usable_cores
 from baseload.engines.quantising.llamacpp import WINDOW_TOKENS, Reader
-from baseload.engines.quantising.tasks import read_tasks
+from baseload.engines.quantising.tasks import read_tasks, read_text
 from baseload.errors import BaseloadError, EngineError
 
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _measure(model: str, text: Path, tasks: Path) -> None:
     reader = Reader(model, usable_cores())
-    tokens = reader.tokens(text.read_text(encoding="utf-8"))
+    tokens = reader.tokens(read_text(text))
     window = WINDOW_TOKENS - len(reader.start)
     for at in range(0, len(tokens), window):
         part = tokens[at : at + window]

@@ -11,6 +11,7 @@ answers. Outliers of activations, which SmoothQuant and GPTQ of `llmcompressor` 
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from math import prod, sqrt
@@ -19,13 +20,12 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from baseload.engines.quantising.workshop import workshop
+from baseload.engines.weights import safetensors
 from baseload.errors import EngineError
 
 CHUNK_WEIGHTS = 1 << 22
 LARGEST = 127
-HEADER_BYTES_MAX = 100_000_000
-"""The format's own bound (safetensors' README)."""
-
 SPARE_BYTES = 64_000_000
 BYTES = {"BF16": 2, "F16": 2, "F32": 4}
 COPIED = {".json", ".txt", ".model", ".jinja", ".md"}
@@ -90,14 +90,15 @@ def write(source: Path, out: Path, on_part: Callable[[float], None] = lambda _: 
     shards = {path: _header(path) for path in sorted(source.glob("*.safetensors"))}
     if not any(_rounds(*pair) for tensors, _ in shards.values() for pair in tensors.items()):
         raise EngineError(f"no .safetensors in {source} hold a matrix that could be rounded")
-    if out.exists():
+    if not out.parent.is_dir():
+        raise EngineError(f"there is no folder {out.parent}")
+    if out.exists() or out.is_symlink():
         raise EngineError(f"{out} is there already; give another --out")
     needed = sum(tensor.size_bytes for tensors, _ in shards.values() for tensor in tensors.values())
     if shutil.disk_usage(out.parent).free < needed + SPARE_BYTES:
         raise EngineError(f"{out.parent} has no room for up to {needed / 1e9:.2f} GB")
-    folder = out.with_name(f".{out.name}.quantising")
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
+    with workshop(out) as place:
+        folder = place / "model"
         folder.mkdir()
         errors: dict[str, tuple[float, float]] = {}
         for done, (path, found) in enumerate(shards.items(), 1):
@@ -106,8 +107,6 @@ def write(source: Path, out: Path, on_part: Callable[[float], None] = lambda _: 
         _rest(source, folder, config, shards)
         size_bytes = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
         folder.replace(out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     worst = max(errors, key=lambda name: _part(*errors[name]))
     return Written(
         published=str(out),
@@ -132,30 +131,21 @@ def _config(source: Path) -> dict[str, Any]:
 
 def _header(path: Path) -> tuple[dict[str, _Tensor], int]:
     """Return a file's tensors, and where their bytes begin."""
+    if (wrong := safetensors.fault(path)) is not None:
+        raise EngineError(f"{path} {wrong}")
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if length > min(HEADER_BYTES_MAX, path.stat().st_size):
-            raise EngineError(f"{path} is no safetensors, or is cut short")
-        text = file.read(length)
-    try:
-        pairs = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-        pairs.pop("__metadata__", None)
-        found = {name: msgspec.json.decode(raw, type=_Tensor) for name, raw in pairs.items()}
-    except msgspec.DecodeError as error:
-        raise EngineError(f"{path} is no safetensors: {error}") from error
-    end = max((tensor.data_offsets[1] for tensor in found.values()), default=0)
-    if 8 + length + end > path.stat().st_size:
-        raise EngineError(f"{path} is cut short")
+        pairs = msgspec.json.decode(file.read(length), type=dict[str, msgspec.Raw])
+    pairs.pop("__metadata__", None)
+    found = {name: msgspec.json.decode(raw, type=_Tensor) for name, raw in pairs.items()}
     for name, tensor in found.items():
-        if tensor.size_bytes != prod(tensor.shape) * BYTES.get(tensor.dtype, 0) and _rounds(
-            name, tensor
-        ):
+        if tensor.dtype not in BYTES and _rounds(name, tensor):
             raise EngineError(f"{name} in {path} is in {tensor.dtype}: only from BF16, FP16, FP32")
     return found, 8 + length
 
 
 def _rounds(name: str, tensor: _Tensor) -> bool:
-    is_matrix = len(tensor.shape) == 2 and name.endswith(".weight")
+    is_matrix = len(tensor.shape) == 2 and prod(tensor.shape) > 0 and name.endswith(".weight")
     return is_matrix and not any(part in name for part in NO_LINEAR)
 
 
@@ -192,6 +182,8 @@ def _shard(
             else:
                 for size_bytes in _sizes(tensor.size_bytes, CHUNK_WEIGHTS):
                     file.write(source.read(size_bytes))
+        file.flush()
+        os.fsync(file.fileno())
     return errors
 
 

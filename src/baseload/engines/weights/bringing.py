@@ -72,6 +72,7 @@ def pull(
     that had the name is there until the new one is whole.
     """
     with store.locked(name), ExitStack() as closing:
+        store.see_place(name)
         ask = partial(source_of, text, closing, sha256, env)
         source = _listed(text, ask, patience)
         listing, have = source.listing, store.manifest(name)
@@ -181,7 +182,7 @@ def _listed(text: str, ask: Callable[[], Source], patience: Patience) -> Source:
                 raise WeightsError(f"{error}; given up after {attempt} attempts") from None
             longest = min(patience.pause_max_s, patience.pause_first_s * 2**attempt)
             pause.wait(max(error.after_s, longest))
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:  # No list of files.
             raise WeightsError(f"{text} cannot be listed: {error!r:.200}") from None
     raise AssertionError("the last attempt returns or raises")
 

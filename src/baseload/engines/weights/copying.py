@@ -144,7 +144,8 @@ class _Opened:
         self.writes: int | None = None
         if task.target is None:
             return
-        plain = os.open(task.target, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        plain = os.open(task.target, flags, 0o644)
         try:
             self.is_cloned = clones and _clone(self.reads, plain)
             if not self.is_cloned:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from baseload.engines import gguf
 from baseload.engines.weights import safetensors
-from baseload.engines.weights.pieces import PICKLES
+from baseload.engines.weights.pieces import PICKLES, lacking_shard
 
 INDEX = ".safetensors.index.json"
 ARCHIVE = b"PK\x03\x04"
@@ -35,7 +35,9 @@ def fault(path: Path, called: str = "") -> str | None:
 
 
 def fault_of_model(folder: Path, paths: list[str]) -> str | None:
-    """Say what a model lacks as a whole: shards that its index names; None if nothing is known."""
+    """Say which shard a model lacks, by its index or by the names of the others; None if none."""
+    if (lacking := lacking_shard(paths)) is not None:
+        return f"its part {lacking[:80]!r} is not among the files"
     for path in paths:
         if not path.endswith(INDEX):
             continue

@@ -43,6 +43,11 @@ class Piece:
     at: str
     """Where it is: a URL, a bucket's key, or a path."""
 
+    def __post_init__(self) -> None:
+        """Refuse a size that cannot be."""
+        if not 0 <= self.size_bytes < 2**63:
+            raise WeightsError(f"{self.path}: a file cannot have {self.size_bytes} bytes")
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -91,6 +96,8 @@ def chosen(pieces: list[Piece], pattern: str, source: str) -> tuple[Piece, ...]:
     """
     if len(pieces) > PIECES_MAX:
         raise WeightsError(f"{source} lists {len(pieces)} files; {PIECES_MAX} are the most")
+    if len({piece.path for piece in pieces}) < len(pieces):
+        raise WeightsError(f"{source} lists a file twice: nobody can tell which one is right")
     wanted = [piece for piece in pieces if not pattern or fnmatchcase(piece.path, pattern)]
     if not wanted:
         names = ", ".join(sorted(piece.path for piece in pieces)[:8])
@@ -123,6 +130,17 @@ def _usual(pieces: list[Piece], source: str) -> list[Piece]:
 def first_shard(paths: list[str]) -> list[str]:
     """Give those paths that stand for a model: of a split one, its first file only."""
     return [path for path in paths if (cut := _SHARD.search(path)) is None or int(cut[1]) == 1]
+
+
+def lacking_shard(paths: list[str]) -> str | None:
+    """Give the first part of a split GGUF model that is not there; None if all are."""
+    have = set(paths)
+    cuts = [cut for path in paths if path.endswith(".gguf") and (cut := _SHARD.search(path))]
+    for head, count in sorted({(cut.string[: cut.start()], cut[2]) for cut in cuts}):
+        for number in range(1, int(count) + 1):
+            if (shard := f"{head}-{number:05}-of-{count}.gguf") not in have:
+                return shard
+    return None
 
 
 def hasher(digest: str, size_bytes: int) -> Any:

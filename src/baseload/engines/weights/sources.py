@@ -15,23 +15,46 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
 from baseload.engines.weights import s3
-from baseload.engines.weights.pieces import Listing, Piece, WeightsError, chosen, inside, sums_of
-from baseload.engines.weights.wire import BLOCK_BYTES, Answer, Source, Token, Wire, origin_of
+from baseload.engines.weights.pieces import (
+    PIECES_MAX,
+    Listing,
+    Piece,
+    WeightsError,
+    chosen,
+    inside,
+    sums_of,
+)
+from baseload.engines.weights.wire import (
+    BLOCK_BYTES,
+    Answer,
+    Source,
+    Token,
+    Wire,
+    led_to,
+    origin_of,
+)
 
 HUB = "https://huggingface.co"
 MODELSCOPE = "https://modelscope.cn"
 SUMS = "SHA256SUMS"
 PAGES_MAX = 200
-"""Of a hub's list; one has 1,000 files."""
+"""Of Hugging Face's list; one has 1,000 files."""
 
-_HUB = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w.-]+(?:/[\w.-]+)*?))?(?:/([^@]+))?")
+ENTRIES_MAX = 2 * PIECES_MAX
+"""Files and folders of a folder of this machine, hidden ones too."""
+
+MODELSCOPE_FILES_MAX = 3000
+"""Where ModelScope cuts its list without a word (modelscope-hub 0.5, `constants.py`)."""
+
+_HUB = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w.-]+))?(?:/([^@]+))?")
 
 
 def source_of(
@@ -92,7 +115,9 @@ def _hub(text: str, rest: str, env: Mapping[str, str], closing: ExitStack) -> So
         answer, headers = wire.text(page, f"hf://{name}")
         rows += _json(answer, text)
         link = re.search(r'<([^>]+)>;\s*rel="next"', headers.get("link", ""))
-        page = link[1] if link else None
+        page = led_to(page, link[1], f"hf://{name}") if link else None
+    if page is not None:
+        raise WeightsError(f"{text}: its list of files has more than {PAGES_MAX} pages")
     pieces = []
     for row in _files(rows, "type", "file", "path"):
         large = row.get("lfs")
@@ -104,11 +129,15 @@ def _hub(text: str, rest: str, env: Mapping[str, str], closing: ExitStack) -> So
 
 
 def _modelscope(text: str, rest: str, env: Mapping[str, str], closing: ExitStack) -> Source:
-    """List a repository of ModelScope. Its list has a SHA-256 of each file, large or small."""
+    """List a repository of ModelScope. Its list has a SHA-256 of each file, large or small.
+
+    Its older addresses, these among them, know a token by a cookie, newer ones by the usual header;
+    its own client (modelscope-hub 0.5, `_legacy_api.py`) sends both.
+    """
     name, revision, pattern = _parts(text, rest)
     hub = (env.get("MODELSCOPE_ENDPOINT") or MODELSCOPE).rstrip("/")
     secret = env.get("MODELSCOPE_API_TOKEN", "")
-    wire = Wire(Token(origin_of(hub), secret, "MODELSCOPE_API_TOKEN"))
+    wire = Wire(Token(origin_of(hub), secret, "MODELSCOPE_API_TOKEN", cookie="m_session_id"))
     closing.callback(wire.close)
     wanted = quote(revision or "master", safe="")
     api = f"{hub}/api/v1/models/{name}/repo"
@@ -117,9 +146,12 @@ def _modelscope(text: str, rest: str, env: Mapping[str, str], closing: ExitStack
     if found.get("Code") not in {200, None}:
         raise WeightsError(f"{text}: ModelScope says {str(found.get('Message'))[:200]!r}")
     pieces, commits = [], set()
-    for row in _files(found["Data"]["Files"], "Type", "blob", "Path"):
+    rows = found["Data"]["Files"]
+    if len(rows) >= MODELSCOPE_FILES_MAX:
+        raise WeightsError(f"{text}: ModelScope lists no more than {MODELSCOPE_FILES_MAX} files")
+    for row in _files(rows, "Type", "blob", "Path"):
         if not re.fullmatch(r"[0-9a-fA-F]{64}", row.get("Sha256") or ""):
-            raise WeightsError(f"{text}: ModelScope gives no digest of {row['Path']}")
+            raise WeightsError(f"{text}: ModelScope gives no digest of {row['Path'][:80]!r}")
         at = f"{api}?Revision={wanted}&FilePath={quote(row['Path'])}"
         digest = f"sha256:{row['Sha256'].lower()}"
         pieces.append(Piece(inside(row["Path"]), int(row["Size"]), digest, at))
@@ -150,16 +182,16 @@ def _json(text: str, source: str) -> Any:
 def _web(text: str, sha256: str, closing: ExitStack) -> Source:
     """List what SHA256SUMS names below a URL, or take the one file whose digest is given."""
     parts = urlsplit(text)
-    if parts.username or parts.query or parts.fragment:
+    if "@" in parts.netloc or parts.query or parts.fragment:
         raise WeightsError("a URL with a password or a query may be secret, and would be kept")
     wire = Wire()
     closing.callback(wire.close)
     if sha256:
         if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
             raise WeightsError("--sha256 has 64 hexadecimal digits")
-        name = inside(parts.path.rpartition("/")[2])
-        found = {name: "sha256:" + sha256.lower()}
-        base = text.removesuffix(name)
+        base, _, last = text.rpartition("/")
+        base += "/"
+        found = {inside(unquote(last)): "sha256:" + sha256.lower()}
     else:
         base = text if text.endswith("/") else text + "/"
         try:
@@ -187,9 +219,14 @@ def _local(path: Path) -> Source:
     if path.is_file():
         found = {path.name: path}
     elif path.is_dir():
+        every = list(islice(path.rglob("*"), ENTRIES_MAX + 1))
+        if len(every) > ENTRIES_MAX:
+            raise WeightsError(
+                f"{path} holds more than {ENTRIES_MAX} files: it is no model's folder"
+            )
         found = {
             each.relative_to(path).as_posix(): each
-            for each in sorted(path.rglob("*"))
+            for each in sorted(every)
             if each.is_file() and not any(p.startswith(".") for p in each.relative_to(path).parts)
         }
     else:

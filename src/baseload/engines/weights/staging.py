@@ -50,12 +50,12 @@ class Load:
     @property
     def past_cache_s(self) -> float:
         """How long from the disk."""
-        return self.size_bytes / self.past_cache_bytes_s
+        return self.size_bytes / max(self.past_cache_bytes_s, 1.0)
 
     @property
     def cached_s(self) -> float:
         """How long once the cache holds it."""
-        return self.size_bytes / self.cached_bytes_s
+        return self.size_bytes / max(self.cached_bytes_s, 1.0)
 
 
 def stage(
@@ -68,6 +68,7 @@ def stage(
     if store.root.resolve() == to.root.resolve():
         raise WeightsError(f"{to.root} is the store itself: name a folder on another disk")
     with store.locked(name), to.locked(name):
+        to.see_place(name)
         manifest, have = store.needed(name), to.manifest(name)
         if have is not None and have.files == manifest.files and _is_there(to.folder(name), have):
             return None

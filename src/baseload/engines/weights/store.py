@@ -88,11 +88,37 @@ class Store:
         return self.root / INCOMING / model_name(name)
 
     def names(self) -> list[str]:
-        """List models that are there, whole or not, by name."""
+        """List models that are there, whole or not, by name.
+
+        Only folders with a manifest: a store may lie in a folder that holds other things, too, and
+        those are nobody's to list or remove here.
+        """
         if not self.root.is_dir():
             return []
         found = (each for each in self.root.iterdir() if NAME.fullmatch(each.name))
-        return sorted(each.name for each in found if each.is_dir() and not each.is_symlink())
+        return sorted(each.name for each in found if _is_ours(each))
+
+    def see_place(self, name: str) -> None:
+        """Raise WeightsError if what has this name is no model of ours: none may replace it."""
+        folder = self.folder(name)
+        if (folder.exists() or folder.is_symlink()) and not _is_ours(folder):
+            raise WeightsError(
+                f"{folder} is there and no model of this store: it stays; give another --name"
+            )
+
+    def name_of(self, model: str) -> str:
+        """Give the name of that model of the store which a fleet file means; empty if it is none.
+
+        A fleet file names it, one of its files, or a path that leads into the store.
+        """
+        name = split_name(model)[0]
+        if name and (_is_ours(self.folder(name)) or self.incoming(name).is_dir()):
+            return name
+        try:
+            inner = Path(model).expanduser().resolve().relative_to(self.root.resolve()).parts
+        except (OSError, ValueError, RuntimeError):  # Elsewhere, or links in a circle.
+            return ""
+        return inner[0] if inner else ""
 
     def manifest(self, name: str) -> Manifest | None:
         """Give what is known of a model; None if it is not there, or not whole."""
@@ -105,7 +131,7 @@ class Store:
         """Give what is known of a model; raises WeightsError if it is not there."""
         found = self.manifest(name)
         if found is None:
-            what = "is not whole" if self.folder(name).is_dir() else "is not there"
+            what = "is not whole" if _is_ours(self.folder(name)) else "is not there"
             names = ", ".join(self.names()) or "nothing"
             raise WeightsError(
                 f"{name} {what} in {self.root} (there: {names}); `baseload weights pull` brings it"
@@ -139,6 +165,7 @@ class Store:
     def publish(self, name: str, manifest: Manifest) -> None:
         """Give a whole model its name; what had the name before goes. Only while it is held."""
         incoming, folder, old = self.incoming(name), self.folder(name), self._old(name)
+        self.see_place(name)
         write_manifest(incoming, manifest)
         if folder.exists():
             make_folder(old.parent)
@@ -157,11 +184,12 @@ class Store:
 
     def remove(self, name: str) -> None:
         """Remove a model and what came of it. Only while it is held."""
+        self.see_place(name)
         self.remove_part(name)
         folder = self.folder(name)
         # Its name goes first, so that nobody finds a model of which half is gone.
         make_folder(self._old(name).parent)
-        if folder.exists() or folder.is_symlink():
+        if folder.exists():
             folder.rename(self._old(name))
         remove(self._old(name))
 
@@ -182,6 +210,11 @@ class Store:
         if old.exists() and not folder.exists():
             old.rename(folder)
         remove(old)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Tell whether a folder is a model's: it has a manifest, be it one that cannot be read."""
+    return folder.is_dir() and not folder.is_symlink() and (folder / MANIFEST).is_file()
 
 
 def read_manifest(folder: Path) -> Manifest | None:

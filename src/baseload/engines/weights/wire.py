@@ -7,6 +7,7 @@ Errors quote the name of a file and never the address it was redirected to, whic
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -28,7 +29,8 @@ SILENCE_S = 30.0
 REDIRECTS_MAX = 5
 BLOCK_BYTES = 1024 * 1024
 TEXT_BYTES_MAX = 64 * 1024 * 1024
-"""The largest list of files that is read."""
+TEXT_MAX_S = 300.0
+"""The largest list of files that is read, and how long it may take to come."""
 
 RETRY_AFTER_MAX_S = 300.0
 """The longest wait that a server may ask for."""
@@ -84,6 +86,8 @@ class Token:
     secret: str = field(repr=False)
     variable: str
     """The environment variable that it comes from, for messages."""
+    cookie: str = ""
+    """A cookie that holds it, too, where a server wants that."""
 
 
 class Wire:
@@ -110,11 +114,13 @@ class Wire:
     def text(self, url: str, called: str) -> tuple[str, Any]:
         """Give a small text and its headers. Raises WeightsError, PassingError."""
         with self._asked("GET", url, {}, called) as answer:
-            data = bytearray()
-            for block in answer.iter_bytes(BLOCK_BYTES):
+            data, began_s = bytearray(), time.monotonic()
+            for block in answer.iter_raw():
                 data += block
                 if len(data) > TEXT_BYTES_MAX:
                     raise WeightsError(f"{called}: longer than {TEXT_BYTES_MAX} bytes")
+                if time.monotonic() - began_s > TEXT_MAX_S:
+                    raise PassingError(f"{called}: did not come within {TEXT_MAX_S:g} s")
             return data.decode("utf-8", "replace"), answer.headers
 
     def size(self, url: str, called: str) -> int:
@@ -161,13 +167,14 @@ class Wire:
                                 self._moved.pop(url, None)  # A signed address ends after a while.
                             raise PassingError(f"{called}: where it was redirected to is no more")
                         self._see_status(answer, called, is_moved=origin_of(at) != origin_of(url))
+                        _see_packing(answer, called)
                         with self._lock:
                             self._moved[url] = at
                         yield answer
                         return
                 finally:
                     answer.close()
-                at = _next(at, answer.headers.get("location", ""), called)
+                at = led_to(at, answer.headers.get("location", ""), called)
         except self._http.TransportError as error:
             raise PassingError(f"{called}: {type(error).__name__} {error}".rstrip()) from None
         except (self._http.InvalidURL, self._http.DecodingError, ValueError) as error:
@@ -179,7 +186,8 @@ class Wire:
         token = self._token
         if token is None or not token.secret or origin_of(url) != token.origin:
             return {}
-        return {"authorization": f"Bearer {token.secret}"}
+        shown = {"authorization": f"Bearer {token.secret}"}
+        return shown | ({"cookie": f"{token.cookie}={token.secret}"} if token.cookie else {})
 
     def _see_status(self, answer: "httpx.Response", called: str, *, is_moved: bool) -> None:
         code = answer.status_code
@@ -222,8 +230,15 @@ def retry_after_s(text: str, now: datetime) -> float:
     return min(max(0.0, (then - now).total_seconds()), RETRY_AFTER_MAX_S)
 
 
-def _next(at: str, location: str, called: str) -> str:
-    """Give where a redirect leads; raises WeightsError if that is nowhere, or less safe."""
+def _see_packing(answer: "httpx.Response", called: str) -> None:
+    """Refuse an answer that is packed: unpacked it may be of any size, and nobody asked for it."""
+    packing = answer.headers.get("content-encoding", "identity")
+    if packing.lower() != "identity":
+        raise WeightsError(f"{called}: the server packs it ({packing[:20]}), asked not to")
+
+
+def led_to(at: str, location: str, called: str) -> str:
+    """Give where a redirect or a link leads; raises WeightsError if nowhere, or less safe."""
     to = urljoin(at, location)
     scheme = urlsplit(to).scheme
     if not location or scheme not in {"http", "https"}:
