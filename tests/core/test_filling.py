@@ -278,12 +278,71 @@ def test_a_limit_that_was_refused_does_not_jump_to_the_knee():
 
 def test_a_speed_that_is_told_is_as_good_as_a_total():
     """SGLang tells tokens a second instead of counting them as they are written."""
-    filling, _ = _learnt(Batch())
     filling = Filling(Batch(), AdaptiveLimit(64, 64))
     for at in range(1, 5):
         filling.saw(Sight(float(at), tokens_per_s=80.0), float(at))
 
     assert 80.0 == pytest.approx(filling.tokens_per_s)
+
+
+def test_an_answer_that_comes_whole_is_not_read_for_as_long_as_it_is_written():
+    """Nobody may hear its first token: its prompt counts as read after half of callers' patience."""
+    filling, long = Filling(READS, None), call(900, is_stream=False)
+    filled = filling.take(long, 0.0)
+    room = []
+    for at in (0.9, 1.1):
+        filling.saw(Sight(at), at)
+        room.append(filling.has_room(call(200)))
+    filling.left(filled, 4.0)
+
+    assert ([False, True], 0) == (room, filling.reading)
+
+
+def test_an_embedding_is_read_until_it_ends():
+    """All that is done for it is to read it."""
+    filling = Filling(READS, None)
+    filling.take(call(900, is_stream=False, is_whole=True), 0.0)
+    filling.saw(Sight(60.0), 60.0)
+
+    assert 900 == filling.reading
+
+
+def test_a_worker_has_its_part_of_an_engine():
+    """What the engine tells is all workers': each has its part of the cache, and of the rate."""
+    filling = Filling(Batch(token_s=0.05), AdaptiveLimit(8, 8), workers=2)
+    for _ in range(8):
+        filling.take(call(), 0.0)
+    for at in range(1, 5):
+        filling.saw(Sight(float(at), kv_tokens=1000, made_tokens=at * 1000), float(at))
+
+    assert (500, 1000.0) == (filling.kv_tokens, filling.tokens_per_s)
+    assert 500.0 == pytest.approx(filling.knee.rate)
+
+
+def test_a_limit_that_is_let_go_feels_its_way_up():
+    """When learning ends, an engine is not given at once what was never tried."""
+    limit = AdaptiveLimit(64, 64)
+    filling = Filling(Batch(), limit)
+    filling.saw(Sight(1.0, made_tokens=0), 1.0)
+    filling.let_go()
+
+    assert (8, 64) == (limit.limit, limit.most)
+
+
+def test_nobody_is_thrown_out_for_who_may_not_come_in():
+    """A batch call stays while room is kept for one that was passed too often."""
+    gate = desk(KV)
+    batch, other = call(300, 10, priority=BATCH), call(500, 10)
+    passed, late = call(900, 10, priority=INTERACTIVE), call(200, 10, priority=INTERACTIVE)
+    for one in (batch, other):
+        gate.offer(one, 1.0)
+        gate.attempt(one)
+    gate.offer(passed, 2.0)
+    gate._stays[passed.id].passes = PASSES_MAX
+    fact = gate.offer(late, 3.0)
+
+    assert (QUEUED, {}) == (fact, told(gate))
+    assert 2 == gate.seats["a"].in_flight
 
 
 def test_an_engine_that_was_started_anew_counts_from_nothing():

@@ -7,8 +7,9 @@ are not of one text, and there is no seam to be had (`SeamError`).
 
 Nothing may be doubled and nothing lost. A server may ignore the start that it was given and begin
 again; so the first characters of a continuation are held back until it is plain which of the two
-it is, unless the server is known never to do so. Where it cannot be plain, because the text so far is very short or repeats its own opening,
-the seam is refused rather than guessed. Spaces at the seam are joined exactly as they come.
+it is, unless the server is known never to do so. Where it cannot be plain, because the text so far
+is very short or repeats its own opening, the seam is refused rather than guessed. Spaces at
+the seam are joined exactly as they come.
 
 Not here: what was said before (`resume.Said`), and whether the second answer ended well.
 """
@@ -48,7 +49,7 @@ class Seam:
     """
 
     def __init__(self, said: Said, way: Way, *, is_sure: bool = False) -> None:
-        """With `is_sure` the server is known to go on where it is told to, and nothing is guessed."""
+        """With `is_sure` the server is known to go on where it is told to: nothing is guessed."""
         self.joined = False
         self.is_restart = way is RESTART
         self._reasoning, self._content = said.reasoning, said.content

@@ -171,7 +171,7 @@ class Desk:
 
     def _preempt(self, stay: Stay) -> bool:
         """Take the permit of the newest batch call that has no token yet."""
-        for seat in self.permits.candidates(stay, stay.tried):
+        for seat in self.permits.candidates(stay, stay.tried | self._kept_from(stay.call)):
             if not seat.preemptible or not seat.would_take_one():
                 continue
             call_id, permit = next(reversed(seat.preemptible.items()))
