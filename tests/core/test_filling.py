@@ -72,6 +72,14 @@ def test_an_empty_engine_takes_any_call():
     assert ["admitted"] == list(told(gate).values())
 
 
+def test_who_comes_later_does_not_pass_calls_of_its_size():
+    """Room that is too little for the first of them is no newcomer's; a much shorter one may go."""
+    gate = desk(KV)
+    sizes = (500, 450, 300, 10)
+
+    assert [ADMITTED, QUEUED, QUEUED, ADMITTED] == [gate.offer(call(one), 1.0) for one in sizes]
+
+
 def test_the_engine_may_tell_how_much_it_holds():
     """Without the operator's number the engine's own is gone by, and nothing before it is known."""
     gate = desk(Batch())
@@ -265,17 +273,6 @@ def test_without_a_rate_the_limit_is_as_ever():
     assert (64, 8) == (before, limit.limit)
 
 
-def test_a_limit_that_was_refused_does_not_jump_to_the_knee():
-    """What an engine has refused is not sent again because tokens would be made of it."""
-    limit = AdaptiveLimit(8, 64)
-    limit.learn(Fact.BUSY.limit, 3, 1.0, 1.0)
-    limit.allow(32, 1.5)
-    held = limit.limit
-    limit.allow(2, 1.6)
-
-    assert (4, 2) == (held, limit.limit)
-
-
 def test_a_speed_that_is_told_is_as_good_as_a_total():
     """SGLang tells tokens a second instead of counting them as they are written."""
     filling = Filling(Batch(), AdaptiveLimit(64, 64))
@@ -305,28 +302,6 @@ def test_an_embedding_is_read_until_it_ends():
     filling.saw(Sight(60.0), 60.0)
 
     assert 900 == filling.reading
-
-
-def test_a_worker_has_its_part_of_an_engine():
-    """What the engine tells is all workers': each has its part of the cache, and of the rate."""
-    filling = Filling(Batch(token_s=0.05), AdaptiveLimit(8, 8), workers=2)
-    for _ in range(8):
-        filling.take(call(), 0.0)
-    for at in range(1, 5):
-        filling.saw(Sight(float(at), kv_tokens=1000, made_tokens=at * 1000), float(at))
-
-    assert (500, 1000.0) == (filling.kv_tokens, filling.tokens_per_s)
-    assert 500.0 == pytest.approx(filling.knee.rate)
-
-
-def test_a_limit_that_is_let_go_feels_its_way_up():
-    """When learning ends, an engine is not given at once what was never tried."""
-    limit = AdaptiveLimit(64, 64)
-    filling = Filling(Batch(), limit)
-    filling.saw(Sight(1.0, made_tokens=0), 1.0)
-    filling.let_go()
-
-    assert (8, 64) == (limit.limit, limit.most)
 
 
 def test_nobody_is_thrown_out_for_who_may_not_come_in():

@@ -81,6 +81,12 @@ class Desk:
             self.line.charge(stay.call)
         return True
 
+    def _is_behind(self, stay: Stay) -> bool:
+        """Say whether calls of its size wait for room, which it may not have before them."""
+        if not (self.line.waiting and stay.plan.is_metered):
+            return False
+        return self.line.has_lane(stay.lane(), stay.call.priority)
+
     def _kept_from(self, call: Call) -> frozenset[str]:
         """Give the backends that are kept for others, no less urgent, who were passed too often."""
         waiting = self.line.waiting
