@@ -72,9 +72,11 @@ def fill(plant: Plant) -> None:
     telemetry.attempts["a"] += 1
     telemetry.series("m", "a").paid(1.0)
     plant.gateway.certificate_ends_at = 1.0
-    plant.gateway.probes.sights["a"] = Sight(
-        plant.gateway.driver.clock(), 0.5, 1, 1, kv_tokens=9, preemptions=1
+    sight = Sight(
+        plant.gateway.driver.clock(), 0.5, 1, 1, kv_tokens=9, made_tokens=0, preemptions=1
     )
+    plant.gateway.probes.sights["a"] = sight
+    plant.gateway.driver.observe("a", sight)
     desk = EnergyDesk(EngineRoom("/nowhere", lambda _state: None), never)
     engine = BackendConfig(name="a", engine="vllm", model="m")
     for at in (1.0, 2.0):

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 END_S_MAX = 30.0
@@ -26,20 +27,24 @@ def _up(folder: Path, counters: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def _lines_until(process: subprocess.Popen[str], pattern: str) -> str:
+def _lines_until(process: subprocess.Popen[str], *patterns: str) -> str:
+    """Read until all have come, in any order: log lines are written by a thread of their own."""
     assert process.stdout is not None
+    too_late = threading.Timer(END_S_MAX, process.kill)
+    too_late.start()
     found = ""
     for line in process.stdout:
         found += line
-        if re.search(pattern, line):
+        if all(re.search(pattern, found) for pattern in patterns):
             break
+    too_late.cancel()
     return found
 
 
 def test_a_redis_that_is_away_is_a_warning_and_not_an_end(tmp_path: Path):
     """The gateway serves, says that each replica counts its own share, and drains as ever."""
     process = _up(tmp_path, "redis://127.0.0.1:9/0")
-    said = _lines_until(process, "Operators:")
+    said = _lines_until(process, "Operators:", "counts its own share")
     process.send_signal(signal.SIGTERM)
     rest, _ = process.communicate(timeout=END_S_MAX)
 

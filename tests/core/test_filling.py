@@ -72,6 +72,14 @@ def test_an_empty_engine_takes_any_call():
     assert ["admitted"] == list(told(gate).values())
 
 
+def test_who_comes_later_does_not_pass_calls_of_its_size():
+    """Room that is too little for the first of them is no newcomer's; a much shorter one may go."""
+    gate = desk(KV)
+    sizes = (500, 450, 300, 10)
+
+    assert [ADMITTED, QUEUED, QUEUED, ADMITTED] == [gate.offer(call(one), 1.0) for one in sizes]
+
+
 def test_the_engine_may_tell_how_much_it_holds():
     """Without the operator's number the engine's own is gone by, and nothing before it is known."""
     gate = desk(Batch())
@@ -265,25 +273,51 @@ def test_without_a_rate_the_limit_is_as_ever():
     assert (64, 8) == (before, limit.limit)
 
 
-def test_a_limit_that_was_refused_does_not_jump_to_the_knee():
-    """What an engine has refused is not sent again because tokens would be made of it."""
-    limit = AdaptiveLimit(8, 64)
-    limit.learn(Fact.BUSY.limit, 3, 1.0, 1.0)
-    limit.allow(32, 1.5)
-    held = limit.limit
-    limit.allow(2, 1.6)
-
-    assert (4, 2) == (held, limit.limit)
-
-
 def test_a_speed_that_is_told_is_as_good_as_a_total():
     """SGLang tells tokens a second instead of counting them as they are written."""
-    filling, _ = _learnt(Batch())
     filling = Filling(Batch(), AdaptiveLimit(64, 64))
     for at in range(1, 5):
         filling.saw(Sight(float(at), tokens_per_s=80.0), float(at))
 
     assert 80.0 == pytest.approx(filling.tokens_per_s)
+
+
+def test_an_answer_that_comes_whole_is_not_read_for_as_long_as_it_is_written():
+    """Nobody may hear its first token: its prompt counts as read after half of callers' patience."""
+    filling, long = Filling(READS, None), call(900, is_stream=False)
+    filled = filling.take(long, 0.0)
+    room = []
+    for at in (0.9, 1.1):
+        filling.saw(Sight(at), at)
+        room.append(filling.has_room(call(200)))
+    filling.left(filled, 4.0)
+
+    assert ([False, True], 0) == (room, filling.reading)
+
+
+def test_an_embedding_is_read_until_it_ends():
+    """All that is done for it is to read it."""
+    filling = Filling(READS, None)
+    filling.take(call(900, is_stream=False, is_whole=True), 0.0)
+    filling.saw(Sight(60.0), 60.0)
+
+    assert 900 == filling.reading
+
+
+def test_nobody_is_thrown_out_for_who_may_not_come_in():
+    """A batch call stays while room is kept for one that was passed too often."""
+    gate = desk(KV)
+    batch, other = call(300, 10, priority=BATCH), call(500, 10)
+    passed, late = call(900, 10, priority=INTERACTIVE), call(200, 10, priority=INTERACTIVE)
+    for one in (batch, other):
+        gate.offer(one, 1.0)
+        gate.attempt(one)
+    gate.offer(passed, 2.0)
+    gate._stays[passed.id].passes = PASSES_MAX
+    fact = gate.offer(late, 3.0)
+
+    assert (QUEUED, {}) == (fact, told(gate))
+    assert 2 == gate.seats["a"].in_flight
 
 
 def test_an_engine_that_was_started_anew_counts_from_nothing():

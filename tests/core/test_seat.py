@@ -1,5 +1,9 @@
 """A backend as the gate sees it: what its evidence teaches its account's limit."""
 
+from math import inf
+
+from msgspec import structs
+
 from baseload.config.fleet import Overload, Target
 from baseload.core.breaker import FAILURES_MAX, OPEN_S_MAX
 from baseload.core.facts import Call, Fact, Sight, Told
@@ -40,13 +44,20 @@ def test_calls_in_the_providers_queue_do_not_make_the_limit_grow():
     assert 10 == _grown(parked=4)
 
 
-def _strained(queued_s: float, still_parked: int, sight: Sight | None = None) -> int:
-    """Give a limit of forty after first tokens that took long, and had been queued so long."""
+def _strained(
+    queued_s: float, still_parked: int, sight: Sight | None = None, looks_until: float = inf
+) -> int:
+    """Give a limit of forty after first tokens that took long, and had been queued so long.
+
+    Looks show `sight` until some time; from then on there are none.
+    """
     seat = _seat(40, 40)
     seat.saw(sight or Sight(9.0), 9.0)
     for number in range(60):
         call = Call(number, "m", 1000.0)
         now = 10.0 + number
+        if sight is not None and now < looks_until:
+            seat.saw(structs.replace(sight, at=now), now)
         late = number >= 30
         permit = seat.take(call, TARGET, now - (8.0 if late else 0.2))
         seat.parked = still_parked if late else 0
@@ -69,10 +80,12 @@ def test_strain_takes_no_calls_from_an_engine_that_tells_its_own():
     silent = _strained(0.0, 0)
     tells = _strained(0.0, 0, Sight(9.0, waiting=0, running=30))
     half = _strained(0.0, 0, Sight(9.0, running=30))
+    told_once = _strained(0.0, 0, Sight(9.0, waiting=0, running=30), looks_until=20.0)
 
     assert silent < 40
     assert 40 == tells
     assert half < 40
+    assert told_once < 40
 
 
 def _slow(others_at: float) -> bool:

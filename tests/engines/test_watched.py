@@ -8,14 +8,17 @@ import asyncio
 import contextlib
 import shlex
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from baseload.config.fleet import Backend
+from baseload.engines.asking import access_of, ask
 from baseload.engines.state import Patience
 from baseload.engines.watched import Watched
 from baseload.errors import EngineError
@@ -129,18 +132,24 @@ def test_its_key_is_shown(states, key, phase):
     watching(double, states, scene, api_key=key)
 
 
-@pytest.mark.parametrize(("is_trusted", "phase"), [(True, "ready"), (False, "down")])
-def test_https_is_as_trusted_as_the_file_says(tmp_path, states, is_trusted, phase):
-    """The CA of the file is trusted for it, and nobody else is."""
+def certified(folder):
+    """Make a certificate in a folder; give what a server shows it with."""
     if shutil.which("openssl") is None:
         give_up("openssl, to make certificates with")
     subprocess.run(
         shlex.split("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
         "-subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout key.pem -out cert.pem"),
-        cwd=tmp_path, check=True, capture_output=True,
+        cwd=folder, check=True, capture_output=True,
     )  # fmt: skip
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    tls.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return tls
+
+
+@pytest.mark.parametrize(("is_trusted", "phase"), [(True, "ready"), (False, "down")])
+def test_https_is_as_trusted_as_the_file_says(tmp_path, states, is_trusted, phase):
+    """The CA of the file is trusted for it, and nobody else is."""
+    tls = certified(tmp_path)
 
     async def scene(_watched):
         await states.reach(phase)
@@ -149,6 +158,34 @@ def test_https_is_as_trusted_as_the_file_says(tmp_path, states, is_trusted, phas
         Double(tls=tls), states, scene,
         ca=str(tmp_path / "cert.pem") if is_trusted else None,
     )  # fmt: skip
+
+
+def test_who_hangs_behind_tls_is_not_waited_for(tmp_path):
+    """A look ends at its time: a good-bye that never comes is not waited for after it."""
+    tls, is_over = certified(tmp_path), threading.Event()
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def hang():
+        connection, _ = listening.accept()
+        with tls.wrap_socket(connection, server_side=True):
+            is_over.wait(60)
+
+    async def look():
+        url = f"https://localhost:{listening.getsockname()[1]}/v1"
+        address, access = access_of(url, "", str(tmp_path / "cert.pem"))
+        with pytest.raises(TimeoutError):
+            await ask(address, "/health", b"", 1.0, access)
+
+    thread = threading.Thread(target=hang)
+    thread.start()
+    began = time.monotonic()
+    with listening:
+        asyncio.run(look())
+        took_s = time.monotonic() - began
+        is_over.set()
+        thread.join()
+
+    assert took_s < 20  # asyncio waits for thirty.
 
 
 def test_a_ca_that_cannot_be_read_has_failed(tmp_path, states):

@@ -119,6 +119,45 @@ async def test_an_engine_that_is_being_learnt_is_looked_at_more_often(monkeypatc
         assert 64 == gateway.gate.seats["b0"].filling.kv_tokens
 
 
+@on_uvloop
+async def test_who_tells_nothing_is_not_looked_at_more_often(monkeypatch):
+    """Where there are no metrics there is nothing to learn, and a provider's API is left alone."""
+    monkeypatch.setattr(probes, "LEARNING_LOOK_S", 0.01)
+    monkeypatch.setattr(probes, "ASLEEP_LOOK_S", 0.01)
+    may_answer = asyncio.Event()
+    asked_for: list[str] = []
+
+    def play(asked) -> Script:
+        if asked.method == "GET":
+            asked_for.append(asked.path)
+            return [refusal(404)]
+        return [may_answer, stream("x")]
+
+    async with AsyncExitStack() as stack, Provider(play=play) as provider:
+        fleet = backends(provider, batch=Batch(), probe_s=600.0)
+        gateway = await stack.enter_async_context(start_gateway(provider, backends=fleet))
+        await until(lambda: "b0" in gateway.probes.sights)
+        caller = await stack.enter_async_context(call_up(gateway.address[1]))
+        await caller.send(prompt(SHORT))
+        await until(lambda: gateway.gate.learns("b0"))
+        before = len(asked_for)
+        await asyncio.sleep(0.3)
+        may_answer.set()
+
+        assert 200 == (await caller.answer()).status
+        assert before == len(asked_for)
+
+
+def test_workers_share_what_the_file_allows():
+    """Each has its part of a batch, rounded so that one of anything is the least."""
+    batch = Batch(min=3, max=129, prefill_tokens=1001, kv_tokens=999)
+    backend = Backend(name="b", url=URL, batch=batch)
+    setup = setup_of(Fleet(backends={"b": backend}, models={}), {}, 1, workers=2)
+
+    assert Batch(min=2, max=65, prefill_tokens=501, kv_tokens=499) == setup.batches["b"]
+    assert (65, 2) == (setup.concurrency["b"], setup.workers)
+
+
 def _page(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body
 

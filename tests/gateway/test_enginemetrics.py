@@ -66,7 +66,10 @@ def test_what_an_engine_is_given_is_shown():
     seat.filling = Filling(Batch(), seat.limit)
     seat.filling.take(Call(1, "m", 9.0, prompt_tokens=30, answer_tokens=20), 0.0)
     sights = {"a": Sight(100.0, kv_tokens=5000, preemptions=2)}
+    untold = shown(100.0, sights, "a", "b", seats={"a": seat, "b": plain})
+    seat.filling.saw(Sight(100.0, made_tokens=0), 100.0)
 
+    assert "tokens_per_second/a" not in untold
     assert {
         "kv_tokens/a": 5000,
         "preemptions_total/a": 2,

@@ -35,13 +35,16 @@ class EnergyDesk:
     async def run(self) -> None:
         """Look until cancelled. Where no engine is started, no sensor is read."""
         while True:
-            if len(self._engines):
+            if self._has_ours():
                 self._meter.start()
             await asyncio.sleep(LOOK_S)
-            if len(self._engines):
+            if self._has_ours():
                 tokens = await self._exchange(self.energy.per_token())
                 levels = self._meter.levels()
                 self.energy.note(self._engines.backends, levels, tokens, time.monotonic())
+
+    def _has_ours(self) -> bool:
+        return any(one.engine != "external" for one in self._engines.backends.values())
 
     def stop(self) -> None:
         """End the meter's thread; blocks for some seconds at most."""

@@ -54,7 +54,7 @@ class Plant:
         self._sharers = sharers
         self.ledger = _open_ledger(fleet)
         self.counters = open_counters(fleet.store.counters, _spent(fleet, sharers), replicas)
-        self.gateway = gateway = Gateway(fleet, concurrency, self.counters, self.ledger)
+        self.gateway = gateway = Gateway(fleet, concurrency, self.counters, self.ledger, replicas)
         gateway.tenants.replace(self._stored_keys())
         if gateway.tenants.is_open:
             _must_not_be_open(fleet)

@@ -61,6 +61,17 @@ def _backends(fleet: dict[str, Found], mistakes: Mistakes) -> None:
         if url.text is not None:
             _parses(parse_url, url, "for example https://api.deepseek.com/v1", mistakes)
         _cold_start(parts, mistakes)
+        _batch(parts["batch"].entries, mistakes)
+
+
+def _batch(parts: dict[str, Found], mistakes: Mistakes) -> None:
+    """The least number of calls may not be more than the most."""
+    if not parts or not parts["min"].is_set or UNSOUND in (parts["min"].value, parts["max"].value):
+        return
+    least, most = parts["min"].value, parts["max"].value
+    if least > most:
+        what = f"{least} is more than `max`, which is {most}"
+        _report(mistakes, parts["min"], what, "a smaller `min`, or a larger `max`")
 
 
 def _cold_start(parts: dict[str, Found], mistakes: Mistakes) -> None:

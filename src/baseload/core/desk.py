@@ -81,6 +81,12 @@ class Desk:
             self.line.charge(stay.call)
         return True
 
+    def _is_behind(self, stay: Stay) -> bool:
+        """Say whether calls of its size wait for room, which it may not have before them."""
+        if not (self.line.waiting and stay.plan.is_metered):
+            return False
+        return self.line.has_lane(stay.lane(), stay.call.priority)
+
     def _kept_from(self, call: Call) -> frozenset[str]:
         """Give the backends that are kept for others, no less urgent, who were passed too often."""
         waiting = self.line.waiting
@@ -171,7 +177,7 @@ class Desk:
 
     def _preempt(self, stay: Stay) -> bool:
         """Take the permit of the newest batch call that has no token yet."""
-        for seat in self.permits.candidates(stay, stay.tried):
+        for seat in self.permits.candidates(stay, stay.tried | self._kept_from(stay.call)):
             if not seat.preemptible or not seat.would_take_one():
                 continue
             call_id, permit = next(reversed(seat.preemptible.items()))

@@ -7,6 +7,9 @@ answer, which then has to be computed again; so a call waits here until there is
 *Prompts being read*: while a long one is read, nobody's first token comes. So only so many tokens
 of prompts are under way at once, as are read within part of the time that callers are patient.
 
+An answer that comes whole may tell no first token. Its prompt counts as read after as long as all
+prompts that are there take, by the engine's speed so far, and after that part of the time at least.
+
 An engine that has no call takes any: whether it is too large is for the engine to say, and nobody
 may wait for room that will never be there.
 
@@ -30,12 +33,14 @@ known from LightLLM's scheduler, inside an engine.
 Not here: who waits, and who may pass (`desk`).
 """
 
+from collections import deque
 from math import inf
 
 from baseload.config.serving import Batch
 from baseload.core.facts import Call, Sight
 from baseload.core.knee import Knee, Window
 from baseload.core.limits import AdaptiveLimit
+from baseload.core.outlook import Outlook
 
 WINDOW_S_MIN = 0.9
 """Windows are at least so long, for looks come each second or so."""
@@ -73,7 +78,7 @@ SPEED_WEIGHT = 1 / 4
 class Filled:
     """What one attempt takes of an engine. `need` is its prompt and the answer that is expected."""
 
-    __slots__ = ("began_at", "filling", "is_reading", "need", "prompt_tokens")
+    __slots__ = ("began_at", "filling", "is_reading", "need", "prompt_tokens", "read_by")
 
     def __init__(self, filling: "Filling", need: int, prompt_tokens: int) -> None:
         self.filling = filling
@@ -83,6 +88,8 @@ class Filled:
         """When it had its first token; infinite before it."""
         self.is_reading = True
         """It has had no first token yet."""
+        self.read_by = inf
+        """When it is taken to be read, whatever is heard of it."""
 
 
 class Filling:
@@ -99,12 +106,14 @@ class Filling:
         "_late",
         "_live",
         "_moved_at",
+        "_outlook",
         "_over",
         "_preemptions",
         "_read",
         "_saw_at",
         "_speed",
         "_summed",
+        "_unheard",
         "_window",
         "batch",
         "calls",
@@ -117,23 +126,32 @@ class Filling:
         "prefill_tokens",
         "reading",
         "tokens_per_s",
+        "workers",
     )  # fmt: skip
 
-    def __init__(self, batch: Batch, limit: AdaptiveLimit | None) -> None:
-        """`limit` is what follows the knee; None: it is not this engine's alone."""
+    def __init__(self, batch: Batch, limit: AdaptiveLimit | None, workers: int = 1) -> None:
+        """`limit` is what follows the knee; None: it is not this engine's alone.
+
+        So many `workers` share the engine, each with an equal part; `batch` is one's part already.
+        """
+        self.workers = workers
         self.calls = 0
         self.kv_out = 0
         """Room that the calls in flight are expected to take, in tokens."""
         self.reading = 0
         """Tokens of prompts that were sent and have no first token."""
         self.kv_told: int | None = None
-        """Tokens that the engine says its cache holds."""
+        """This worker's part of the tokens that the engine says its cache holds."""
         self.kv_share = KV_SHARE
         self.knee: Knee | None = None
         """None: nothing is known of the engine's rate, and the limit alone decides."""
         self.tokens_per_s = self._each_per_s = 0.0
         """What it wrote in the last window: in all, and for each call."""
         self._live: set[Filled] = set()
+        self._outlook: Outlook | None = None
+        """Of the calls as they stand since the last event; None: not asked for yet."""
+        self._unheard: deque[Filled] = deque()
+        """Calls being read whose first token may never be told."""
         self._area = self._moved_at = 0.0
         """Calls times seconds since the window began, up to the last change."""
         self._firsts = self._late = 0
@@ -164,7 +182,7 @@ class Filling:
     def let_go(self) -> None:
         """Leave the limit to itself; it feels its way up from where it is."""
         if self.limit is not None:
-            self.limit.allow(self.most, -inf)
+            self.limit.most = self.most
 
     # -- queries -----------------------------------------------------------------------------
 
@@ -184,7 +202,7 @@ class Filling:
             return True
         if reading > 0 and reading + call.prompt_tokens > self.prefill_tokens:
             return False
-        held = self.batch.kv_tokens or self.kv_told
+        held = self.kv_tokens
         if held is None or kv_out + self.need(call) <= held * self.kv_share:
             return True  # Even if all were at their longest at once.
         return self._each_per_s > 0.0 and self._peak(call, without) <= held * self.kv_share
@@ -205,6 +223,10 @@ class Filling:
         self.calls += 1
         self.kv_out += filled.need
         self.reading += call.prompt_tokens
+        if not (call.is_stream or call.is_whole):
+            reads_s = self.reading / self._speed if self._speed else 0.0
+            filled.read_by = now + max(reads_s, self._patience_s() * PATIENCE_SHARE)
+            self._unheard.append(filled)
         self._live.add(filled)
         return filled
 
@@ -216,8 +238,7 @@ class Filling:
         if (wish_s := self.batch.first_token_s) is not None and first_token_s > wish_s:
             self._late += 1
         if filled.is_reading:
-            filled.is_reading = False
-            self.reading -= filled.prompt_tokens
+            self._has_read(filled)
             self._read += filled.prompt_tokens
             if self._read >= SPEED_TOKENS:
                 self._learn_speed()
@@ -229,7 +250,7 @@ class Filling:
         self.kv_out -= filled.need
         self._live.discard(filled)
         if filled.is_reading:
-            self.reading -= filled.prompt_tokens
+            self._has_read(filled)
 
     def answered(self, call: Call, tokens: int) -> None:
         """Hear how many tokens a whole call took, prompt included."""
@@ -242,8 +263,9 @@ class Filling:
 
     def saw(self, sight: Sight, now: float) -> None:
         """Take in what a look showed; the limit may be another one afterwards."""
+        self._move(now)
         if sight.kv_tokens is not None:
-            self.kv_told = sight.kv_tokens
+            self.kv_told = sight.kv_tokens // self.workers
         self._learn_share(sight, now)
         total = self._total(sight, now)
         self._saw_at = now
@@ -255,16 +277,15 @@ class Filling:
         if self._window is None or total < self._window[1]:  # Or it was started anew.
             self._begin_window(total, now)
             return
-        self._move(now)
         began_at, at_first = self._window
-        length_s, tokens = now - began_at, total - at_first
+        length_s, tokens = now - began_at, (total - at_first) / self.workers
         if length_s < WINDOW_S_MIN:
             return
         calls = self._area / length_s
         if tokens < TURNS_MIN * calls and length_s < WINDOW_S_MAX:
             return
-        self.tokens_per_s = tokens / length_s
-        self._each_per_s = self.tokens_per_s / calls if calls > 0.0 else 0.0
+        self.tokens_per_s = (total - at_first) / length_s
+        self._each_per_s = tokens / length_s / calls if calls > 0.0 else 0.0
         before = self.knee.level
         self.knee.measure(Window(now, length_s, tokens, calls, self._firsts, self._late))
         if self.knee.level != before:
@@ -278,26 +299,20 @@ class Filling:
     # -- within ------------------------------------------------------------------------------
 
     def _peak(self, call: Call, without: Filled | None) -> float:
-        """Give the most tokens that calls will hold together, this one among them.
+        """Give the most tokens that calls will hold together, this one among them."""
+        outlook = self._outlook
+        if outlook is None or without is not None:
+            outlook = Outlook(self._standing(one) for one in self._live if one is not without)
+            if without is None:
+                self._outlook = outlook
+        return outlook.peak(float(self.need(call) - call.prompt_tokens), call.prompt_tokens)
 
-        All write at one speed, so when a call ends, those with more left to write have each written
-        as much as it had left: the sum is highest at one of these ends.
-        """
-        each_per_s = self._each_per_s * PROGRESS
-        rows: list[tuple[float, float]] = [
-            (float(self.need(call) - call.prompt_tokens), float(call.prompt_tokens))
-        ]
-        for one in self._live:
-            if one is not without:
-                answer = one.need - one.prompt_tokens
-                said = min(max(self._moved_at - one.began_at, 0.0) * each_per_s, answer - 1.0)
-                rows.append((answer - said, one.prompt_tokens + said))
-        rows.sort(reverse=True)
-        peak = held = 0.0
-        for number, (left, holds) in enumerate(rows, 1):
-            held += holds
-            peak = max(peak, held + number * left)
-        return peak
+    def _standing(self, one: Filled) -> tuple[float, float]:
+        """Give what a call is expected to have left to write, and to hold."""
+        answer = one.need - one.prompt_tokens
+        wrote = max(self._moved_at - one.began_at, 0.0) * self._each_per_s * PROGRESS
+        said = min(wrote, answer - 1.0)
+        return answer - said, one.prompt_tokens + said
 
     def _total(self, sight: Sight, now: float) -> float | None:
         """Give the tokens written so far; a speed that is told instead is summed up."""
@@ -314,19 +329,30 @@ class Filling:
 
     def _move(self, now: float) -> None:
         """Reckon with the calls that were there up to now."""
+        self._outlook = None
         since_s = now - self._moved_at
         self._area += self.calls * since_s
         if self.reading > 0:
             self._busy_s += since_s
         self._moved_at = now
+        unheard = self._unheard
+        while unheard and (unheard[0].read_by <= now or not unheard[0].is_reading):
+            if (filled := unheard.popleft()).is_reading:
+                self._has_read(filled)
+
+    def _has_read(self, filled: Filled) -> None:
+        filled.is_reading = False
+        self.reading -= filled.prompt_tokens
+
+    def _patience_s(self) -> float:
+        return self.batch.first_token_s or PATIENCE_S
 
     def _learn_speed(self) -> None:
         """Learn how fast prompts are read, and so how many may be under way."""
         if self._busy_s > 0.0:
             speed = self._read / self._busy_s
             self._speed += (speed - self._speed) * (SPEED_WEIGHT if self._speed else 1.0)
-            patience_s = self.batch.first_token_s or PATIENCE_S
-            learnt = int(self._speed * patience_s * PATIENCE_SHARE)
+            learnt = int(self._speed * self._patience_s() * PATIENCE_SHARE)
             self.prefill_tokens = self.batch.prefill_tokens or max(learnt, PREFILL_TOKENS_MIN)
         self._read, self._busy_s = 0, 0.0
 

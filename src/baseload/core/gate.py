@@ -76,7 +76,9 @@ class Gate(Desk):
         stay = self._stays[call.id] = Stay(call, plan)
         if call.priority == INTERACTIVE:
             self.due = min(self.due, self.permits.reserve(stay, now))
-        return ADMITTED if self._take(stay) else self._wait(stay, UNAVAILABLE)
+        if not self._is_behind(stay) and self._take(stay):
+            return ADMITTED
+        return self._wait(stay, UNAVAILABLE)
 
     def heard(self, call: Call, told: Told) -> Ask | None:
         """Learn from an attempt; give what to ask next while one is still out for a token."""

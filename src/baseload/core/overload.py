@@ -250,6 +250,11 @@ class Detector:
                 worst = max(worst, (sight.waiting + since) / max(running, 1))
         return worst
 
+    def tells(self) -> bool:
+        """Say whether it has told lately how much it works on, and how much waits."""
+        sight = self._sight
+        return sight is not None and sight.running is not None and sight.waiting is not None
+
     # -- within ------------------------------------------------------------------------------
 
     def _forget(self) -> None:

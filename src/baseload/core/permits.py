@@ -96,7 +96,7 @@ class Permits:
                 filling.let_go()
             seat.filling = None
         elif filling is None:
-            seat.filling = Filling(batch, limit)
+            seat.filling = Filling(batch, limit, setup.workers)
         elif filling.batch != batch or filling.limit is not limit:
             filling.judge_by(batch, limit)
 

@@ -148,6 +148,10 @@ class Line:
         """Say whether one more call would be too many."""
         return len(self.waiting) >= self.size_max
 
+    def has_lane(self, lane: Hashable, priority: int) -> bool:
+        """Say whether somebody stands in a lane who is no less urgent."""
+        return any(theirs <= priority for theirs in self._lanes.get(lane, ()))
+
     def by_model(self) -> dict[str, int]:
         """Count who waits for each model that somebody waits for; may be asked on any thread."""
         return Counter(ticket.call.model for ticket in list(self.waiting.values()))

@@ -86,7 +86,7 @@ class Seat:
     __slots__ = ("account", "begun", "bend", "breaker", "cold_start_s", "detector", "due",
                  "filling", "in_flight", "is_calm", "is_gone", "is_open", "is_red", "is_up",
                  "limit", "mends_at", "name", "overload", "pace", "parked", "portion",
-                 "preemptible", "tells", "token_at", "tokens")  # fmt: skip
+                 "preemptible", "token_at", "tokens")  # fmt: skip
 
     def __init__(
         self, name: str, account: Account, overload: Overload, cold_start_s: float = 0.0
@@ -110,9 +110,6 @@ class Seat:
         """When a call last had its first token here."""
         self.begun = 0
         """Calls that have their first token; counted only where it may be at zero replicas."""
-        self.tells = False
-        """It says itself how much it works on and how much waits. Then late first tokens are no
-        reason to give it fewer calls: it may only be at work on many at once."""
         self.parked = 0
         """Calls that the provider keeps waiting in a queue of its own."""
         self.preemptible: dict[int, Permit] = {}
@@ -256,10 +253,11 @@ class Seat:
         pace = self.pace
         # A token that was late because of a queue which is gone is no reason to yield more.
         is_news = self.parked or not told.queued_s
-        is_learnt = self.filling is not None and self.filling.knee is not None
+        # Who tells what it works on and what waits may only be at work on many at once.
+        is_known = self.detector.tells() or (self.filling is not None and self.filling.knee)
         if (
             self.detector.level
-            and not (self.tells or is_learnt)
+            and not is_known
             and is_news
             and (strain := min(pace.strain(), pace.newest)) > STRAIN_MIN
         ):
@@ -297,7 +295,6 @@ class Seat:
         if self.breaker.phase is ASLEEP:
             self._wake(now)
         self.detector.saw(sight, self.in_flight, now)
-        self.tells = sight.running is not None and sight.waiting is not None
         if self.filling is not None:
             self.filling.saw(sight, now)
         self._weigh(now)

@@ -24,6 +24,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """How long backends that may be at zero replicas take to come up; absent: they never are."""
     batches: dict[str, Batch] = {}
     """How much backends are given at once that learn it; absent: their limit alone decides."""
+    workers: int = 1
+    """Processes that share these backends, each with its part of batches and limits already."""
     queue: Queue = Queue()
     overload: Overload = Overload()
     down: tuple[str, ...] = ()

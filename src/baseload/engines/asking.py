@@ -79,7 +79,7 @@ async def ask(
             while len(answer) < ANSWER_MAX_BYTES and (part := await reader.read(ANSWER_MAX_BYTES)):
                 answer += part
         finally:
-            writer.close()
+            writer.transport.abort()  # By TLS, a good-bye is waited for: from who hangs, long.
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
     head_bytes, _, rest = answer.partition(b"\r\n\r\n")

@@ -130,7 +130,7 @@ class Speaker:
             except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
                 raise ConnectionError("the engine's answer broke off, or is not HTTP") from error
             finally:
-                writer.close()
+                writer.transport.abort()  # As `asking` does.
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
         return int(words[1])

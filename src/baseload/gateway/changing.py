@@ -94,7 +94,7 @@ def change(house: House, fleet: Fleet, concurrency: dict[str, int]) -> Report:
     house.manners.read(fleet.backends)
     house.probes.read(pools, fleet.backends)
     house.orders = {name: order for name, order in house.orders.items() if name in pools}
-    house.setup = setup_of(fleet, concurrency, house.setup.seed, epochs)
+    house.setup = setup_of(fleet, concurrency, house.setup.seed, epochs, house.setup.workers)
     house.driver.reconfigure(house.setup)
     _forgive(house, old)
     house.books.reprice(Tariff(prices_of(fleet)))

@@ -23,7 +23,7 @@ LOOKS_MAX = 3
 SLACK_S = 2.5
 """And so much longer, for looks that are slow to be answered."""
 
-_FILLED: tuple[tuple[str, str, Callable[[Seat, Filling], float]], ...] = (
+_FILLED: tuple[tuple[str, str, Callable[[Seat, Filling], float | None]], ...] = (
     (
         "baseload_batch_limit",
         "Calls at once that an engine is given, as learnt.",
@@ -47,9 +47,16 @@ _FILLED: tuple[tuple[str, str, Callable[[Seat, Filling], float]], ...] = (
     (
         "baseload_engine_tokens_per_second",
         "Tokens that an engine writes a second, whoever asked; 0 while it has no call of ours.",
-        lambda _seat, filling: filling.tokens_per_s if filling.calls else 0.0,
+        lambda _seat, filling: _speed(filling),
     ),
 )
+
+
+def _speed(filling: Filling) -> float | None:
+    """Give what an engine writes; None: it does not tell."""
+    if filling.knee is None:
+        return None
+    return filling.tokens_per_s if filling.calls else 0.0
 
 
 class EngineMetrics:
@@ -86,7 +93,8 @@ class EngineMetrics:
         for name, text, value_of in _FILLED:
             metric = GaugeMetricFamily(name, text, labels=["backend"])
             for backend, seat, filling in filled:
-                metric.add_metric([backend], value_of(seat, filling))
+                if (value := value_of(seat, filling)) is not None:
+                    metric.add_metric([backend], value)
             yield metric
 
     def _fresh(self) -> dict[str, Sight]:

@@ -82,16 +82,17 @@ class Gateway:
         concurrency: dict[str, int] | None = None,
         counters: Counters | None = None,
         ledger: Ledger | None = None,
+        workers: int = 1,
     ) -> None:
         """`concurrency` gives the calls at once of backends that know it better than the file.
 
-        Without `counters` nothing is limited, without a `ledger` nothing is written down.
+        Without `counters` nothing is limited, without a `ledger` nothing is written down. Of so
+        many `workers` it is one, whose part of limits is in the other arguments already.
         """
         self.loop = asyncio.get_running_loop()
         self.fleet = fleet
-        self.inbound = fleet.inbound
-        self._known = dict(concurrency or {})
-        self.setup = setup_of(fleet, self._known, int.from_bytes(os.urandom(4)))
+        self.inbound, self._known = fleet.inbound, dict(concurrency or {})
+        self.setup = setup_of(fleet, self._known, int.from_bytes(os.urandom(4)), workers=workers)
         self.gate = Gate(self.setup, Random(self.setup.seed))  # noqa: S311 - a seed repeats a run
         self.driver = Driver(self.gate, self.loop)
         self.telemetry = Telemetry(self.gate)

@@ -4,6 +4,9 @@ Whatever here can fail, fails before a gateway has changed: a reload makes these
 """
 
 import ssl
+from math import ceil
+
+from msgspec import structs
 
 from baseload.config.fleet import Fleet
 from baseload.config.serving import Batch
@@ -18,10 +21,17 @@ URL_CONCURRENCY_MAX = 4096
 
 
 def setup_of(
-    fleet: Fleet, known: dict[str, int], seed: int, epochs: dict[str, int] | None = None
+    fleet: Fleet,
+    known: dict[str, int],
+    seed: int,
+    epochs: dict[str, int] | None = None,
+    workers: int = 1,
 ) -> Setup:
-    """Reduce a fleet to what decisions need; `known` are limits that an engine told us."""
-    batches = batches_of(fleet)
+    """Reduce a fleet to what decisions need; `known` are limits that are known better.
+
+    Of so many `workers` it is one, whose part the limits in `known` are already.
+    """
+    batches = {name: _part(batch, workers) for name, batch in batches_of(fleet).items()}
     concurrency = {
         name: known.get(name) or backend.concurrency or URL_CONCURRENCY
         for name, backend in fleet.backends.items()
@@ -38,6 +48,7 @@ def setup_of(
             if backend.url is not None and backend.concurrency is None and name not in batches
         },
         batches=batches,
+        workers=workers,
         accounts={
             name: backend.account for name, backend in fleet.backends.items() if backend.account
         },
@@ -61,6 +72,18 @@ def batches_of(fleet: Fleet) -> dict[str, Batch]:
         for name, backend in fleet.backends.items()
         if backend.batch is not None or (backend.engine is not None and backend.url is None)
     }
+
+
+def _part(batch: Batch, workers: int) -> Batch:
+    """Give the part of a batch that one of so many workers has; one of anything is the least."""
+    prefill, kv = batch.prefill_tokens, batch.kv_tokens
+    return structs.replace(
+        batch,
+        min=ceil(batch.min / workers),
+        max=ceil(batch.max / workers),
+        prefill_tokens=None if prefill is None else ceil(prefill / workers),
+        kv_tokens=None if kv is None else max(kv // workers, 1),
+    )
 
 
 def tls_of(fleet: Fleet) -> ssl.SSLContext | None:

@@ -167,16 +167,21 @@ class _Look:
             self._set_timer(max(left_s, 0.0), self._begin)
 
     def _glance(self) -> None:
-        if self._probes.is_awaited(self._name) or self._probes.is_learning(self._name):
+        if self._probes.is_awaited(self._name) or self._may_learn():
             self._begin()
         else:
             self._doze()
+
+    def _may_learn(self) -> bool:
+        """Say whether there is something to learn; of who tells nothing there is not."""
+        is_asked = self._probes.clock() >= self._metrics_from
+        return is_asked and self._probes.is_learning(self._name)
 
     # -- one look ----------------------------------------------------------------------------
 
     def _begin(self) -> None:
         now = self._probes.clock()
-        probe_s, self._is_learning = self._probe_s, self._probes.is_learning(self._name)
+        probe_s, self._is_learning = self._probe_s, self._may_learn()
         if self._is_learning:
             probe_s = min(probe_s, LEARNING_LOOK_S)
         self._due = now + probe_s * self._probes.rng.uniform(1 - JITTER, 1 + JITTER)
