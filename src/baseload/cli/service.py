@@ -281,7 +281,12 @@ class Service(ABC):
         """Do something beside, at most until the end."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[object]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("something beside the calls has ended by a defect", exc_info=error)
 
     def _engine_changed(self, state: EngineState) -> None:
         if state.phase == "ready":
