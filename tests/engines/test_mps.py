@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,9 @@ def program(tmp_path, monkeypatch):
     monkeypatch.delenv(PIPES, raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     monkeypatch.setattr(module, "THEIRS", str(tmp_path / "theirs"))
-    monkeypatch.setattr(module, "_temporary", lambda: tmp_path / "t")
-    return folder
+    with tempfile.TemporaryDirectory(prefix="mps") as short:  # tmp_path may be long for sockets
+        monkeypatch.setattr(module, "_temporary", lambda: Path(short))
+        yield folder
 
 
 def starts(program):
