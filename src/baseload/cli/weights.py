@@ -6,7 +6,7 @@ come from the environment only: HF_TOKEN, MODELSCOPE_API_TOKEN, and what boto3 k
 Not here: doing it (`baseload.engines.weights`), drawing (`weightstable`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -123,7 +123,7 @@ def pull(
         elif is_new:
             rate = manifest.size_bytes / max(manifest.pulled_s, 1e-3) / 1e6
             _say(
-                f"{wanted}: {len(manifest.files)} files, {manifest.size_bytes / 1e6:,.0f} MB in "
+                f"{wanted}: {count(manifest.files)}, {manifest.size_bytes / 1e6:,.0f} MB in "
                 f"{manifest.pulled_s:,.1f} s ({rate:,.0f} MB/s), verified: {store.folder(wanted)}"
             )
         else:
@@ -164,7 +164,7 @@ def verify(
             for fault in faults:
                 _say(f"{each}: {fault.path} {fault.what}", to_stderr=True)
             if not faults:
-                size = f"{len(listed.files)} files, {listed.size_bytes / 1e6:,.0f} MB"
+                size = f"{count(listed.files)}, {listed.size_bytes / 1e6:,.0f} MB"
                 _say(f"{each}: {size}: as they came from {listed.source}")
     if not is_sound:
         raise typer.Exit(1)
@@ -300,6 +300,11 @@ def _unreadable(name: str, *, as_json: bool) -> bool:
 def _plain(manifest: Any) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(manifest)
     return plain | {"files": len(manifest.files), "size_bytes": manifest.size_bytes}
+
+
+def count(files: Sequence[object]) -> str:
+    """Say how many files these are."""
+    return f"{len(files)} file{'s' * (len(files) != 1)}"
 
 
 def _say(text: str, *, to_stderr: bool = False) -> None:
