@@ -209,11 +209,12 @@ class Crew:
 
     def _give_up(self, index: int) -> None:
         self.failed.add(index)
-        logger.error("worker %d never served in many starts; it is not started again", index)
         if len(self._sockets.listen) >= self.count:
             for one in self._sockets.of_worker(index, self.count):
                 one.close()
             self._sockets.listen[index] = []
+        # Said when its door is closed: whoever comes now is served by the others.
+        logger.error("worker %d never served in many starts; it is not started again", index)
         if len(self.failed) == self.count:
             self.on_failed()
 
