@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from baseload.engines.quantising.w8a8 import SCHEME
+
 SHAPE: dict[str, Any] = {
     "architectures": ["Qwen2ForCausalLM"],
     "model_type": "qwen2",
@@ -33,25 +35,6 @@ SHAPE: dict[str, Any] = {
 SMALL = {"hidden_size": 1536, "intermediate_size": 8960, "num_attention_heads": 12,
          "num_key_value_heads": 2, "vocab_size": 151936}  # fmt: skip
 """R1-Distill-Qwen-1.5B, where it differs."""
-INT8 = {
-    "quant_method": "compressed-tensors",
-    "format": "int-quantized",
-    "ignore": ["lm_head"],
-    "config_groups": {
-        "group_0": {
-            "targets": ["Linear"],
-            "weights": {
-                "num_bits": 8, "type": "int", "symmetric": True, "strategy": "channel",
-                "dynamic": False,
-            },
-            "input_activations": {
-                "num_bits": 8, "type": "int", "symmetric": True, "strategy": "token",
-                "dynamic": True,
-            },
-        }
-    },
-}  # fmt: skip
-"""W8A8: a scale for each output channel of the weights, and for each token of what comes in."""
 
 
 def write(folder: Path, *, is_int8: bool = False, is_small: bool = False) -> Path:
@@ -60,7 +43,7 @@ def write(folder: Path, *, is_int8: bool = False, is_small: bool = False) -> Pat
 
     config = SHAPE | (SMALL if is_small else {})
     if is_int8:
-        config = config | {"quantization_config": INT8}
+        config = config | {"quantization_config": SCHEME}
     if (folder / "generation_config.json").is_file():
         return folder
     folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import msgspec
 from baseload.config.fleet import Backend
 from baseload.config.serving import Batch
 from baseload.engines.kinds import memory, precision
-from baseload.engines.kinds.launch import Order, Size
+from baseload.engines.kinds.launch import Flags, Launch, Order, Size
 from baseload.engines.weights import served_name
 
 LOAD_BYTES_S = 200_000_000
@@ -86,6 +86,33 @@ def environment_of(order: Order, fitted: Fitted) -> dict[str, str]:
         else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": gpus}
     )  # fmt: skip
     return {**where, **order.backend.serve.environment}
+
+
+def launched(
+    kind: str,
+    order: Order,
+    fitted: Fitted,
+    flags: Flags,
+    environment: Mapping[str, str] | None = None,
+    secrets: Mapping[str, str] | None = None,
+) -> Launch:
+    """Put together what was decided; `environment` and `secrets` are the kind's own."""
+    spread = fitted.spread
+    return Launch(
+        kind=kind,
+        served_model=names_of(order.backend)[0],
+        argv=tuple(flags.argv),
+        environment={**(environment or {}), **environment_of(order, fitted)},
+        secrets=dict(secrets or {}),
+        size=fitted.size,
+        gpus=tuple(gpu.index for gpu in spread.gpus),
+        tensor_parallel=spread.tensor,
+        pipeline_parallel=spread.pipeline,
+        kv_tokens=fitted.kv_tokens,
+        port=order.port,
+        load_s=load_s(order),
+        reasons=tuple(flags.reasons),
+    )
 
 
 def program_missing(program: str) -> bool:

@@ -55,20 +55,7 @@ def launch(order: Order) -> Launch:
         _speculate(flags, serve.draft, serve.draft_tokens)
     flags.add("--enable-metrics", why="how full it is, for the gateway")
     flags.said(serve.arguments)
-    return Launch(
-        kind="sglang",
-        served_model=names[0],
-        argv=tuple(flags.argv),
-        environment=serving.environment_of(order, fitted),
-        size=size,
-        gpus=tuple(gpu.index for gpu in spread.gpus),
-        tensor_parallel=spread.tensor,
-        pipeline_parallel=spread.pipeline,
-        kv_tokens=fitted.kv_tokens,
-        port=order.port,
-        load_s=serving.load_s(order),
-        reasons=tuple(flags.reasons),
-    )
+    return serving.launched("sglang", order, fitted, flags)
 
 
 def _speculate(flags: Flags, draft: str, tokens: int) -> None:

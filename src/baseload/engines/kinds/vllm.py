@@ -47,21 +47,8 @@ def launch(order: Order) -> Launch:
         flags.add(f"--speculative-config={words}", why="serve.draft")
     flags.add(f"--shutdown-timeout={SHUTDOWN_S}", why="the gateway has drained before")
     flags.said(serve.arguments)
-    return Launch(
-        kind="vllm",
-        served_model=names[0],
-        argv=tuple(flags.argv),
-        environment={"VLLM_NO_USAGE_STATS": "1"} | serving.environment_of(order, fitted),
-        secrets={"VLLM_API_KEY": backend.api_key} if backend.api_key else {},
-        size=size,
-        gpus=tuple(gpu.index for gpu in spread.gpus),
-        tensor_parallel=spread.tensor,
-        pipeline_parallel=spread.pipeline,
-        kv_tokens=fitted.kv_tokens,
-        port=order.port,
-        load_s=serving.load_s(order),
-        reasons=tuple(flags.reasons),
-    )
+    secrets = {"VLLM_API_KEY": backend.api_key} if backend.api_key else {}
+    return serving.launched("vllm", order, fitted, flags, {"VLLM_NO_USAGE_STATS": "1"}, secrets)
 
 
 def missing(backend: Backend) -> str | None:
