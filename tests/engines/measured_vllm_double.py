@@ -6,7 +6,7 @@ predicts badly with, as a model would. What it does not prove: that vLLM takes t
 and questions (they are written down as 0.24.0's sources have them), what INT8 or FP8 cost a real
 model, whose activations are rounded, too, and any speed or memory. Told beside vLLM's own flags:
 
---misbehave WHAT[@PART]: do that, if PART is in the command line. `die`: as vLLM does for lack of a
+--misbehave WHAT[@DTYPE]: do that, if that is the type that is asked for. `die`: as vLLM does for lack of a
 GPU's memory; `hang`: never listen; `stop`: die at the first question; `silent`: never answer one;
 `bare`: tell no probabilities; `short`: one too few; `null`, `other`: no number, another token;
 `cut`: cut a text into other tokens; `few`: answer fewer tokens than asked for.
@@ -69,7 +69,8 @@ def options():
     for name in ("port", "max-model-len", "max-num-seqs"):
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--gpu-memory-utilization", type=float, required=True)
-    parser.add_argument("--no-enable-prefix-caching", action="store_true", required=True)
+    for name in ("no-enable-prefix-caching", "disable-uvicorn-access-log"):
+        parser.add_argument(f"--{name}", action="store_true", required=True)
     parser.add_argument("--quantization")
     parser.add_argument("--misbehave", default="")
     return parser.parse_args()
@@ -139,6 +140,9 @@ class Handler(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     request_queue_size = 64
 
+    def handle_error(self, request, client_address):
+        """Say nothing of who has hung up, as vLLM does not."""
+
 
 def say(line):
     os.write(1, f"{line}\n".encode())
@@ -147,7 +151,7 @@ def say(line):
 def main():
     asked = options()
     what, _, part = asked.misbehave.partition("@")
-    does = what if part in " ".join(sys.argv) else ""
+    does = what if part in (asked.dtype, "") else ""
     say("INFO 11-26 10:00:00 [model.py:1] loading")
     if does == "die":
         say("(EngineCore pid=2) ERROR 11-26 10:00:00 [core.py:708] torch.OutOfMemoryError: CUDA "

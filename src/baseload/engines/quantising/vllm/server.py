@@ -49,6 +49,7 @@ FLAGS = (
     f"--max-model-len={MODEL_TOKENS}",
     f"--max-num-seqs={AT_ONCE}",
     "--gpu-memory-utilization=0.85",  # The rest is for rows of probabilities.
+    "--disable-uvicorn-access-log",  # Hundreds of lines that would hide what matters.
     "--no-enable-prefix-caching",  # Speed is that of work, not of remembering.
 )
 
