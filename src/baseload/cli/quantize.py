@@ -117,6 +117,8 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option
         max_loss=max_loss, reference=reference, rounds=rounds, keep=keep, force=force,
         text=text, tasks=tasks,
     )  # fmt: skip
+    if unmeasured and page is not None:
+        fail("--unmeasured measures nothing, so there is no --report")
     source = Path(model)
     if source.is_dir() or to == "fp8":
         work = _for_vllm(source, to, out, terms, vllm, unmeasured=unmeasured, as_json=as_json)

@@ -66,6 +66,7 @@ class _Measured:
     tasks: list[Task]
     scores: dict[str, Score]
     speeds: dict[str, Speed]
+    notes: list[str]
     whole: scoring.Cut | None = None
     version: str = ""
 
@@ -77,7 +78,7 @@ async def quantise(wish: Wish, tell: Tell = lambda _what, _part: None) -> Report
     """
     source = w8a8.look(wish.source)
     _check(wish, source)
-    found = _Measured(read_text(wish.text), read_tasks(wish.tasks), {}, {})
+    found = _Measured(read_text(wish.text), read_tasks(wish.tasks), {}, {}, [])
     with _place(wish) as folder:
         written = None
         if wish.to == "int8":
@@ -106,7 +107,7 @@ async def quantise(wish: Wish, tell: Tell = lambda _what, _part: None) -> Report
         variants=variants,
         machine=_machine(),
         engine=f"vLLM {found.version}".strip(),
-        notes=tuple(_notes(wish, source, written)),
+        notes=(*_notes(wish, source, written), *found.notes),
     )
 
 
@@ -125,8 +126,9 @@ def _check(wish: Wish, source: w8a8.Source) -> None:
 
 
 def _may_be_replaced(out: Path, source: Path) -> bool:
+    is_named = out.name not in ("", "..")
     is_model = out.is_dir() and not out.is_symlink() and (out / "config.json").is_file()
-    return is_model and not source.resolve().is_relative_to(out.resolve())
+    return is_named and is_model and not source.resolve().is_relative_to(out.resolve())
 
 
 def _refused(out: Path) -> Path:
@@ -163,7 +165,10 @@ async def _measure(
         found.version = server.version
         if wish.rounds:
             hear = partial(tell, f"measuring speed with {name}")
-            found.speeds[name] = await speed.measure(server, whole, wish.rounds, hear)
+            try:
+                found.speeds[name] = await speed.measure(server, whole, wish.rounds, hear)
+            except EngineError as error:  # No reason to throw away what is known of accuracy.
+                found.notes.append(f"Speed of {name} was not measured: {error}.")
 
 
 def _publish(wish: Wish, folder: Path, verdict: Verdict) -> Path | None:

@@ -28,6 +28,7 @@ import msgspec
 from baseload.engines.asking import QUOTE_MAX_CHARS, Access, Address, ask, is_healthy, version_of
 from baseload.engines.child import Child, free_port
 from baseload.engines.journal import Journal
+from baseload.engines.kinds.ladder import Sign
 from baseload.engines.kinds.vllm import PROGRAM
 from baseload.engines.supervisor import LEASH
 from baseload.errors import EngineError
@@ -171,8 +172,7 @@ async def serving(
     with TemporaryDirectory(prefix="baseload-vllm-") as folder:
         log = Log(Path(folder) / "vllm.log")
         port, access = free_port(), Access(api_key=secrets.token_hex(16))
-        where = (str(model),) if program[-1] == PROGRAM[-1] else (f"--model={model}",)
-        command = (*LEASH, *program, *where, *FLAGS, f"--port={port}", *flags)
+        command = (*LEASH, *_command(program, model, port), *flags)
         environment = os.environ | {"VLLM_NO_USAGE_STATS": "1", "VLLM_API_KEY": access.api_key}
         try:
             child = await Child.start(command, environment, log.hear)
@@ -193,6 +193,12 @@ async def serving(
         raise EngineError(f"processes {child.survivors} of vLLM do not die")
 
 
+def _command(program: Sequence[str], model: Path, port: int) -> list[str]:
+    path = model.resolve()  # No name that could be taken for one of a hub's.
+    where = str(path) if program[-1] == PROGRAM[-1] else f"--model={path}"
+    return [*program, where, *FLAGS, f"--port={port}"]
+
+
 async def _ready(child: Child, address: Address, name: str, log: Log, wait_max_s: float) -> None:
     clock = asyncio.get_running_loop().time
     until = clock() + wait_max_s
@@ -201,12 +207,16 @@ async def _ready(child: Child, address: Address, name: str, log: Log, wait_max_s
         if child.gone.done():
             # Its last words may still be on their way through the pipe.
             await asyncio.sleep(LOOK_EVERY_S)
-            cause = log.journal.cause()
-            memory = (
-                "; there is too little memory: `--reference source` loads nothing wider than it is"
-                if log.journal.sign is not None
-                else ""
-            )
-            raise EngineError(f"vLLM did not load {name}: {cause}{memory}")
+            memory = _memory(log.journal.sign)
+            raise EngineError(f"vLLM did not load {name}: {log.journal.cause()}{memory}")
         if clock() > until:
             raise EngineError(f"vLLM was not ready with {name} within {wait_max_s:g} s")
+
+
+def _memory(sign: Sign | None) -> str:
+    """Say what to do about a lack of memory; empty if it was none."""
+    if sign is None:
+        return ""
+    if sign.shortage == "taken":
+        return "; others hold memory of this GPU: CUDA_VISIBLE_DEVICES chooses another one"
+    return "; there is too little memory: `--reference source` loads nothing wider than it is"
