@@ -67,7 +67,7 @@ PING_MAX_S = 2.0
 LINES_TOLD = 30
 LINE_MAX_CHARS = 300
 
-_WEIGHTS = re.compile(r"Model loading took ([\d.]{1,12}) GiB")
+_WEIGHTS = re.compile(r"Model loading took (\d{1,6}(?:\.\d{1,6})?) GiB")
 """Both of vLLM's model runners say it so."""
 GIB = 1024**3
 
