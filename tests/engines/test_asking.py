@@ -44,6 +44,16 @@ def test_only_a_200_is_healthy(answer, healthy):
     assert healthy is with_double(answer, lambda address: is_healthy(address, 5))
 
 
+@pytest.mark.parametrize(("most", "heard"), [({"answer_max_bytes": 10**6}, 300_000), ({}, 65_000)])
+def test_a_long_answer_is_heard_as_far_as_allowed(most, heard):
+    """Nobody fills the memory who was not expected to say so much."""
+    said = with_double(http(200, "x" * 300_000), lambda address: ask(address, "/", b"", 5, **most))[
+        1
+    ]
+
+    assert heard <= len(said) <= max(heard, 2 * 65536)
+
+
 def test_a_silent_server_is_given_up_in_time():
     """A server that accepts and says nothing costs no more than the wait."""
     assert False is with_double(None, lambda address: is_healthy(address, 0.05))

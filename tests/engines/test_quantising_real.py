@@ -244,7 +244,9 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(tmp_path
         ([MODEL, "--to", "int8", "--tasks", "there.gguf"], 1, "there.gguf cannot be read"),
         ([MODEL, "--to", "int7"], 2, "int7"),
         ([MODEL], 2, "--to"),
-        ([MODEL, "--to", "fp8"], 0, "serve: {precision: fp8}"),
+        ([MODEL, "--to", "fp8"], 1, "FP8 is measured with a folder of safetensors"),
+        ([MODEL, "--to", "fp8", "--unmeasured"], 0, "serve: {precision: fp8}"),
+        ([MODEL, "--to", "fp8", "--unmeasured", "--report", "r.md"], 1, "there is no --report"),
         (["--help"], 0, "Example: baseload quantize smollm2-135m-instruct"),
     ],
     ids=[
@@ -259,6 +261,8 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(tmp_path
         "no such precision",
         "no precision",
         "fp8",
+        "fp8 unmeasured",
+        "a report of nothing",
         "help",
     ],
 )

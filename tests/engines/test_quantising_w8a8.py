@@ -9,40 +9,11 @@ from typer.testing import CliRunner
 from baseload.cli import app
 from baseload.engines.quantising import w8a8
 from baseload.errors import EngineError
+from tests.engines.safetensors_kit import bf16, read_safetensors, write_safetensors
 
 RNG = np.random.default_rng(3)
 MATRICES = ("model.layers.0.mlp.up_proj.weight", "model.layers.0.self_attn.q_proj.weight")
 KEPT = ("model.embed_tokens.weight", "lm_head.weight", "model.norm.weight", "model.layers.0.b.bias")
-DTYPES = {"BF16": np.uint16, "F16": np.float16, "F32": np.float32, "I8": np.int8}
-
-
-def bf16(weights):
-    return (weights.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
-
-
-def write_safetensors(path, tensors):
-    """Write arrays by name; an array of uint16 is BF16."""
-    header, data = {}, b""
-    for name, values in tensors.items():
-        dtype = next(dtype for dtype, kind in DTYPES.items() if values.dtype == kind)
-        end = len(data) + values.nbytes
-        header[name] = {"dtype": dtype, "shape": values.shape, "data_offsets": [len(data), end]}
-        data += values.tobytes()
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
-
-
-def read_safetensors(path):
-    data = path.read_bytes()
-    length = int.from_bytes(data[:8], "little")
-    header, data = json.loads(data[8 : 8 + length]), data[8 + length :]
-    return {
-        name: np.frombuffer(data[slice(*each["data_offsets"])], DTYPES[each["dtype"]]).reshape(
-            each["shape"]
-        )
-        for name, each in header.items()
-        if name != "__metadata__"
-    }
 
 
 @pytest.fixture
@@ -147,14 +118,15 @@ def test_what_is_no_such_model_is_refused_and_leaves_nothing(source, tmp_path, c
     assert ["model"] == [each.name for each in tmp_path.iterdir()]
 
 
-def test_nothing_unmeasured_is_published_unless_asked_for(source, tmp_path):
-    """The verb refuses with 1; with `--unmeasured` it writes, and says that nothing was measured."""
+def test_unmeasured_is_written_only_if_asked_for(source, tmp_path):
+    """Without vLLM the verb refuses with 1; with `--unmeasured` it writes, and says so."""
     command = ["quantize", str(source), "--to", "int8", "--out", str(tmp_path / "out")]
-    refused = CliRunner().invoke(app, command)
+    refused = CliRunner().invoke(app, command, env={"PATH": str(tmp_path)})
     published = CliRunner().invoke(app, [*command, "--unmeasured"])
     again = CliRunner().invoke(app, [*command, "--unmeasured"])
 
     assert [1, 0, 1] == [result.exit_code for result in (refused, published, again)]
-    assert "--unmeasured" in refused.output
+    assert "there is no `vllm`: name its program with --vllm" in refused.output
+    assert 1 == len(refused.output.splitlines())
     assert "What answers lose was not measured." in " ".join(published.output.split())
     assert "is there already" in again.output

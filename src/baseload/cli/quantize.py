@@ -5,10 +5,12 @@ if it was asked in a way that it cannot understand.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import typer
@@ -19,12 +21,15 @@ from rich.table import Table
 from baseload.cli.common import fail
 from baseload.engines.quantising import report as reporting
 from baseload.engines.quantising import w8a8
+from baseload.engines.quantising.comparing import Tell, Terms
 from baseload.engines.quantising.gate import MAX_LOSS
 from baseload.engines.quantising.job import Wish, quantise
 from baseload.engines.quantising.report import Report
 from baseload.engines.quantising.speed import ROUNDS
 from baseload.engines.quantising.targets import TARGETS
 from baseload.engines.quantising.tasks import TASKS, TEXT
+from baseload.engines.quantising.vllm import job as vllm_job
+from baseload.engines.quantising.vllm.server import program_of
 from baseload.engines.weights import served_name
 from baseload.errors import BaseloadError
 
@@ -41,11 +46,11 @@ Model = Annotated[
 ]
 To = Annotated[
     Literal["fp32", "bf16", "fp16", "int8", "int4", "fp8"],
-    typer.Option("--to", help="int8 is Q8_0 and int4 is Q4_1 in GGUF; fp8 needs no file."),
+    typer.Option("--to", help="int8 is Q8_0 and int4 is Q4_1 in GGUF; fp8, a vLLM's, is no file."),
 ]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", metavar="FILE", help="Default: ./NAME-PRECISION.gguf"),
+    typer.Option("--out", metavar="FILE", help="Default: ./NAME-PRECISION.gguf, or ./NAME-int8"),
 ]
 MaxLoss = Annotated[
     float,
@@ -68,7 +73,15 @@ Tasks = Annotated[
 ]  # fmt: skip
 Unmeasured = Annotated[
     bool,
-    typer.Option("--unmeasured", help="For vLLM: publish, though no accuracy could be measured."),
+    typer.Option("--unmeasured", help="For vLLM: publish without measuring anything."),
+]
+Vllm = Annotated[
+    str | None,
+    typer.Option(
+        "--vllm",
+        metavar="PROGRAM",
+        help="What starts vLLM, to measure a folder with. Default: `vllm`, or this Python's.",
+    ),
 ]
 Page = Annotated[
     Path | None, typer.Option("--report", metavar="FILE.md", help="Write the report there, too.")
@@ -80,42 +93,50 @@ Say in the fleet file, on a GPU of compute capability 8.9 or more (Ada, Hopper):
 
     engine: vllm
     serve: {precision: fp8}"""
+NO_FP8 = "Do not use FP8 for this model: the gate has not let it pass."
 
 
 @quantize.command()
 def run(  # noqa: PLR0913, PLR0917 - each is an option
     model: Model, to: To, out: Out = None, max_loss: MaxLoss = MAX_LOSS,
     reference: Reference = "fp32", rounds: Rounds = ROUNDS, keep: Keep = False,
-    force: Force = False, unmeasured: Unmeasured = False, text: Text = TEXT,
+    force: Force = False, vllm: Vllm = None, unmeasured: Unmeasured = False, text: Text = TEXT,
     tasks: Tasks = TASKS, page: Page = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Write a model in another precision, measure what that costs, and publish it if it is little.
 
-    FP32, BF16 and the result are compared: size, memory, speed, perplexity, tasks. Exits with 1
-    if the loss is not proven to be within --max-loss; nothing is published then.
+    FP32, BF16 and the result are compared: size, memory, speed, perplexity, tasks. A folder of
+    safetensors becomes int8 or fp8 for vLLM, and is measured with vLLM on a GPU. Exits with 1 if
+    the loss is not proven to be within --max-loss; nothing is published then.
 
     Example: baseload quantize smollm2-135m-instruct --to int8 --report int8.md
+
+    Example: baseload quantize /models/mine --to int8 --vllm /opt/vllm/bin/vllm
     """
-    if to == "fp8":
-        Console().out(FP8, highlight=False)
-        return
-    if Path(model).is_dir():
-        if page is not None:
-            fail("of a model for vLLM nothing is measured, so there is no --report; see --json")
-        _for_vllm(Path(model), to, out, unmeasured=unmeasured, as_json=as_json)
-        return
-    wish = Wish(
-        model=model, to=TARGETS[to], out=out or Path(f"{served_name(model)}-{to}.gguf"),
+    terms = Terms(
         max_loss=max_loss, reference=reference, rounds=rounds, keep=keep, force=force,
         text=text, tasks=tasks,
     )  # fmt: skip
-    _see_page(page, wish.out)
+    if unmeasured and page is not None:
+        fail("--unmeasured measures nothing, so there is no --report")
+    source = Path(model)
+    if source.is_dir() or to == "fp8":
+        work = _for_vllm(source, to, out, terms, vllm, unmeasured=unmeasured, as_json=as_json)
+        out = out or source
+    else:
+        out = out or Path(f"{served_name(model)}-{to}.gguf")
+        wish = Wish(model=model, to=TARGETS[to], out=out, **asdict(terms))
+        work = partial(quantise, wish)
+    _see_page(page, out)
     try:
-        report = _quantise(wish)
+        with _told() as tell:
+            report = asyncio.run(work(tell))
         if page is not None:
             page.write_text(reporting.markdown(report), encoding="utf-8")
     except BaseloadError as error:
         fail(str(error))
+    except ImportError:
+        fail("numpy is not installed: run `pip install 'baseload[quantize]'`")
     except OSError as error:
         fail(f"the disk fails: {error}")
     if as_json:
@@ -123,6 +144,39 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option
     else:
         _draw(report)
     raise typer.Exit(0 if report.verdict.passed else REFUSED)
+
+
+Work = Callable[[Tell], Coroutine[Any, Any, Report]]
+
+
+def _for_vllm(
+    source: Path, to: str, out: Path | None, terms: Terms, vllm: str | None, *,
+    unmeasured: bool, as_json: bool,
+) -> Work:  # fmt: skip
+    """Give the work of measuring with vLLM; unmeasured, all is done and over here."""
+    if to not in ("int8", "fp8"):
+        fail(f"a folder of safetensors can become int8 or fp8 here, not {to}")
+    out = out or Path(f"{source.resolve().name}-int8")
+    if unmeasured:
+        if to == "fp8":
+            Console().out(FP8, highlight=False)
+        else:
+            _write_unmeasured(source, out, as_json=as_json)
+        raise typer.Exit
+    if not source.is_dir():
+        fail("FP8 is measured with a folder of safetensors; --unmeasured tells what to configure")
+    try:
+        program = program_of(vllm)
+    except BaseloadError as error:
+        fail(str(error))
+    if program is None:
+        fail(
+            f"what {to.upper()} costs in vLLM only vLLM can measure, and there is no `vllm`: name "
+            "its program with --vllm, or add --unmeasured to go without the gate"
+        )
+    precision: Literal["int8", "fp8"] = "int8" if to == "int8" else "fp8"
+    wish = vllm_job.Wish(source=source, to=precision, out=out, program=program, **asdict(terms))
+    return partial(vllm_job.quantise, wish)
 
 
 def _see_page(page: Path | None, out: Path) -> None:
@@ -135,19 +189,11 @@ def _see_page(page: Path | None, out: Path) -> None:
         fail(f"the report would be written over a model, {page}; give another --report")
 
 
-def _for_vllm(source: Path, to: str, out: Path | None, *, unmeasured: bool, as_json: bool) -> None:
-    """Write INT8 for vLLM. The gate cannot look at it, so the person who asks must say so."""
-    if to != "int8":
-        fail(f"a folder of safetensors can become int8 or fp8 here, not {to}")
-    if not unmeasured:
-        fail(
-            "what INT8 costs in vLLM can only be measured with vLLM on a GPU, so the gate cannot "
-            "let it pass; add --unmeasured to have it written all the same"
-        )
+def _write_unmeasured(source: Path, out: Path, *, as_json: bool) -> None:
+    """Write INT8 for vLLM past the gate, as the person who asks has said."""
     try:
         with _told() as tell:
-            to_folder = out or Path(f"{source.resolve().name}-int8")
-            written = w8a8.write(source, to_folder, lambda part: tell("writing int8", part))
+            written = w8a8.write(source, out, lambda part: tell("writing int8", part))
     except BaseloadError as error:
         fail(str(error))
     except ImportError:
@@ -165,11 +211,6 @@ def _for_vllm(source: Path, to: str, out: Path | None, *, unmeasured: bool, as_j
         f"{written.worst_error:.2%}). What answers lose was not measured.",
         highlight=False,
     )
-
-
-def _quantise(wish: Wish) -> Report:
-    with _told() as tell:
-        return asyncio.run(quantise(wish, tell))
 
 
 @contextmanager
@@ -192,5 +233,8 @@ def _draw(report: Report) -> None:
         console.print(table)
     for sentence in reporting.sentences(report):
         console.print(sentence, highlight=False, markup=False)
+    if report.target == "fp8":
+        console.out(FP8 if report.verdict.passed else NO_FP8, highlight=False)
+        return
     where = report.published
     console.print(f"Published as {where}." if where else "Nothing was published.", markup=False)

@@ -58,12 +58,17 @@ def access_of(url: str, api_key: str, ca: str | None) -> tuple[Address, Access]:
 
 
 async def ask(
-    address: Address, path: str, body: bytes, wait_max_s: float, access: Access = PLAIN
+    address: Address,
+    path: str,
+    body: bytes,
+    wait_max_s: float,
+    access: Access = PLAIN,
+    answer_max_bytes: int = ANSWER_MAX_BYTES,
 ) -> tuple[int, bytes]:
     """Return status and body of one request: POST if there is a `body`, else GET.
 
-    `path` is the whole of it. Raises OSError (TimeoutError included) when nobody answers properly
-    within `wait_max_s`.
+    `path` is the whole of it; what is longer than `answer_max_bytes` is cut. Raises OSError
+    (TimeoutError included) when nobody answers properly within `wait_max_s`.
     """
     key = f"Authorization: Bearer {access.api_key}\r\n" if access.api_key else ""
     head = (
@@ -75,14 +80,14 @@ async def ask(
         reader, writer = await asyncio.open_connection(*address, ssl=access.tls)
         try:
             writer.write(head.encode() + body)
-            answer = b""
-            while len(answer) < ANSWER_MAX_BYTES and (part := await reader.read(ANSWER_MAX_BYTES)):
-                answer += part
+            heard = bytearray()
+            while len(heard) < answer_max_bytes and (part := await reader.read(ANSWER_MAX_BYTES)):
+                heard += part
         finally:
             writer.transport.abort()  # By TLS, a good-bye is waited for: from who hangs, long.
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
-    head_bytes, _, rest = answer.partition(b"\r\n\r\n")
+    head_bytes, _, rest = bytes(heard).partition(b"\r\n\r\n")
     words = head_bytes.split(maxsplit=2)
     if len(words) < 2 or not words[1].isdigit():
         raise ConnectionError("the engine's answer is not HTTP")

@@ -10,21 +10,20 @@ import importlib.util
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from baseload.engines import gguf
 from baseload.engines.cores import usable_cores
 from baseload.engines.quantising import converting, speed
-from baseload.engines.quantising.gate import MAX_LOSS, Verdict, judge
-from baseload.engines.quantising.intervals import perplexity, perplexity_loss, share, share_loss
-from baseload.engines.quantising.report import Report, Variant, with_times
+from baseload.engines.quantising.comparing import Tell, Terms, compared
+from baseload.engines.quantising.gate import Verdict, judge
+from baseload.engines.quantising.report import Report
 from baseload.engines.quantising.scoring import Score, score
 from baseload.engines.quantising.targets import TARGETS, Target
-from baseload.engines.quantising.tasks import TASKS, TEXT, read_tasks, read_text
+from baseload.engines.quantising.tasks import read_tasks, read_text
 from baseload.engines.quantising.workshop import workshop
 from baseload.engines.weights import find_weights, served_name
 from baseload.errors import EngineError
@@ -38,27 +37,14 @@ Reading just before leaves a load of up to one for each core."""
 
 WHOLE_KINDS = {"F32", "BF16", "F16"}
 
-Tell = Callable[[str, float], None]
-"""Hears what is being done, and which part of it is."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(Terms):
     """What is wanted."""
 
     model: str
     to: Target
     out: Path
-    max_loss: float = MAX_LOSS
-    reference: Literal["fp32", "source"] = "fp32"
-    rounds: int = speed.ROUNDS
-    """Of measuring speed; 0: not measured."""
-    force: bool = False
-    """Whether a file that is there may be replaced."""
-    keep: bool = False
-    """Whether a refused result is kept, under another name."""
-    text: Path = TEXT
-    tasks: Path = TASKS
 
 
 async def quantise(wish: Wish, tell: Tell = lambda _what, _part: None) -> Report:
@@ -88,7 +74,8 @@ async def quantise(wish: Wish, tell: Tell = lambda _what, _part: None) -> Report
             speeds = await speed.measure(files, prompts, wish.rounds, hear)
         elif wish.rounds:
             notes.append("The models do not fit in memory together: speed was not compared.")
-        variants = with_times(_variants(files, scores, speeds))
+        sizes = {name: file.stat().st_size for name, file in files.items()}
+        variants = compared(sizes, scores, speeds)
         target = next(each for each in variants if each.name == wish.to.name)
         verdict = judge(target.loss, target.tasks_loss, wish.max_loss)
         published = _publish(wish, files[wish.to.name], verdict)
@@ -103,7 +90,7 @@ async def quantise(wish: Wish, tell: Tell = lambda _what, _part: None) -> Report
         text_tokens=len(scores[wish.to.name].losses),
         tasks=len(scores[wish.to.name].right),
         variants=variants,
-        machine=f"{_processor()}, {usable_cores()} cores",
+        machine=f"{processor()}, {usable_cores()} cores",
         engine=f"xllamacpp {importlib.metadata.version('xllamacpp')}",
         notes=tuple(notes),
     )
@@ -162,24 +149,6 @@ def _write(
             raise EngineError(f"what was written as {name} {fault}")
         _check_memory(files[name])
     return files
-
-
-def _variants(
-    files: dict[str, Path], scores: dict[str, Score], speeds: dict[str, speed.Speed]
-) -> list[Variant]:
-    reference = scores[next(iter(files))]
-    return [
-        Variant(
-            name=name,
-            size_bytes=file.stat().st_size,
-            perplexity=perplexity(scores[name].losses),
-            loss=perplexity_loss(reference.losses, scores[name].losses),
-            tasks=share(scores[name].right),
-            tasks_loss=share_loss(reference.right, scores[name].right),
-            speed=speeds.get(name),
-        )
-        for name, file in files.items()
-    ]
 
 
 def _publish(wish: Wish, file: Path, verdict: Verdict) -> Path | None:
@@ -242,7 +211,8 @@ def _available_bytes() -> int | None:
     return next((int(kilobytes) * 1024 for kilobytes in found), None)
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Give the processor's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -16,10 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from baseload.engines.quantising.tasks import WINDOW_TOKENS
 from baseload.errors import EngineError
-
-WINDOW_TOKENS = 512
-"""Tokens that are read in one go: the context that llama.cpp makes unless told otherwise."""
 
 ROWS_AT_ONCE = 32
 """Positions whose probabilities are reckoned at once, in double precision."""

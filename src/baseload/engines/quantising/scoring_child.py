@@ -16,8 +16,8 @@ from pathlib import Path
 import msgspec
 
 from baseload.engines.cores import usable_cores
-from baseload.engines.quantising.llamacpp import WINDOW_TOKENS, Reader
-from baseload.engines.quantising.tasks import read_tasks, read_text
+from baseload.engines.quantising.llamacpp import Reader
+from baseload.engines.quantising.tasks import WINDOW_TOKENS, read_tasks, read_text
 from baseload.errors import BaseloadError, EngineError
 
 

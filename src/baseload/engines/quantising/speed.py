@@ -52,8 +52,11 @@ class Speed(msgspec.Struct, frozen=True):
     streams_tokens_s: float
     """So many streams together."""
     memory_bytes: int | None
-    """Resident in the process that serves it, states of the streams included; None: not told."""
+    """Resident in the process that serves it, states of the streams included; on a GPU what vLLM
+    says that the weights take there; None: not told."""
     rounds: tuple[Round, ...]
+    in_turns: bool = True
+    """Whether it was measured in turns with the others; else one after the other."""
 
 
 class _Timings(msgspec.Struct, frozen=True):
@@ -95,7 +98,10 @@ async def measure(
                 if turn:
                     done[name].append(one)
             on_part((turn + 1) / (rounds + 1))
-        return {name: _speed(done[name], children[name].pid) for name in models}
+        return {
+            name: summed(done[name], STREAMS, _resident_bytes(children[name].pid))
+            for name in models
+        }
     except OSError as error:
         raise EngineError(f"speed cannot be measured: {error}") from error
     finally:
@@ -104,7 +110,13 @@ async def measure(
 
 
 def ratio(of: Speed, to: Speed, what: str = "alone") -> float:
-    """Return how many times as fast one is as the other: the median of the rounds' ratios."""
+    """Return how many times as fast one is as the other: the median of the rounds' ratios.
+
+    If they were not measured in turns, their rounds have nothing in common: the medians' ratio.
+    """
+    if not (of.in_turns and to.in_turns):
+        ours, theirs = ([getattr(each, what) for each in one.rounds] for one in (of, to))
+        return float(median(ours) / median(theirs))
     pairs = zip(of.rounds, to.rounds, strict=True)
     return float(median(getattr(ours, what) / getattr(theirs, what) for ours, theirs in pairs))
 
@@ -164,14 +176,18 @@ async def _answer(address: Address, prompt: str) -> _Timings:
         raise EngineError(f"speed cannot be measured: {error}") from error
 
 
-def _speed(rounds: list[Round], pid: int) -> Speed:
+def summed(
+    rounds: list[Round], streams: int, memory_bytes: int | None, *, in_turns: bool = True
+) -> Speed:
+    """Sum up rounds by their medians."""
     return Speed(
         prefill_tokens_s=median(each.prefill for each in rounds),
         tokens_s=median(each.alone for each in rounds),
-        streams=STREAMS,
+        streams=streams,
         streams_tokens_s=median(each.together for each in rounds),
-        memory_bytes=_resident_bytes(pid),
+        memory_bytes=memory_bytes,
         rounds=tuple(rounds),
+        in_turns=in_turns,
     )
 
 

@@ -17,6 +17,8 @@ from baseload.errors import EngineError
 TEXT = Path(__file__).parent / "yardstick" / "text.txt"
 TASKS = Path(__file__).parent / "yardstick" / "tasks.json"
 
+WINDOW_TOKENS = 512
+"""Tokens that are read in one go: the context that llama.cpp makes unless told otherwise."""
 
 TEXT_BYTES_MAX = 4_000_000
 """A million tokens, hours on a processor: 200 times the text that ships, which decides on 1 %."""

@@ -6,14 +6,17 @@ while it computes, with a scale for each token. That is the scheme that `compres
 routers of experts are copied. Only whole numbers and scales are written, so numpy does it, row by
 row, without a GPU.
 
-What this does to a model's answers only vLLM can tell: here errors of weights are reckoned, not of
-answers. Outliers of activations, which SmoothQuant and GPTQ of `llmcompressor` treat, are left.
+What this does to a model's answers only vLLM can tell, and `vllm.job` asks it: here errors of
+weights are reckoned, not of answers. Outliers of activations, which SmoothQuant and GPTQ of
+`llmcompressor` treat, are left.
 """
 
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from math import prod, sqrt
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -80,39 +83,89 @@ class _Tensor(msgspec.Struct, frozen=True):
         return self.data_offsets[1] - self.data_offsets[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A folder of safetensors that has been looked at."""
+
+    folder: Path
+    config: dict[str, Any]
+    shards: dict[Path, tuple[dict[str, _Tensor], int]]
+    """Each file's tensors, and where their bytes begin."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of its files of weights."""
+        return sum(path.stat().st_size for path in self.shards)
+
+    @property
+    def kinds(self) -> str:
+        """Say of which types it is made, the most frequent first."""
+        counts = Counter(tensor.dtype for _, tensor in self._tensors())
+        return ", ".join(f"{dtype} x {count}" for dtype, count in counts.most_common())
+
+    def bytes_with(self, matrix_bytes: int, other_bytes: int) -> int:
+        """Reckon its size with so many bytes for each weight of matrices, and of what else."""
+        total = 0
+        for name, tensor in self._tensors():
+            each = matrix_bytes if _rounds(name, tensor) else other_bytes
+            is_weights = tensor.dtype in BYTES
+            total += prod(tensor.shape) * each if is_weights else tensor.size_bytes
+        return total
+
+    def _tensors(self) -> Iterator[tuple[str, _Tensor]]:
+        for tensors, _ in self.shards.values():
+            yield from tensors.items()
+
+
+def look(source: Path) -> Source:
+    """Look at a model's folder; raises EngineError if it is none that can be rounded."""
+    config = _config(source)
+    shards = {path: _header(path) for path in sorted(source.glob("*.safetensors"))}
+    if not any(_rounds(*pair) for tensors, _ in shards.values() for pair in tensors.items()):
+        raise EngineError(f"no .safetensors in {source} hold a matrix that could be rounded")
+    return Source(source, config, shards)
+
+
+def check_room(source: Source, out: Path) -> None:
+    """Raise EngineError if `out` could not be written for want of a folder or of room."""
+    if not out.parent.is_dir():
+        raise EngineError(f"there is no folder {out.parent}")
+    needed = source.size_bytes
+    if shutil.disk_usage(out.parent).free < needed + SPARE_BYTES:
+        raise EngineError(f"{out.parent} has no room for up to {needed / 1e9:.2f} GB")
+
+
 def write(source: Path, out: Path, on_part: Callable[[float], None] = lambda _: None) -> Written:
     """Write the model in `source` to the folder `out`, which must not be there yet.
 
     Raises EngineError if it is no such model or the disk is too small. Nothing is under the name
     `out` before all of it is written.
     """
-    config = _config(source)
-    shards = {path: _header(path) for path in sorted(source.glob("*.safetensors"))}
-    if not any(_rounds(*pair) for tensors, _ in shards.values() for pair in tensors.items()):
-        raise EngineError(f"no .safetensors in {source} hold a matrix that could be rounded")
-    if not out.parent.is_dir():
-        raise EngineError(f"there is no folder {out.parent}")
+    found = look(source)
+    check_room(found, out)
     if out.exists() or out.is_symlink():
         raise EngineError(f"{out} is there already; give another --out")
-    needed = sum(tensor.size_bytes for tensors, _ in shards.values() for tensor in tensors.values())
-    if shutil.disk_usage(out.parent).free < needed + SPARE_BYTES:
-        raise EngineError(f"{out.parent} has no room for up to {needed / 1e9:.2f} GB")
     with workshop(out) as place:
         folder = place / "model"
-        folder.mkdir()
-        errors: dict[str, tuple[float, float]] = {}
-        for done, (path, found) in enumerate(shards.items(), 1):
-            errors |= _shard(path, found, folder / path.name)
-            on_part(done / len(shards))
-        _rest(source, folder, config, shards)
-        size_bytes = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+        written = make(found, folder, on_part)
         folder.replace(out)
+    return msgspec.structs.replace(written, published=str(out))
+
+
+def make(source: Source, folder: Path, on_part: Callable[[float], None]) -> Written:
+    """Write the model to a new folder, file by file; what fails leaves a part of it."""
+    folder.mkdir()
+    errors: dict[str, tuple[float, float]] = {}
+    for done, (path, found) in enumerate(source.shards.items(), 1):
+        errors |= _shard(path, found, folder / path.name)
+        on_part(done / len(source.shards))
+    _rest(source.folder, folder, source.config, source.shards)
     worst = max(errors, key=lambda name: _part(*errors[name]))
     return Written(
-        published=str(out),
+        published=str(folder),
         matrices=len(errors),
-        size_bytes=size_bytes,
-        source_bytes=sum(path.stat().st_size for path in shards),
+        size_bytes=sum(path.stat().st_size for path in folder.glob("*.safetensors")),
+        source_bytes=source.size_bytes,
         error=_part(sum(lost for lost, _ in errors.values()), sum(of for _, of in errors.values())),
         worst_error=_part(*errors[worst]),
         worst=worst,
