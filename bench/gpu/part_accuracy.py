@@ -87,7 +87,7 @@ def _finished(command: list[str], said: Path, max_s: float) -> tuple[int | None,
     files = [said.with_suffix(end) for end in (".out", ".err")]
     with files[0].open("wb") as out, files[1].open("wb") as err:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=said.parent,
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
             start_new_session=True, env=os.environ | ENVIRONMENT,
         )  # fmt: skip
         code: int | None = None
