@@ -1,12 +1,12 @@
 """Measure Baseload's engines on a GPU, one part at a time; needs no network.
 
-    python bench/gpu/run.py PART [--out FOLDER] [--quick] [--only NAME,...]
+    python bench/gpu/run.py PART [--out FOLDER] [--quick] [--only NAME,...] [--gguf MODEL]
 
 Parts: serve (in front of vLLM against vLLM alone), adaptive (the learnt batch against fixed ones),
-precision (FP32, BF16, FP8, INT8), warmup (first tokens with and without), kill (an engine dies
-under load). Each takes under eight minutes. Results are JSON, one file a part; README.md says what
-each proves. What was found so far is written after each
-step.
+precision (speed in FP32, BF16, FP8, INT8), accuracy (what a real model loses in INT8 and FP8),
+warmup (first tokens with and without), kill (an engine dies under load). Each takes under eight
+minutes. Results are JSON, one file a part; README.md says what each proves. What was found so far
+is written after each step.
 """
 
 import argparse
@@ -23,8 +23,8 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent.parent / "src")]
-ONLY = ("serve", "precision")
-PARTS = ("serve", "adaptive", "precision", "warmup", "kill")
+ONLY = ("serve", "precision", "accuracy")
+PARTS = ("serve", "adaptive", "precision", "accuracy", "warmup", "kill")
 
 
 def facts() -> dict[str, Any]:
@@ -54,11 +54,15 @@ def main() -> int:
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
     parser.add_argument("--quick", action="store_true", help="fewer rounds: does it run at all?")
-    parser.add_argument("--only", default="", help="of serve: levels; of precision: names; with ,")
+    parser.add_argument("--only", default="", help="of serve: levels; of others: names; with ,")
+    parser.add_argument("--gguf", default="", help="of accuracy: a file, not the installed model")
     options = parser.parse_args()
+    is_accuracy = options.part == "accuracy"
     if options.only and options.part not in ONLY:
-        parser.error(f"--only is for {' and '.join(ONLY)}")
-    for name in ("vllm", "tokenizers", "httptools"):
+        parser.error(f"--only is for {', '.join(ONLY)}")
+    if options.gguf and not is_accuracy:
+        parser.error("--gguf is for accuracy")
+    for name in ("vllm", "tokenizers", "httptools", *(("gguf",) if is_accuracy else ())):
         if importlib.util.find_spec(name) is None:
             parser.error(f"not measured: this Python has no {name}")
     options.out.mkdir(parents=True, exist_ok=True)
@@ -67,7 +71,8 @@ def main() -> int:
     result: dict[str, Any] = {"part": options.part, "machine": facts()}
     with tempfile.TemporaryDirectory(prefix="baseload-gpu-") as folder:
         part = importlib.import_module(f"part_{options.part}")
-        more = {"only": tuple(options.only.split(","))} if options.only else {}
+        more: dict[str, Any] = {"only": tuple(options.only.split(","))} if options.only else {}
+        more |= {"gguf": options.gguf} if options.gguf else {}
         for found in part.measure(Path(folder), is_quick=options.quick, **more):
             result |= found | {"took_s": round(time.monotonic() - began, 1)}
             file.write_text(json.dumps(result, indent=1) + "\n")
