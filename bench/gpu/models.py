@@ -60,6 +60,7 @@ def write(folder: Path, *, is_int8: bool = False, is_small: bool = False) -> Pat
         "tokenizer_config.json": {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>",
+            "model_max_length": SHAPE["max_position_embeddings"],
             "chat_template": "{% for m in messages %}{{ m.content }}{% endfor %}",
         },
         "generation_config.json": {"eos_token_id": 2},

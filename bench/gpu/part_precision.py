@@ -15,7 +15,7 @@ from models import write
 from servers import vllm
 from watching import Watch
 
-LEVELS = {1: 6, 16: 3, 128: 2}
+LEVELS = {1: 3, 16: 2, 128: 1}
 """Calls at once, and how many each caller makes."""
 ROUNDS = 2
 PRECISIONS = {
@@ -24,10 +24,7 @@ PRECISIONS = {
     "fp8": ("qwen7b", ("--dtype", "bfloat16", "--quantization", "fp8")),
     "int8": (
         "qwen7b-int8",
-        (
-            "--dtype",
-            "bfloat16",
-        ),
+        ("--dtype", "bfloat16"),
     ),
 }
 

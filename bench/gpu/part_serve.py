@@ -1,4 +1,4 @@
-"""What does Baseload cost in front of vLLM: throughput, first tokens, at 1 to 256 calls at once?
+"""What does Baseload cost in front of an engine: throughput, first tokens, at 1 to 256 calls?
 
 Direct and through Baseload, interleaved; a ratio is taken within each round, and the median of the
 rounds is told.
@@ -12,7 +12,7 @@ from typing import Any
 from client import Ask, calls_of
 from figures import figures, middle
 from models import write
-from servers import baseload, vllm
+from servers import ENGINES, baseload
 from watching import Watch
 
 LEVELS = (1, 4, 16, 64, 128, 256)
@@ -28,12 +28,12 @@ def calls_at(level: int) -> int:
 
 
 def measure(
-    folder: Path, *, is_quick: bool, only: tuple[str, ...] = ()
+    folder: Path, *, is_quick: bool, kind: str, only: tuple[str, ...] = ()
 ) -> Iterator[dict[str, Any]]:
     """Measure it; `only` at these numbers of calls."""
     model, rows = write(folder / "qwen7b"), []
     levels = [int(each) for each in only] or list(LEVELS)
-    with vllm(model, folder) as engine:
+    with ENGINES[kind](model, folder) as engine:
         fleet = {
             "backends": {"gpu": {"url": engine.url}},
             "models": {"m": {"tiers": [{"gpu": {"model": "m"}}]}},
@@ -42,8 +42,9 @@ def measure(
             paths = {"direct": engine.url, "baseload": gateway.url}
             for level in levels:  # engines compile and capture on first use
                 calls_of([Ask(engine.url, calls=1, answer=16)] * level)
-            yield {"model": "R1-Distill-Qwen-7B, dummy weights, BF16", "prompt": 512,
-                   "answer": 128, "engine_ready_s": round(engine.ready_s, 1)}  # fmt: skip
+            yield {"model": f"R1-Distill-Qwen-7B, dummy weights, BF16, by {kind}",
+                   "prompt": 512, "answer": 128,
+                   "engine_ready_s": round(engine.ready_s, 1)}  # fmt: skip
             if not only:
                 yield {"alone": _alone(paths, 1 if is_quick else ROUNDS)}
             for level in levels[::3] if is_quick else levels:

@@ -1,7 +1,7 @@
 """How long does the first caller wait, after a warm-up and without?
 
-Baseload starts vLLM, with its warm-up and with none but the one token that proves it ready, in
-turns. The first-token time of the first call is held against those of later ones.
+Baseload starts the engine, with its warm-up and with none but the one token that proves it ready,
+in turns. The first-token time of the first call is held against those of later ones.
 """
 
 from collections.abc import Iterator
@@ -11,30 +11,30 @@ from typing import Any
 
 from client import Ask, calls_of
 from models import write
-from servers import PROGRAM, baseload
+from servers import ARGUMENTS, PROGRAMS, baseload
 
 LATER = 12
 STARTS = 2
-ARGUMENTS = ["--load-format", "dummy"]
 
 
-def engine(model: Path, **more: Any) -> dict[str, Any]:
-    """Give a backend that Baseload starts: vLLM on a folder without weights."""
-    serve = {"program": list(PROGRAM), "arguments": ARGUMENTS, "context": 4096, "slots": 256,
-             "gpu_memory": 0.85}  # fmt: skip
-    return {"engine": "vllm", "model": str(model), "serve": serve | more}
+def engine(model: Path, kind: str = "vllm", **more: Any) -> dict[str, Any]:
+    """Give a backend that Baseload starts: an engine on a folder without weights."""
+    serve = {"program": list(PROGRAMS[kind]), "arguments": list(ARGUMENTS[kind]),
+             "context": 4096, "slots": 256, "gpu_memory": 0.85}  # fmt: skip
+    return {"engine": kind, "model": str(model), "serve": serve | more}
 
 
-def measure(folder: Path, *, is_quick: bool) -> Iterator[dict[str, Any]]:
+def measure(folder: Path, *, is_quick: bool, kind: str) -> Iterator[dict[str, Any]]:
     """Measure it."""
     model, rows = write(folder / "qwen7b"), []
     kinds = {"none": {"prompts": []}, "warm": {"prompts": [16, 512, 2048]}}
     for number in range(1 if is_quick else STARTS):
         for name, warm in kinds.items():
-            rows.append({"warm_up": name} | _start(model, warm, folder, f"{name}{number}"))
+            found = _start(engine(model, kind, warm=warm), folder, f"{name}{number}")
+            rows.append({"warm_up": name} | found)
             print(rows[-1], flush=True)
             yield {
-                "model": "R1-Distill-Qwen-7B, dummy weights, BF16",
+                "model": f"R1-Distill-Qwen-7B, dummy weights, BF16, by {kind}",
                 "prompt": 512,
                 "starts": rows,
             }
@@ -48,10 +48,10 @@ def measure(folder: Path, *, is_quick: bool) -> Iterator[dict[str, Any]]:
     }
 
 
-def _start(model: Path, warm: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:
+def _start(backend: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:
     fleet = {
-        "backends": {"gpu": engine(model, warm=warm)},
-        "models": {"m": {"tiers": [{"gpu": {"model": model.name}}]}},
+        "backends": {"gpu": backend},
+        "models": {"m": {"tiers": [{"gpu": {"model": Path(backend["model"]).name}}]}},
     }
     with baseload(fleet, folder, name) as gateway:
         calls = calls_of([Ask(gateway.url, calls=1 + LATER, answer=16)])

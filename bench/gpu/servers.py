@@ -1,4 +1,4 @@
-"""The servers under test: vLLM alone, and Baseload in front of it or as the one that starts it.
+"""The servers under test: an engine alone, and Baseload in front of it or as who starts it.
 
 Each gets cores of its own, so that neither pays for the other. What they print goes to files beside
 the results; the end of one is told when it does not come up.
@@ -28,6 +28,11 @@ ENVIRONMENT = {
 }
 PROGRAM = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
 """vLLM without its command on PATH."""
+SGLANG = (sys.executable, "-m", "sglang.launch_server")
+DUMMY = ("--load-format=dummy",)
+ARGUMENTS = {"vllm": DUMMY, "sglang": (*DUMMY, "--sampling-backend=pytorch")}
+"""No weights; and kernels for sampling that need not be compiled by FlashInfer."""
+PROGRAMS = {"vllm": PROGRAM, "sglang": SGLANG}
 
 
 def free_port() -> int:
@@ -119,6 +124,21 @@ def vllm(model: Path, out: Path, *arguments: str, name: str = "vllm") -> Any:
     ]  # fmt: skip
     root = f"http://127.0.0.1:{port}"
     return running(command, f"{root}/v1", f"{root}/health", "engine", out / f"{name}.log")
+
+
+def sglang(model: Path, out: Path) -> Any:
+    """Run SGLang on a folder without weights."""
+    port = free_port()
+    command = [
+        *SGLANG, f"--model-path={model}", "--served-model-name=m", *ARGUMENTS["sglang"],
+        "--host=127.0.0.1", f"--port={port}", "--context-length=4096",
+        "--max-running-requests=256", "--mem-fraction-static=0.85",
+    ]  # fmt: skip
+    root = f"http://127.0.0.1:{port}"
+    return running(command, f"{root}/v1", f"{root}/health", "engine", out / "sglang.log")
+
+
+ENGINES = {"vllm": vllm, "sglang": sglang}
 
 
 @contextlib.contextmanager

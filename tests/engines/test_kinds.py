@@ -12,6 +12,7 @@ from baseload.config.serving import Batch
 from baseload.engines.kinds import KINDS, kind_of
 from baseload.engines.kinds.facts import Facts, facts_of
 from baseload.engines.kinds.launch import Size
+from baseload.engines.kinds.memory import RUNTIME_BYTES
 from baseload.engines.weights import find_weights
 from baseload.errors import EngineError
 from tests.engines.engine_kit import MODEL
@@ -138,6 +139,20 @@ def test_what_cannot_be_is_said_before_anything_is_loaded(compute, native, wish,
     facts = msgspec.structs.replace(SMALL, native=native)
     with pytest.raises(EngineError, match=re.escape(said)):
         launched("vllm", facts, machine(compute=compute), **wish)
+
+
+@pytest.mark.parametrize(
+    ("free", "stated", "of_all"),
+    [(80.0, None, 0.9), (40.0, None, 0.49), (46.4, 0.42, 0.42), (20.0, 0.42, 0.25)],
+    ids=["alone", "half", "second", "too much"],
+)
+def test_sglang_is_told_its_share_of_what_is_free(free, stated, of_all):
+    """Weights, cache and runtime come to the share of the GPU; SGLang counts from what is free."""
+    more = {} if stated is None else {"gpu_memory": stated}
+    launch = launched("sglang", hardware=machine(1, 80, free=[free]), **more)
+    left_gib = free * (1 - float(value(launch, "--mem-fraction-static")))  # by SGLang's reckoning
+
+    assert of_all * 80 == pytest.approx(free - left_gib + RUNTIME_BYTES / GIB, abs=0.1)
 
 
 def test_without_a_gpu_the_reason_is_what_was_looked_for():

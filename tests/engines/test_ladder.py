@@ -104,6 +104,11 @@ CUDA = (
 )
 STATIC = "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static."
 
+BUDGET = (
+    "ValueError: Loaded weights leave no GPU memory for the KV cache under "
+    "--mem-fraction-static=0.1. Raise --mem-fraction-static above 0.182"
+)
+
 
 @pytest.mark.parametrize(
     ("line", "sign"),
@@ -113,6 +118,7 @@ STATIC = "RuntimeError: Not enough memory. Please try to increase --mem-fraction
         ("ValueError: No available memory for the cache blocks. Try", Sign("cache")),
         (CACHE, Sign("kv", 21440)),
         (STATIC, Sign("weights")),
+        (BUDGET, Sign("weights")),
         (CUDA, Sign("gpu")),
         ("alloc_tensor_range: failed to allocate CPU buffer of size 1879048192", Sign("host")),
         ("  what():  std::bad_alloc", Sign("host")),
@@ -124,6 +130,7 @@ STATIC = "RuntimeError: Not enough memory. Please try to increase --mem-fraction
         "vllm-cache",
         "vllm-kv",
         "sglang",
+        "sglang-0.5.15",
         "llama.cpp",
         "llama.cpp-host",
         "c++",

@@ -16,6 +16,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 WORDS: tuple[tuple[Shortage, re.Pattern[str]], ...] = (
     ("weights", re.compile(r"Not enough memory\. Please try to increase --mem-fraction-static")),
+    ("weights", re.compile(r"Loaded weights leave no GPU memory for the KV cache")),
     ("kv", re.compile(r"larger than the available KV cache memory")),
     ("cache", re.compile(r"No available memory for the cache blocks")),
     ("gpu", re.compile(r"(?:CUDA|HIP|XPU) out of memory|CUDA error: out of memory")),
