@@ -29,6 +29,8 @@ ENVIRONMENT = {
 PROGRAM = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
 """vLLM without its command on PATH."""
 SGLANG = (sys.executable, "-m", "sglang.launch_server")
+SGLANG_PORT_MAX = 55_535
+"""It wants the port 10,000 above, too."""
 DUMMY = ("--load-format=dummy",)
 ARGUMENTS = {"vllm": DUMMY, "sglang": (*DUMMY, "--sampling-backend=pytorch")}
 """No weights; and kernels for sampling that need not be compiled by FlashInfer."""
@@ -128,7 +130,7 @@ def vllm(model: Path, out: Path, *arguments: str, name: str = "vllm") -> Any:
 
 def sglang(model: Path, out: Path) -> Any:
     """Run SGLang on a folder without weights."""
-    port = free_port()
+    port = next(port for port in iter(free_port, None) if port <= SGLANG_PORT_MAX)
     command = [
         *SGLANG, f"--model-path={model}", "--served-model-name=m", *ARGUMENTS["sglang"],
         "--host=127.0.0.1", f"--port={port}", "--context-length=4096",

@@ -155,6 +155,15 @@ def test_sglang_is_told_its_share_of_what_is_free(free, stated, of_all):
     assert of_all * 80 == pytest.approx(free - left_gib + RUNTIME_BYTES / GIB, abs=0.1)
 
 
+@pytest.mark.parametrize("port", [1024, 30_000, 55_535, 55_536, 65_535])
+def test_sglang_starts_at_any_port(port):
+    """Its port for gRPC, 10,000 above unless named, is one that there is, and another."""
+    named = launched("sglang", port=port).environment.get("SGLANG_GRPC_PORT")
+
+    assert 1024 <= int(named or port + 10_000) <= 65_535
+    assert named != str(port)
+
+
 def test_without_a_gpu_the_reason_is_what_was_looked_for():
     """The machine's notes are in the error."""
     hardware = msgspec.structs.replace(machine(0), notes=("no NVML here",))

@@ -16,6 +16,8 @@ from baseload.engines.kinds.launch import Flags, Kind, Launch, Order
 from baseload.errors import EngineError
 
 MODULE = "sglang"
+PORT_MAX = 65_535
+GRPC_OFFSET = 10_000
 
 
 def program_of(backend: Backend) -> tuple[str, ...]:
@@ -58,7 +60,17 @@ def launch(order: Order) -> Launch:
     flags.add("--enable-metrics", why="how full it is, for the gateway")
     flags.add("--enable-cache-report", why="usage says how much of a prompt was cached")
     flags.said(serve.arguments)
-    return serving.launched("sglang", order, fitted, flags)
+    return serving.launched("sglang", order, fitted, flags, _grpc_port(order.port))
+
+
+def _grpc_port(port: int) -> dict[str, str]:
+    """Name a port for gRPC where the usual one, `port` and 10,000, would be none.
+
+    It listens there only if `SGLANG_ENABLE_GRPC` asks for it, but refuses to start all the same.
+    """
+    if port <= PORT_MAX - GRPC_OFFSET:
+        return {}
+    return {"SGLANG_GRPC_PORT": str(port - GRPC_OFFSET)}
 
 
 def _static_share(gpu: Gpu, share: float) -> float:
