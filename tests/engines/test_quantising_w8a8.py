@@ -1,6 +1,8 @@
 """Tests of INT8 for vLLM: small safetensors, read back by hand. vLLM itself is not run here."""
 
 import json
+import re
+import warnings
 
 import numpy as np
 import pytest
@@ -76,12 +78,100 @@ def test_a_model_in_several_files_has_an_index(source, tmp_path):
     """The index knows where each scale is."""
     more = {"model.layers.1.mlp.up_proj.weight": RNG.normal(0, 1, (8, 16)).astype(np.float32)}
     write_safetensors(source / "other.safetensors", more)
-    (source / w8a8.INDEX).write_text('{"weight_map": {}}')
+    index(source, "model.safetensors", "other.safetensors")
     w8a8.write(source, tmp_path / "out")
-    places = json.loads((tmp_path / "out" / w8a8.INDEX).read_text())["weight_map"]
+    found = json.loads((tmp_path / "out" / w8a8.INDEX).read_text())
+    places = found["weight_map"]
+    tensors = {
+        name: tensor.nbytes
+        for path in (tmp_path / "out").glob("*.safetensors")
+        for name, tensor in read_safetensors(path).items()
+    }
 
     assert "other.safetensors" == places["model.layers.1.mlp.up_proj.weight_scale"]
     assert "model.safetensors" == places[f"{MATRICES[0]}_scale"]
+    assert places.keys() == tensors.keys()
+    assert sum(tensors.values()) == found["metadata"]["total_size"]
+
+
+def index(source, *names):
+    """Write an index that names these files; which tensor is where nobody reads."""
+    places = {f"tensor {at}": name for at, name in enumerate(names)}
+    (source / w8a8.INDEX).write_text(json.dumps({"weight_map": places}))
+
+
+def test_what_the_index_does_not_name_is_left_out(source, tmp_path):
+    """Some models lie there twice, in another maker's names; vLLM reads what the index says."""
+    double = {"layers.0.wq.weight": RNG.normal(0, 1, (8, 16)).astype(np.float32)}
+    write_safetensors(source / "consolidated.safetensors", double)
+    index(source, "model.safetensors")
+    found = w8a8.write(source, tmp_path / "out")
+
+    assert 2 == found.matrices
+    assert ["model.safetensors"] == [p.name for p in (tmp_path / "out").glob("*.safetensors")]
+
+
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        (["model.safetensors", "model-2.safetensors"], "lacks model-2.safetensors"),
+        (["../model/model.safetensors"], "no file beside it"),
+        ([], "names no file"),
+    ],
+    ids=["lost", "elsewhere", "none"],
+)
+def test_an_index_that_cannot_be_followed_is_refused(source, named, words):
+    """A model with a part lost is named before anything is written."""
+    index(source, *named)
+    with pytest.raises(EngineError, match=words):
+        w8a8.look(source)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "model.layers.0.block_sparse_moe.gate",
+        "model.layers.0.mlp.gate",
+        "model.layers.0.mlp.shared_expert_gate",
+        "model.layers.0.block_sparse_moe.router.layer",
+        "model.layers.0.feed_forward.router",
+        "lm_head",
+    ],
+)
+def test_routers_are_copied_and_vllm_is_told_so(source, tmp_path, module):
+    """Mixtral's, Qwen's, Granite's, Llama 4's: neither has a scale, so the config names each."""
+    path = source / "model.safetensors"
+    router = {f"{module}.weight": bf16(RNG.normal(0, 1, (8, 48)))}
+    write_safetensors(path, read_safetensors(path) | router)
+    w8a8.write(source, tmp_path / "out")
+    after = read_safetensors(tmp_path / "out" / "model.safetensors")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+
+    assert np.array_equal(router[f"{module}.weight"], after[f"{module}.weight"])
+    assert ignores(config, module)
+    assert not any(ignores(config, name.removesuffix(".weight")) for name in MATRICES)
+    assert not ignores(config, "model.layers.0.mlp.gate_proj")
+
+
+def ignores(config, module):
+    """Tell whether vLLM would leave a module alone, by its `should_ignore_layer` (0.24)."""
+    return any(
+        re.match(each[3:], module) if each.startswith("re:") else each == module
+        for each in config["quantization_config"]["ignore"]
+    )
+
+
+def test_weights_too_small_for_a_scale_become_zero(source, tmp_path):
+    """A 127th of the smallest float is no float; nothing is divided by it."""
+    weights = np.zeros((2, 4), np.float32)
+    weights[0, 1], weights[1] = 1e-45, 1
+    write_safetensors(source / "model.safetensors", {MATRICES[0]: weights})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        w8a8.write(source, tmp_path / "out")
+    after = read_safetensors(tmp_path / "out" / "model.safetensors")
+
+    assert [[0] * 4, [127] * 4] == after[MATRICES[0]].tolist()
 
 
 def test_pieces_give_the_same_file(source, tmp_path, monkeypatch):

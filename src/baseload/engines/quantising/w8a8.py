@@ -35,13 +35,14 @@ COPIED = {".json", ".txt", ".model", ".jinja", ".md"}
 """Endings of other files that a model needs; nothing that could hold code or pickles."""
 
 INDEX = "model.safetensors.index.json"
-NO_LINEAR = ("embed", "norm", "lm_head", "mlp.gate.", "router")
-"""Parts of names of matrices that are copied."""
+NO_LINEAR = ("embed", "norm", "lm_head", ".gate.", "_gate.", "router")
+"""Parts of names of matrices that are copied. `gate` alone, and Qwen's `shared_expert_gate`, choose
+experts; `gate_proj` is a layer like others."""
 
 SCHEME = {
     "quant_method": "compressed-tensors",
     "format": "int-quantized",
-    "ignore": ["lm_head", "re:.*mlp\\.gate$", "re:.*router$"],
+    "ignore": ["re:.*lm_head", "re:.*[._]gate$", "re:.*router"],
     "config_groups": {
         "group_0": {
             "targets": ["Linear"],
@@ -120,7 +121,7 @@ class Source:
 def look(source: Path) -> Source:
     """Look at a model's folder; raises EngineError if it is none that can be rounded."""
     config = _config(source)
-    shards = {path: _header(path) for path in sorted(source.glob("*.safetensors"))}
+    shards = {path: _header(path) for path in _files(source)}
     if not any(_rounds(*pair) for tensors, _ in shards.values() for pair in tensors.items()):
         raise EngineError(f"no .safetensors in {source} hold a matrix that could be rounded")
     return Source(source, config, shards)
@@ -177,9 +178,30 @@ def _config(source: Path) -> dict[str, Any]:
         config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise EngineError(f"{source} has no config.json that can be read: {error}") from error
-    if not isinstance(config, dict) or "quantization_config" in config:
-        raise EngineError(f"{source} is quantised already, or its config.json is no object")
+    if not isinstance(config, dict):
+        raise EngineError(f"the config.json in {source} is no object")
+    if "quantization_config" in config:
+        raise EngineError(f"{source} is quantised already; give the model that it was made of")
     return config
+
+
+def _files(source: Path) -> list[Path]:
+    """Give the files of weights: those that the index names; without one, all that are there."""
+    index = source / INDEX
+    if not index.exists():
+        return sorted(source.glob("*.safetensors"))
+    try:
+        names = sorted(safetensors.shards_of(index))
+    except (OSError, ValueError) as error:
+        raise EngineError(f"{index} cannot be read: {error}") from error
+    if not names:
+        raise EngineError(f"{index} names no file")
+    for name in names:
+        if Path(name).name != name:
+            raise EngineError(f"{index} names {name!r:.80}, which is no file beside it")
+        if not (source / name).is_file():
+            raise EngineError(f"{source} lacks {name}, which its index names; pull it again")
+    return [source / name for name in names]
 
 
 def _header(path: Path) -> tuple[dict[str, _Tensor], int]:
@@ -202,8 +224,15 @@ def _rounds(name: str, tensor: _Tensor) -> bool:
     return is_matrix and not any(part in name for part in NO_LINEAR)
 
 
-def _scale_of(name: str) -> str:
-    return f"{name}_scale"
+def _parts(name: str, tensor: _Tensor) -> dict[str, tuple[str, list[int], int]]:
+    """Give what a tensor becomes, by name: type, shape and bytes of each."""
+    if not _rounds(name, tensor):
+        return {name: (tensor.dtype, tensor.shape, tensor.size_bytes)}
+    height = tensor.shape[0]
+    return {
+        name: ("I8", tensor.shape, prod(tensor.shape)),
+        f"{name}_scale": ("F32", [height, 1], 4 * height),
+    }
 
 
 def _shard(
@@ -214,12 +243,7 @@ def _shard(
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     at = 0
     for name, tensor in tensors.items():
-        parts = {name: (tensor.dtype, tensor.shape, tensor.size_bytes)}
-        if _rounds(name, tensor):
-            height = tensor.shape[0]
-            parts = {name: ("I8", tensor.shape, prod(tensor.shape))}
-            parts[_scale_of(name)] = ("F32", [height, 1], 4 * height)
-        for part, (dtype, shape, size_bytes) in parts.items():
+        for part, (dtype, shape, size_bytes) in _parts(name, tensor).items():
             offsets = [at, at + size_bytes]
             header[part] = {"dtype": dtype, "shape": shape, "data_offsets": offsets}
             at += size_bytes
@@ -251,7 +275,8 @@ def _round(name: str, tensor: _Tensor, source: BinaryIO, file: BinaryIO) -> tupl
         largest = np.abs(weights).max(axis=1, keepdims=True)
         if not np.isfinite(largest).all():
             raise EngineError(f"{name} holds a weight that is no finite number")
-        scale = np.where(largest > 0, largest / LARGEST, 1).astype(np.float32)
+        scale = (largest / LARGEST).astype(np.float32)
+        scale[scale == 0] = 1  # Of zeros, and of what is too small for a scale.
         whole = np.clip(np.rint(weights / scale), -LARGEST, LARGEST).astype(np.int8)
         file.write(whole.tobytes())
         scales.append(scale)
@@ -277,13 +302,14 @@ def _rest(source: Path, folder: Path, config: dict[str, Any], shards: dict[Path,
     text = json.dumps(config | {"quantization_config": SCHEME}, indent=2)
     (folder / "config.json").write_text(text, encoding="utf-8")
     if (source / INDEX).exists():
-        places = {}
+        places, size_bytes = {}, 0
         for path, (tensors, _) in shards.items():
             for name, tensor in tensors.items():
-                places[name] = path.name
-                if _rounds(name, tensor):
-                    places[_scale_of(name)] = path.name
-        (folder / INDEX).write_text(json.dumps({"weight_map": places}, indent=2), encoding="utf-8")
+                for part, (_, _, part_bytes) in _parts(name, tensor).items():
+                    places[part] = path.name
+                    size_bytes += part_bytes
+        index = {"metadata": {"total_size": size_bytes}, "weight_map": places}
+        (folder / INDEX).write_text(json.dumps(index, indent=2), encoding="utf-8")
 
 
 def _sizes(total: int, most: int) -> Iterator[int]:
