@@ -31,9 +31,14 @@ def source(tmp_path):
     return folder
 
 
+def write(source, out):
+    """Round a model, with nothing around it."""
+    return w8a8.make(w8a8.look(source), out)
+
+
 def test_matrices_become_int8_within_half_a_step(source, tmp_path):
     """Each weight is off by half its row's scale at most, and the report's error is the real one."""
-    found = w8a8.write(source, tmp_path / "out")
+    found = write(source, tmp_path / "out")
     before = read_safetensors(source / "model.safetensors")
     after = read_safetensors(tmp_path / "out" / "model.safetensors")
     lost = of = 0.0
@@ -53,7 +58,7 @@ def test_matrices_become_int8_within_half_a_step(source, tmp_path):
 
 def test_what_is_no_linear_layer_is_copied(source, tmp_path):
     """Embeddings, the output layer, norms and biases stay as they were, and have no scale."""
-    w8a8.write(source, tmp_path / "out")
+    write(source, tmp_path / "out")
     before = read_safetensors(source / "model.safetensors")
     after = read_safetensors(tmp_path / "out" / "model.safetensors")
 
@@ -63,7 +68,7 @@ def test_what_is_no_linear_layer_is_copied(source, tmp_path):
 
 def test_the_folder_says_what_it_holds(source, tmp_path):
     """The config names the scheme beside all that it said before; files with code stay behind."""
-    w8a8.write(source, tmp_path / "out")
+    write(source, tmp_path / "out")
     config = json.loads((tmp_path / "out" / "config.json").read_text())
 
     assert "qwen2" == config["model_type"]
@@ -79,7 +84,7 @@ def test_a_model_in_several_files_has_an_index(source, tmp_path):
     more = {"model.layers.1.mlp.up_proj.weight": RNG.normal(0, 1, (8, 16)).astype(np.float32)}
     write_safetensors(source / "other.safetensors", more)
     index(source, "model.safetensors", "other.safetensors")
-    w8a8.write(source, tmp_path / "out")
+    write(source, tmp_path / "out")
     found = json.loads((tmp_path / "out" / w8a8.INDEX).read_text())
     places = found["weight_map"]
     tensors = {
@@ -105,7 +110,7 @@ def test_what_the_index_does_not_name_is_left_out(source, tmp_path):
     double = {"layers.0.wq.weight": RNG.normal(0, 1, (8, 16)).astype(np.float32)}
     write_safetensors(source / "consolidated.safetensors", double)
     index(source, "model.safetensors")
-    found = w8a8.write(source, tmp_path / "out")
+    found = write(source, tmp_path / "out")
 
     assert 2 == found.matrices
     assert ["model.safetensors"] == [p.name for p in (tmp_path / "out").glob("*.safetensors")]
@@ -143,7 +148,7 @@ def test_routers_are_copied_and_vllm_is_told_so(source, tmp_path, module):
     path = source / "model.safetensors"
     router = {f"{module}.weight": bf16(RNG.normal(0, 1, (8, 48)))}
     write_safetensors(path, read_safetensors(path) | router)
-    w8a8.write(source, tmp_path / "out")
+    write(source, tmp_path / "out")
     after = read_safetensors(tmp_path / "out" / "model.safetensors")
     config = json.loads((tmp_path / "out" / "config.json").read_text())
 
@@ -168,7 +173,7 @@ def test_weights_too_small_for_a_scale_become_zero(source, tmp_path):
     write_safetensors(source / "model.safetensors", {MATRICES[0]: weights})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        w8a8.write(source, tmp_path / "out")
+        write(source, tmp_path / "out")
     after = read_safetensors(tmp_path / "out" / "model.safetensors")
 
     assert [[0] * 4, [127] * 4] == after[MATRICES[0]].tolist()
@@ -176,9 +181,9 @@ def test_weights_too_small_for_a_scale_become_zero(source, tmp_path):
 
 def test_pieces_give_the_same_file(source, tmp_path, monkeypatch):
     """With room for one row at a time not a byte differs."""
-    w8a8.write(source, tmp_path / "whole")
+    write(source, tmp_path / "whole")
     monkeypatch.setattr(w8a8, "CHUNK_WEIGHTS", 1)
-    w8a8.write(source, tmp_path / "rows")
+    write(source, tmp_path / "rows")
     files = [tmp_path / name / "model.safetensors" for name in ("whole", "rows")]
 
     assert files[0].read_bytes() == files[1].read_bytes()
@@ -202,9 +207,11 @@ def test_what_is_no_such_model_is_refused_and_leaves_nothing(source, tmp_path, c
         path.write_bytes(b"\xff" * 100)
     else:
         path.unlink()
-    with pytest.raises(EngineError):
-        w8a8.write(source, tmp_path / "out")
+    command = ["quantize", str(source), "--to", "int8", "--unmeasured"]
+    result = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "out")])
 
+    assert 1 == result.exit_code
+    assert 1 == len(result.output.splitlines())
     assert ["model"] == [each.name for each in tmp_path.iterdir()]
 
 

@@ -12,7 +12,6 @@ weights are reckoned, not of answers. Outliers of activations, which SmoothQuant
 """
 
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,7 +22,6 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from baseload.engines.quantising.workshop import workshop
 from baseload.engines.weights import safetensors
 from baseload.errors import EngineError
 
@@ -31,6 +29,8 @@ CHUNK_WEIGHTS = 1 << 22
 LARGEST = 127
 SPARE_BYTES = 64_000_000
 BYTES = {"BF16": 2, "F16": 2, "F32": 4}
+DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
+"""What vLLM calls them."""
 COPIED = {".json", ".txt", ".model", ".jinja", ".md"}
 """Endings of other files that a model needs; nothing that could hold code or pickles."""
 
@@ -64,6 +64,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     """What was written, and how far its weights are from those they stand for."""
 
     published: str
+    """Where it is."""
     matrices: int
     size_bytes: int
     source_bytes: int
@@ -104,6 +105,15 @@ class Source:
         counts = Counter(tensor.dtype for _, tensor in self._tensors())
         return ", ".join(f"{dtype} x {count}" for dtype, count in counts.most_common())
 
+    @property
+    def dtype(self) -> str:
+        """The type that most weights of its matrices are in, by vLLM's name."""
+        weights: Counter[str] = Counter()
+        for name, tensor in self._tensors():
+            if _rounds(name, tensor):
+                weights[tensor.dtype] += prod(tensor.shape)
+        return DTYPES[weights.most_common(1)[0][0]]
+
     def bytes_with(self, matrix_bytes: int, other_bytes: int) -> int:
         """Reckon its size with so many bytes for each weight of matrices, and of what else."""
         total = 0
@@ -127,39 +137,31 @@ def look(source: Path) -> Source:
     return Source(source, config, shards)
 
 
-def check_room(source: Source, out: Path) -> None:
-    """Raise EngineError if `out` could not be written for want of a folder or of room."""
-    if not out.parent.is_dir():
-        raise EngineError(f"there is no folder {out.parent}")
+def check_room(source: Source, where: Path) -> None:
+    """Raise EngineError if the disk of a folder has no room for what would be written."""
     needed = source.size_bytes
-    if shutil.disk_usage(out.parent).free < needed + SPARE_BYTES:
-        raise EngineError(f"{out.parent} has no room for up to {needed / 1e9:.2f} GB")
+    if shutil.disk_usage(where).free < needed + SPARE_BYTES:
+        raise EngineError(f"{where} has no room for up to {needed / 1e9:.2f} GB")
 
 
-def write(source: Path, out: Path, on_part: Callable[[float], None] = lambda _: None) -> Written:
-    """Write the model in `source` to the folder `out`, which must not be there yet.
+def make(
+    source: Source, folder: Path, on_part: Callable[[float], None] = lambda _: None
+) -> Written:
+    """Write the model to a new folder, file by file; what fails leaves a part of it.
 
-    Raises EngineError if it is no such model or the disk is too small. Nothing is under the name
-    `out` before all of it is written.
+    Raises EngineError if a weight is no finite number.
     """
-    found = look(source)
-    check_room(found, out)
-    if out.exists() or out.is_symlink():
-        raise EngineError(f"{out} is there already; give another --out")
-    with workshop(out) as place:
-        folder = place / "model"
-        written = make(found, folder, on_part)
-        folder.replace(out)
-    return msgspec.structs.replace(written, published=str(out))
+    done, total = 0, source.size_bytes
 
+    def hear(size_bytes: int) -> None:
+        nonlocal done
+        done += size_bytes
+        on_part(done / total)
 
-def make(source: Source, folder: Path, on_part: Callable[[float], None]) -> Written:
-    """Write the model to a new folder, file by file; what fails leaves a part of it."""
     folder.mkdir()
     errors: dict[str, tuple[float, float]] = {}
-    for done, (path, found) in enumerate(source.shards.items(), 1):
-        errors |= _shard(path, found, folder / path.name)
-        on_part(done / len(source.shards))
+    for path, found in source.shards.items():
+        errors |= _shard(path, found, folder / path.name, hear)
     _rest(source.folder, folder, source.config, source.shards)
     worst = max(errors, key=lambda name: _part(*errors[name]))
     return Written(
@@ -236,9 +238,12 @@ def _parts(name: str, tensor: _Tensor) -> dict[str, tuple[str, list[int], int]]:
 
 
 def _shard(
-    path: Path, found: tuple[dict[str, _Tensor], int], out: Path
+    path: Path,
+    found: tuple[dict[str, _Tensor], int],
+    out: Path,
+    hear: Callable[[int], None],
 ) -> dict[str, tuple[float, float]]:
-    """Write one file; return for each rounded matrix the sums of squares, of errors and weights."""
+    """Write one file; return what `_round` does for each rounded matrix."""
     tensors, begin = found
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     at = 0
@@ -255,16 +260,18 @@ def _shard(
         for name, tensor in tensors.items():
             source.seek(begin + tensor.data_offsets[0])
             if _rounds(name, tensor):
-                errors[name] = _round(name, tensor, source, file)
+                errors[name] = _round(name, tensor, source, file, hear)
             else:
                 for size_bytes in _sizes(tensor.size_bytes, CHUNK_WEIGHTS):
                     file.write(source.read(size_bytes))
-        file.flush()
-        os.fsync(file.fileno())
+                    hear(size_bytes)
     return errors
 
 
-def _round(name: str, tensor: _Tensor, source: BinaryIO, file: BinaryIO) -> tuple[float, float]:
+def _round(
+    name: str, tensor: _Tensor, source: BinaryIO, file: BinaryIO, hear: Callable[[int], None]
+) -> tuple[float, float]:
+    """Write a matrix and its scales; return the sums of squares, of errors and weights."""
     import numpy as np  # noqa: PLC0415 - only this needs it
 
     height, width = tensor.shape
@@ -282,6 +289,7 @@ def _round(name: str, tensor: _Tensor, source: BinaryIO, file: BinaryIO) -> tupl
         scales.append(scale)
         lost += float(np.square(whole * scale - weights, dtype=np.float64).sum())
         of += float(np.square(weights, dtype=np.float64).sum())
+        hear(len(data))
     file.write(np.concatenate(scales).tobytes())
     return lost, of
 
