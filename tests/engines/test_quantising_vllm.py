@@ -88,6 +88,7 @@ def test_fp8_is_judged_and_writes_nothing(source, tmp_path, max_loss, code):
 
     assert code == found.code
     assert (code == 0) == found.report["verdict"]["passed"]
+    assert found.report["published"] is None
     assert ["fp32", "bf16", "fp8"] == [each["name"] for each in variants]
     assert 0 < variants[2]["loss"]["value"] < 0.2
     assert variants[2]["size_bytes"] < variants[1]["size_bytes"] < variants[0]["size_bytes"]
@@ -211,6 +212,8 @@ def test_what_people_are_told_of_fp8(source, tmp_path):
     assert (0, 1) == (passed.exit_code, refused.exit_code)
     assert "serve: {precision: fp8}" in passed.output
     assert "Do not use FP8 for this model" in refused.output
+    assert "The source is the model as it came: BF16 x 2." in passed.output
+    assert "Reckoned sizes, of what vLLM makes while it loads: fp8." in passed.output
     assert "serve: {precision: fp8}" not in refused.output
 
 

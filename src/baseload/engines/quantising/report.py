@@ -86,6 +86,8 @@ def sentences(report: Report) -> list[str]:
     said = [f"{report.target} {'passed' if verdict.passed else 'was refused'}: {verdict.reason}."]
     if target.times and target is not report.variants[0]:
         said.append(_gain(report, target))
+    if report.reference == "source":
+        said.append(f"The source is the model as it came: {report.source_kinds}.")
     return [*said, *report.notes]
 
 
