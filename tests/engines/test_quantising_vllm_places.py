@@ -98,6 +98,24 @@ def test_unmeasured_replaces_by_force_as_measured_does(source, tmp_path):
     assert ["mine", "out"] == names(tmp_path)
 
 
+def test_what_was_to_be_replaced_comes_back(source, tmp_path, monkeypatch):
+    """Between two renames nothing has the name; who interrupts just there loses nothing."""
+    out, rename = tmp_path / "out", Path.rename
+    command = ["quantize", str(source), "--to", "int8", "--out", str(out), "--unmeasured"]
+    assert 0 == CliRunner().invoke(app, command).exit_code
+    (out / "README.md").write_text("the old one")
+
+    def interrupted(self, target):
+        if self.name == "model":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    assert 0 != CliRunner().invoke(app, [*command, "--force"]).exit_code
+    assert "the old one" == (out / "README.md").read_text()
+    assert ["mine", "out"] == names(tmp_path)
+
+
 def test_a_model_without_a_tokenizer_is_refused_before_the_work(source):
     """VLLM would say so after it has loaded all weights."""
     (source / "tokenizer.json").unlink()
@@ -138,11 +156,15 @@ def test_a_report_in_the_place_of_the_result_is_refused(source, tmp_path, monkey
 @pytest.mark.parametrize(
     ("model", "options", "words"),
     [
-        ("mine", ["--to", "fp8", "--out", "x"], "--out is for what is written only"),
-        ("mine", ["--to", "fp8", "--keep"], "--keep is for what is written only"),
-        ("mine", ["--to", "fp8", "--force"], "--force is for what is written only"),
-        ("x.gguf", ["--to", "int8", "--unmeasured"], "--unmeasured is for vLLM only"),
-        ("x.gguf", ["--to", "int8", "--vllm", "python"], "--vllm is for vLLM only"),
+        ("mine", ["--to", "fp8", "--out", "x"], "--out would do nothing here: nothing is written"),
+        ("mine", ["--to", "fp8", "--keep"], "--keep would do nothing here: nothing is written"),
+        ("mine", ["--to", "fp8", "--force"], "--force would do nothing here: nothing is written"),
+        (
+            "x.gguf",
+            ["--to", "int8", "--unmeasured"],
+            "--unmeasured would do nothing here: a GGUF is",
+        ),
+        ("x.gguf", ["--to", "int8", "--vllm", "python"], "--vllm would do nothing here: a GGUF is"),
     ],
 )
 def test_an_option_that_would_do_nothing_is_refused(source, monkeypatch, model, options, words):

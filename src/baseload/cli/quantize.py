@@ -141,14 +141,14 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option
 
 def _see_options(to: str, given: dict[str, bool], *, is_vllm: bool) -> None:
     """Refuse an option that would do nothing, lest somebody believes that it did."""
-    useless = []
+    useless: dict[str, str] = {}
     if not is_vllm:
-        useless = [("--unmeasured", "vLLM"), ("--vllm", "vLLM")]
+        useless = dict.fromkeys(("--unmeasured", "--vllm"), "a GGUF is measured with llama.cpp")
     elif to == "fp8":
-        useless = [(name, "what is written") for name in ("--out", "--keep", "--force")]
-    for name, what in useless:
+        useless = dict.fromkeys(("--out", "--keep", "--force"), "nothing is written for FP8")
+    for name, why in useless.items():
         if given[name]:
-            fail(f"{name} is for {what} only, and {to} of this model is not")
+            fail(f"{name} would do nothing here: {why}")
     if given["--unmeasured"] and given["--report"]:
         fail("--unmeasured measures nothing, so there is no --report")
 
