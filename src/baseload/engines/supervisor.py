@@ -7,9 +7,8 @@ module is that circle. It runs in the gateway's event loop and tells its owner e
 one callback.
 
 When to start again is decided in `restarts.py`; what smaller is, in `kinds/ladder.py`; what may be
-logged, in `journal.py`. Liveness means that `/health` answers, which all engines do from a thread
-or a process of their own: a stopped process or a dead server is noticed, a model that computes for
-ever is not. Calls have their own clocks. Not here: engines that others start (`watched`).
+logged, in `journal.py`; whether it still lives, in `liveness.py`. Not here: engines that others
+start (`watched`).
 """
 
 import asyncio
@@ -31,6 +30,7 @@ from baseload.engines.kinds import kind_of
 from baseload.engines.kinds.facts import facts_of
 from baseload.engines.kinds.ladder import Sign, smaller
 from baseload.engines.kinds.launch import Launch, Order, Size
+from baseload.engines.liveness import until_dead
 from baseload.engines.outofmemory import sign_of
 from baseload.engines.restarts import Record
 from baseload.engines.speaking import Speaker
@@ -318,9 +318,11 @@ class Engine:
         self._ready_at = asyncio.get_running_loop().time()
         logger.info("engine %s is ready at %s:%d, pid %d", self.name, *address, child.pid)
         self._tell("ready", address=address, pid=child.pid)
-        async with self.warmer.keeping(self._speaker(address)):
-            await self._until_silent(address)
-        return f"no answer to /health for {patience.liveness_max_s:g} s"
+        speaker, stall_max_s = self._speaker(address), self._backend.serve.stall_max_s
+        async with self.warmer.keeping(speaker):
+            return await until_dead(
+                speaker, self.kind, patience, stall_max_s, self.warmer.pass_over
+            )
 
     async def _warm_up(self, address: Address, on_plain: Callable[[], None]) -> str | None:
         """Wait until the engine is warm; return what was wrong with its first answer.
@@ -345,15 +347,6 @@ class Engine:
 
     def _speaker(self, address: Address) -> Speaker:
         return Speaker(address, self.served_model, self._access)
-
-    async def _until_silent(self, address: Address) -> None:
-        """Return when `/health` has not answered for `liveness_max_s`."""
-        patience, clock = self._patience, asyncio.get_running_loop().time
-        heard_at = clock()
-        while clock() - heard_at < patience.liveness_max_s:
-            await asyncio.sleep(patience.ping_every_s)
-            if await is_healthy(address, patience.ping_max_s, self._access, self.kind.health):
-                heard_at = clock()
 
     # -- what is told ------------------------------------------------------------------------
 
