@@ -156,7 +156,7 @@ def test_nobody_of_it_is_left(tmp_path, states, end):
 
 KILLED = """
 import asyncio, os, pathlib, sys
-from tests.engines.test_vllm_child import engine_of
+from tests.engines.engine_kit import engine_of
 
 def tell(state):
     if state.phase == "ready":

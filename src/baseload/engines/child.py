@@ -15,6 +15,7 @@ import re
 import secrets
 import signal
 import socket
+import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import Callable, Mapping, Sequence
 
@@ -23,6 +24,9 @@ from baseload.engines.asking import Address
 
 ANNOUNCEMENT = re.compile(r"^baseload engine listens on http://([\d.]+):(\d{1,5})$")
 """The line by which a child says that it serves, and where."""
+
+LEASH = (sys.executable, "-P", "-m", "baseload.engines.leash")
+"""Before a command that does not end by itself when whoever started it is gone."""
 
 LINE_MAX_BYTES = 65536
 KILL_MAX_S = 5.0

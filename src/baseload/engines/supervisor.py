@@ -16,14 +16,13 @@ import contextlib
 import logging
 import os
 import re
-import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from baseload.config.fleet import Backend
 from baseload.engines.asking import Access, Address, chat_fault, is_healthy, version_of
-from baseload.engines.child import Child, free_port
+from baseload.engines.child import LEASH, Child, free_port
 from baseload.engines.idling import Warmer
 from baseload.engines.journal import Journal
 from baseload.engines.kinds import kind_of
@@ -41,8 +40,6 @@ from baseload.engines.weights.store import store_path
 from baseload.engines.world import World
 from baseload.errors import EngineError
 
-LEASH = (sys.executable, "-P", "-m", "baseload.engines.leash")
-"""Holds a child that does not end by itself when its gateway is gone."""
 GPU_LOOK_S = 0.25
 GPU_FREE_SLACK = 0.02
 """Part of a GPU's memory that may stay taken and yet count as free: drivers keep a little."""
