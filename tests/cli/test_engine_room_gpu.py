@@ -14,9 +14,8 @@ from baseload.config.fleet import Backend, Fleet, Model, Target
 from baseload.config.serving import Serve, Warm
 from baseload.engines.state import PATIENCE
 from baseload.engines.world import World
-from tests.engines.engine_kit import is_alive
+from tests.engines.engine_kit import DOUBLE, is_alive
 from tests.engines.machines import GIB, machine, model_folder
-from tests.engines.test_vllm_child import DOUBLE
 
 WAIT_MAX_S = 60.0
 

@@ -1,17 +1,23 @@
 """Helpers for the tests of engines: a model's name, states and conditions that can be awaited."""
 
 import asyncio
+import sys
 import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-from baseload.engines.state import EngineState
+from baseload.config.fleet import Backend
+from baseload.config.serving import Serve
+from baseload.engines.state import EngineState, Patience
 from baseload.engines.supervisor import Engine
+from baseload.engines.world import World
+from tests.engines.machines import machine, model_folder
 
 MODEL = "smollm2-135m-instruct"
 WAIT_MAX_S = 30.0
+DOUBLE = Path(__file__).parent / "vllm_double.py"
 LOOK_EVERY_S = 0.01
 
 
@@ -76,3 +82,13 @@ def is_alive(pid):
     except (FileNotFoundError, ProcessLookupError):
         return False
     return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def engine_of(folder, on_state, variables=None, world=None, patience=None, key=None, **serve):
+    """Give an engine of kind vllm whose program is the double, on a machine with one GPU."""
+    program = (sys.executable, str(DOUBLE), "serve")
+    model = str(model_folder(folder / "qwen-7b"))
+    said = Serve(program=program, environment=variables or {}, **serve)
+    backend = Backend(name="gpu", engine="vllm", model=model, serve=said, api_key=key)
+    world = world or World(look=lambda: machine(1, 24), free_bytes=lambda _gpu: None)
+    return Engine(backend, folder, on_state, world=world, patience=patience or Patience())

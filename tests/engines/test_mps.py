@@ -107,6 +107,29 @@ def test_a_daemon_that_died_is_told_and_started_again(tmp_path, program, caplog)
     assert 1 == caplog.text.count("the MPS daemon died")
 
 
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from baseload.engines.mps import Mps
+from tests.engines.test_mps import A, GPUS
+
+async def main():
+    await Mps(Path(sys.argv[1]), GPUS).environment("a", A)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+def test_a_killed_gateway_leaves_no_daemon(tmp_path, program):
+    """Nobody needs it: the engines that shared by it end at the same time."""
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "s")], check=False)
+    (pid,) = starts(program)
+
+    assert -signal.SIGKILL == killed.returncode
+    until(lambda: not is_alive(pid))
+
+
 def test_a_daemon_that_does_not_come_up_is_an_error_that_may_pass(tmp_path, program):
     """Its own last words are in the error; once it can, it comes up."""
     (program / "refuse").touch()

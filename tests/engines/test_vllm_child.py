@@ -21,10 +21,9 @@ from baseload.engines.state import Patience
 from baseload.engines.supervisor import Engine
 from baseload.engines.turns import ALL, Turns
 from baseload.engines.world import World
-from tests.engines.engine_kit import States, is_alive, until
+from tests.engines.engine_kit import States, engine_of, is_alive, until
 from tests.engines.machines import machine, model_folder
 
-DOUBLE = Path(__file__).parent / "vllm_double.py"
 CANARY = "quokkazebra"
 STARTS_S = 6.0
 """In which the double surely starts, on a machine that is busy, too."""
@@ -34,16 +33,6 @@ STARTS_S = 6.0
 def _soon(monkeypatch):
     monkeypatch.setattr(restarts, "PAUSE_FIRST_S", 0.01)
     monkeypatch.setattr(restarts, "PAUSE_MAX_S", 0.05)
-
-
-def engine_of(folder, on_state, variables=None, world=None, patience=None, key=None, **serve):
-    """Give an engine of kind vllm whose program is the double, on a machine with one GPU."""
-    program = (sys.executable, str(DOUBLE), "serve")
-    model = str(model_folder(folder / "qwen-7b"))
-    said = Serve(program=program, environment=variables or {}, **serve)
-    backend = Backend(name="gpu", engine="vllm", model=model, serve=said, api_key=key)
-    world = world or World(look=lambda: machine(1, 24), free_bytes=lambda _gpu: None)
-    return Engine(backend, folder, on_state, world=world, patience=patience or Patience())
 
 
 def children_of(pid):
@@ -167,7 +156,7 @@ def test_nobody_of_it_is_left(tmp_path, states, end):
 
 KILLED = """
 import asyncio, os, pathlib, sys
-from tests.engines.test_vllm_child import engine_of
+from tests.engines.engine_kit import engine_of
 
 def tell(state):
     if state.phase == "ready":

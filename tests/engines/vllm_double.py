@@ -8,7 +8,9 @@ DOUBLE_OOM_ABOVE: dies for lack of a GPU's memory if asked for a larger part;
 DOUBLE_KV_ABOVE: refuses a longer context, and says that this one would fit;
 DOUBLE_DEAF: a process that it starts outlives it and takes no SIGTERM; its number goes to this file;
 DOUBLE_ONCE_TAKEN: as if its port were taken, as long as this file is not there; then makes it;
-DOUBLE_SAYS: prints this line when it is asked for `/says`.
+DOUBLE_SAYS: prints this line when it is asked for `/says`;
+DOUBLE_HANGS: while this file is there, no chat is answered, and health is; DOUBLE_WORKS: tokens are
+counted all the same, as if others had them.
 """
 
 import argparse
@@ -16,6 +18,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -76,11 +79,17 @@ def misbehave(asked: argparse.Namespace) -> None:
 
 class Handler(BaseHTTPRequestHandler):
     names: tuple[str, ...] = ()
+    tokens = 0
 
     def do_GET(self):
-        paths = {"/health": {}, "/version": {"version": "0.24.0"}, "/metrics": {}}
+        paths = {"/health": {}, "/version": {"version": "0.24.0"}}
         if self.path == "/says":
             say(os.environ["DOUBLE_SAYS"])
+        if self.path == "/metrics":
+            Handler.tokens += "DOUBLE_WORKS" in os.environ
+            page = f'vllm:generation_tokens_total{{engine="0"}} {Handler.tokens}.0\n'
+            self.send(200, page.encode())
+            return
         self.answer(200 if self.path in paths else 404, paths.get(self.path, {}))
 
     def do_POST(self):
@@ -91,12 +100,17 @@ class Handler(BaseHTTPRequestHandler):
         elif body["model"] not in self.names:
             self.answer(404, {"error": f"The model {body['model']} does not exist."})
         else:
+            while Path(os.environ.get("DOUBLE_HANGS") or "-").exists():
+                time.sleep(0.05)
+            Handler.tokens += 1
             choice = {"index": 0, "message": {"role": "assistant", "content": "Hi"}}
             usage = {"completion_tokens": 1}
             self.answer(200, {"model": self.names[0], "choices": [choice], "usage": usage})
 
     def answer(self, status, body):
-        data = json.dumps(body).encode()
+        self.send(status, json.dumps(body).encode())
+
+    def send(self, status, data):
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()

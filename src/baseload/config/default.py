@@ -55,6 +55,7 @@ backends:                       # places where models run, by a name of your cho
     #   gpu_memory: 0.9         # part of each GPU's memory that it takes
     #   mps_threads: 50         # shares its GPU by MPS: its part of threads, in %
     #   ready_max_s: 900        # its start may take so long
+    #   stall_max_s: 180.0      # hangs if it makes no token for so long (vllm); 0: never
     #   program: [vllm, serve]  # what is run instead of the engine's usual command
     #   arguments: []           # arguments after those that are chosen
     #   environment: {}         # variables of its process, no secrets

@@ -93,6 +93,11 @@ class Serve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         | None
     ) = None
     """None: 5 minutes, on a GPU 15, and more for large weights."""
+    stall_max_s: Annotated[
+        float,
+        Meta(ge=0, le=86400, description="Hangs if it makes no token for so long; 0: never."),
+    ] = 180.0
+    """For engines that count tokens while they make them: vLLM."""
     program: Annotated[
         tuple[Annotated[str, Meta(min_length=1)], ...],
         Meta(description="What is run instead of the engine's usual command."),

@@ -15,6 +15,7 @@ import re
 import secrets
 import signal
 import socket
+import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import Callable, Mapping, Sequence
 
@@ -23,6 +24,9 @@ from baseload.engines.asking import Address
 
 ANNOUNCEMENT = re.compile(r"^baseload engine listens on http://([\d.]+):(\d{1,5})$")
 """The line by which a child says that it serves, and where."""
+
+LEASH = (sys.executable, "-P", "-m", "baseload.engines.leash")
+"""Before a command that does not end by itself when whoever started it is gone."""
 
 LINE_MAX_BYTES = 65536
 KILL_MAX_S = 5.0
@@ -46,7 +50,7 @@ class Child:
         self.pid = process.pid
         self.survivors: list[int] = []
         """Processes of this life that even SIGKILL has not ended; known after `end()`."""
-        self._mark = mark
+        self._life = processes.Life(process.pid, mark)
         self.listening: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
         """Done when the child has said where it listens."""
         self._process = process
@@ -88,7 +92,7 @@ class Child:
             if self._process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self.pid, signal.SIGKILL)
-            processes.kill(self.pid, self._mark)
+            self._life.kill()
             if self._process.stdin is not None:
                 self._process.stdin.close()
             await asyncio.wait({self.gone, self._reading}, timeout=KILL_MAX_S)
@@ -110,7 +114,7 @@ class Child:
         """Kill until nobody is left: one that was just being born escapes the first time."""
         clock = asyncio.get_running_loop().time
         until = clock() + KILL_MAX_S
-        while (left := processes.kill(self.pid, self._mark)) and clock() < until:  # noqa: ASYNC110
+        while (left := self._life.kill()) and clock() < until:  # noqa: ASYNC110
             await asyncio.sleep(KILL_LOOK_S)
         self.survivors = left
 

@@ -73,6 +73,8 @@ class Warmer:
     def __init__(self, backend: Backend) -> None:
         self.report: Report | None = None
         """Of the last time that no caller broke off; None before the first."""
+        self.own = 0.0
+        """Work that it has done since it started and that was no call's."""
         self._name = backend.name
         self._context = backend.serve.context or CONTEXT_UNKNOWN_TOKENS
         self._wishes = backend.serve.warm
@@ -83,6 +85,10 @@ class Warmer:
         if wishes != self._wishes:
             self._wishes = wishes
             self._changed.set()
+
+    def pass_over(self, work: float) -> None:
+        """Count this work as ours: it was no call, and does not end an idle time."""
+        self.own += work
 
     async def first(
         self, speaker: Speaker, plain: Callable[[], Awaitable[str | None]], size: Size | None
@@ -104,7 +110,7 @@ class Warmer:
     async def keeping(self, speaker: Speaker) -> AsyncIterator[None]:
         """Keep it warm meanwhile."""
         task = asyncio.create_task(
-            keep_warm(speaker, lambda: self._wishes, self._changed, self._tell)
+            keep_warm(speaker, lambda: self._wishes, self._changed, self._tell, lambda: self.own)
         )
         try:
             yield
@@ -123,14 +129,20 @@ async def keep_warm(
     wishes: Callable[[], Warm],
     changed: asyncio.Event,
     tell: Callable[[Report], None],
+    own: Callable[[], float] = lambda: 0.0,
 ) -> None:
     """Warm a ready engine again after idle times, and soon after `changed` is set; never ends.
 
     `wishes` gives what the fleet file says now. `tell` hears of each warming
-    that no caller broke off.
+    that no caller broke off. `own` gives the work that others of us have had it do.
     """
     clock = asyncio.get_running_loop().time
-    idleness = Idleness(clock(), await _work(speaker))
+
+    async def work() -> float | None:
+        found = await _work(speaker)
+        return None if found is None else found - own()
+
+    idleness = Idleness(clock(), await work())
     is_owed = False
     while True:
         idle_s = wishes().idle_s
@@ -138,13 +150,13 @@ async def keep_warm(
         if await _is_set(changed, BUSY_S if is_owed else pause_s):
             changed.clear()
             is_owed = True
-        elif not is_owed and not idleness.is_over(clock(), await _work(speaker), idle_s):
+        elif not is_owed and not idleness.is_over(clock(), await work(), idle_s):
             continue
         report = await warm_again(speaker, wishes(), lambda: _is_free(speaker))
         is_owed = is_owed and report.is_broken_off
         if not report.is_broken_off:
             tell(report)
-        idleness.begin(clock(), await _work(speaker))
+        idleness.begin(clock(), await work())
 
 
 async def _is_set(event: asyncio.Event, wait_max_s: float | None) -> bool:

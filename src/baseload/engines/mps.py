@@ -1,9 +1,9 @@
 """How does the MPS daemon come, stay and go, for engines that share a GPU?
 
 The daemon is started in the foreground, as a child like any other: so its death is noticed at once,
-and its end is certain. It has directories of its own, one pair for each process of ours, because a
-successor runs beside its predecessor for a while. It comes before the first engine that shares and
-goes with the last.
+and its end is certain, also if this process is killed. It has directories of its own, one pair for
+each process of ours, because a successor runs beside its predecessor for a while. It comes before
+the first engine that shares and goes with the last.
 
 A daemon that somebody else runs is used where it is, and neither started nor stopped: engines are
 its clients, in the parts that the fleet file says. GPUs' own settings (clocks, compute mode, MIG)
@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from baseload.engines.child import Child
+from baseload.engines.child import LEASH, Child
 from baseload.engines.hardware.found import Gpu
 from baseload.engines.sharing import Share, environment, faults
 from baseload.errors import EngineError
@@ -118,7 +118,7 @@ class Mps:
         # It sees all GPUs: one that sees fewer counts them anew, and clients' numbers go astray.
         variables.pop("CUDA_VISIBLE_DEVICES", None)
         self._said.clear()
-        self._daemon = daemon = await Child.start([program, "-f"], variables, self._hear)
+        self._daemon = daemon = await Child.start([*LEASH, program, "-f"], variables, self._hear)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(START_MAX_S):
                 while not daemon.gone.done():

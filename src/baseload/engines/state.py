@@ -60,7 +60,8 @@ class EngineState:
 
     def words(self) -> str:
         """Say it in one line."""
-        kept = f"{self.phase}, {self.restarts} restarts" if self.is_ours else self.phase
+        again = f"{self.restarts} restart" + "s" * (self.restarts != 1)
+        kept = f"{self.phase}, {again}" if self.is_ours else self.phase
         less = f", smaller after it ran out of memory ({self.smaller})" if self.smaller else ""
         return f"{kept}{less}" + f": {self.reason}" * bool(self.reason)
 

@@ -7,9 +7,8 @@ module is that circle. It runs in the gateway's event loop and tells its owner e
 one callback.
 
 When to start again is decided in `restarts.py`; what smaller is, in `kinds/ladder.py`; what may be
-logged, in `journal.py`. Liveness means that `/health` answers, which all engines do from a thread
-or a process of their own: a stopped process or a dead server is noticed, a model that computes for
-ever is not. Calls have their own clocks. Not here: engines that others start (`watched`).
+logged, in `journal.py`; whether it still lives, in `liveness.py`. Not here: engines that others
+start (`watched`).
 """
 
 import asyncio
@@ -17,20 +16,20 @@ import contextlib
 import logging
 import os
 import re
-import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from baseload.config.fleet import Backend
 from baseload.engines.asking import Access, Address, chat_fault, is_healthy, version_of
-from baseload.engines.child import Child, free_port
+from baseload.engines.child import LEASH, Child, free_port
 from baseload.engines.idling import Warmer
 from baseload.engines.journal import Journal
 from baseload.engines.kinds import kind_of
 from baseload.engines.kinds.facts import facts_of
 from baseload.engines.kinds.ladder import Sign, smaller
 from baseload.engines.kinds.launch import Launch, Order, Size
+from baseload.engines.liveness import until_dead
 from baseload.engines.outofmemory import sign_of
 from baseload.engines.restarts import Record
 from baseload.engines.speaking import Speaker
@@ -41,8 +40,6 @@ from baseload.engines.weights.store import store_path
 from baseload.engines.world import World
 from baseload.errors import EngineError
 
-LEASH = (sys.executable, "-P", "-m", "baseload.engines.leash")
-"""Holds a child that does not end by itself when its gateway is gone."""
 GPU_LOOK_S = 0.25
 GPU_FREE_SLACK = 0.02
 """Part of a GPU's memory that may stay taken and yet count as free: drivers keep a little."""
@@ -318,9 +315,11 @@ class Engine:
         self._ready_at = asyncio.get_running_loop().time()
         logger.info("engine %s is ready at %s:%d, pid %d", self.name, *address, child.pid)
         self._tell("ready", address=address, pid=child.pid)
-        async with self.warmer.keeping(self._speaker(address)):
-            await self._until_silent(address)
-        return f"no answer to /health for {patience.liveness_max_s:g} s"
+        speaker, stall_max_s = self._speaker(address), self._backend.serve.stall_max_s
+        async with self.warmer.keeping(speaker):
+            return await until_dead(
+                speaker, self.kind, patience, stall_max_s, self.warmer.pass_over
+            )
 
     async def _warm_up(self, address: Address, on_plain: Callable[[], None]) -> str | None:
         """Wait until the engine is warm; return what was wrong with its first answer.
@@ -345,15 +344,6 @@ class Engine:
 
     def _speaker(self, address: Address) -> Speaker:
         return Speaker(address, self.served_model, self._access)
-
-    async def _until_silent(self, address: Address) -> None:
-        """Return when `/health` has not answered for `liveness_max_s`."""
-        patience, clock = self._patience, asyncio.get_running_loop().time
-        heard_at = clock()
-        while clock() - heard_at < patience.liveness_max_s:
-            await asyncio.sleep(patience.ping_every_s)
-            if await is_healthy(address, patience.ping_max_s, self._access, self.kind.health):
-                heard_at = clock()
 
     # -- what is told ------------------------------------------------------------------------
 

@@ -90,6 +90,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """Path of a JSON object with its `version`; empty: it has none."""
     announces: bool = False
     """Chooses its port itself, and says so."""
+    counts_live: bool = False
+    """Its metrics count each token when it is made, not each answer when it ends."""
     needs_gpu: bool = True
     ready_max_s: float = 900.0
     """From start to the first answer, beside what large weights take (`Launch.load_s`). vLLM 0.24

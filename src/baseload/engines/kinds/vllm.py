@@ -68,5 +68,6 @@ VLLM = Kind(
     slots=serving.slots_of,
     missing=missing,
     version="/version",
+    counts_live=True,
     drain_s=SHUTDOWN_S + 5.0,
 )

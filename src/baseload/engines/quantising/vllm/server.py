@@ -25,11 +25,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from baseload.engines.asking import QUOTE_MAX_CHARS, Access, Address, ask, is_healthy, version_of
-from baseload.engines.child import Child, free_port
+from baseload.engines.child import LEASH, Child, free_port
 from baseload.engines.journal import Journal
 from baseload.engines.kinds.ladder import Sign
 from baseload.engines.kinds.vllm import PROGRAM
-from baseload.engines.supervisor import LEASH
 from baseload.errors import EngineError
 
 MODULE = "vllm.entrypoints.openai.api_server"
