@@ -184,15 +184,18 @@ def daemon(folder, gpu):
 
 
 def tell(order, env):
-    done = subprocess.run(
-        [PROGRAM],
-        input=f"{order}\n",
-        text=True,
-        env=env,
-        capture_output=True,
-        timeout=10,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [PROGRAM],
+            input=f"{order}\n",
+            text=True,
+            env=env,
+            capture_output=True,
+            timeout=10,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:  # Who hangs is ended by its process.
+        return False
     return done.returncode == 0
 
 

@@ -38,6 +38,8 @@ def measure(
     folder: Path, *, is_quick: bool, only: tuple[str, ...] = (), gguf: str = MODEL
 ) -> Iterator[dict[str, Any]]:
     """Measure it; `only` these precisions, of the llama model in `gguf`."""
+    if unknown := set(only) - REFERENCES.keys():
+        sys.exit(f"not measured: --only knows {', '.join(REFERENCES)}, not {min(unknown)}")
     ends, runs = time.monotonic() + TOTAL_MAX_S, []
     try:
         source = find_weights(gguf)

@@ -22,10 +22,7 @@ PRECISIONS = {
     "fp32": ("qwen7b", ("--dtype", "float32")),
     "bf16": ("qwen7b", ("--dtype", "bfloat16")),
     "fp8": ("qwen7b", ("--dtype", "bfloat16", "--quantization", "fp8")),
-    "int8": (
-        "qwen7b-int8",
-        ("--dtype", "bfloat16"),
-    ),
+    "int8": ("qwen7b-int8", ("--dtype", "bfloat16")),
 }
 
 

@@ -56,6 +56,13 @@ KNOWN = {
     "tokenizer.ggml.add_bos_token": False,
 }
 
+NEEDED = (
+    *NUMBERS.values(),
+    *(f"tokenizer.ggml.{name}_token_id" for name in SPECIAL.values()),
+    *(f"tokenizer.ggml.{name}" for name in ("tokens", "merges", "token_type")),
+    "tokenizer.chat_template",
+)
+
 
 def write(folder: Path, gguf: Path) -> Path:
     """Write a model's folder, and give it; raises ValueError for a GGUF of another kind."""
@@ -66,6 +73,9 @@ def write(folder: Path, gguf: Path) -> Path:
             raise ValueError(f"{gguf}: {name} is {told.get(name)!r}; only {wanted!r} is known here")
     if scaled := [name for name in told if name.startswith("llama.rope.scaling")]:
         raise ValueError(f"{gguf}: {scaled[0]} is not known here")
+    for name in NEEDED:
+        if name not in told:
+            raise ValueError(f"{gguf} does not tell {name}, which is needed here")
     config = config_of(told, {tensor.name for tensor in reader.tensors})
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "model.safetensors").open("wb") as file:

@@ -49,7 +49,7 @@ class Model:
         matrix = floats(found[MATRIX], found.get(f"{MATRIX}_scale"))
         if asked.quantization == "fp8":
             matrix = fp8(matrix)
-        elif asked.dtype == "bfloat16":
+        elif asked.dtype in {"bfloat16", "auto"}:
             matrix = floats((matrix.view(np.uint32) >> 16).astype(np.uint16))
         self.matrix = matrix
 
@@ -64,7 +64,8 @@ class Model:
 def options():
     """Take vLLM's flags, all of which must be there; what is unknown ends it."""
     parser = argparse.ArgumentParser()
-    for name in ("model", "served-model-name", "host", "dtype", "load-format", "generation-config"):
+    parser.add_argument("--dtype", default="auto")  # BF16 is BF16; here nothing else is asked so.
+    for name in ("model", "served-model-name", "host", "load-format", "generation-config"):
         parser.add_argument(f"--{name}", required=True)
     for name in ("port", "max-model-len", "max-num-seqs"):
         parser.add_argument(f"--{name}", type=int, required=True)

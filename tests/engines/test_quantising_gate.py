@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baseload.engines.quantising import intervals
-from baseload.engines.quantising.gate import judge
+from baseload.engines.quantising.gate import Verdict, judge
 from baseload.engines.quantising.intervals import BLOCK_TOKENS, Interval
+from baseload.engines.quantising.report import Report, Variant, sentences
+from baseload.engines.quantising.speed import Round, summed
 from baseload.engines.quantising.targets import TARGETS, stored_as
 from baseload.engines.quantising.tasks import TASKS, TEXT, Task, is_right, read_tasks, read_text
 from baseload.errors import EngineError
@@ -167,3 +169,32 @@ def test_a_file_that_holds_no_tasks_is_named(tmp_path, content):
     path.write_text(content)
     with pytest.raises(EngineError, match=r"mine\.json cannot be read"):
         read_tasks(path)
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (Interval(0.005, 0.002, 0.008), "the loss is under 1%."),
+        (Interval(0.009, 0.002, 0.016), "the loss is not proven to be under 1%."),
+        (Interval(0.0366, 0.0268, 0.0465), "the loss is over 1%."),
+        (Interval(nan, nan, nan), "the loss is not proven to be under 1%."),
+    ],
+    ids=["under", "unsure", "over", "no number"],
+)
+def test_a_loss_that_is_proven_is_called_so(loss, words):
+    """Of "under 1 % loss" the report says whether it is so, is not, or cannot be told."""
+    speed, whole = summed([Round(1, 1, 1)], 1, None), Interval(1.0, 1.0, 1.0)
+    variants = tuple(
+        Variant(
+            name=name, size_bytes=1, perplexity=whole, loss=lost, tasks=whole, tasks_loss=NOTHING,
+            speed=speed, times={"alone": 1.0, "together": 1.0, "prefill": 1.0},
+        )
+        for name, lost in (("fp32", NOTHING), ("int8", loss))
+    )  # fmt: skip
+    report = Report(
+        model="m", source_kinds="F32 x 1", target="int8", reference="fp32", max_loss=0.01,
+        verdict=Verdict(passed=True, reason="r"), published=None, text_tokens=1, tasks=1,
+        variants=variants, machine="m", engine="e",
+    )  # fmt: skip
+
+    assert words in " ".join(sentences(report))

@@ -6,6 +6,7 @@ threshold is, too. What the whole text says of INT8 is in docs/quantising.md, an
 
 import asyncio
 import json
+import os
 import resource
 import shutil
 import signal
@@ -192,6 +193,22 @@ def test_a_killed_run_leaves_nothing_under_the_name(tmp_path):
     assert [] == names(tmp_path)
 
 
+def test_ctrl_c_is_heard_while_it_writes(tmp_path):
+    """Writing has no await, so who writes has to look; the next piece is not written."""
+    heard = []
+
+    def tell(what, _):
+        heard.append(what)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    wish = Wish(model=MODEL, to=TARGETS["int8"], out=tmp_path / "out.gguf")
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(quantise(wish, tell))
+
+    assert ["writing fp32"] == heard
+    assert [] == names(tmp_path)
+
+
 def test_a_link_in_place_of_the_workshop_is_refused(tmp_path):
     """What a link leads to is neither cleared nor written to."""
     (tmp_path / "models").mkdir()
@@ -238,6 +255,7 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(tmp_path
         ([MODEL, "--to", "int8", "--out", "nowhere/x.gguf"], 1, "there is no folder nowhere"),
         ([MODEL, "--to", "int8", "--out", "there.gguf"], 1, "there.gguf is there already"),
         ([MODEL, "--to", "int8", "--out", ".", "--force"], 1, "is a folder"),
+        ([MODEL, "--to", "int8", "--out", "there", "--keep"], 1, "there.refused is there, and --k"),
         ([MODEL, "--to", "int8", "--report", "no/r.md"], 1, "cannot be written to no/r.md"),
         ([MODEL, "--to", "int8", "--report", "there.gguf"], 1, "written over a model"),
         ([MODEL, "--to", "int8", "--text", "there.gguf"], 1, "there.gguf cannot be read"),
@@ -254,6 +272,7 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(tmp_path
         "no folder",
         "there already",
         "a folder",
+        "refused before",
         "no folder for the report",
         "a model for the report",
         "no text",
@@ -270,12 +289,13 @@ def test_what_cannot_be_done_is_said_at_once(tmp_path, monkeypatch, options, cod
     """One sentence and the usual exit codes; nothing is written."""
     monkeypatch.chdir(tmp_path)
     Path("there.gguf").write_bytes(b"\xffmine")
+    Path("there.refused").touch()
     result = CliRunner().invoke(app, ["quantize", *options])
 
     assert code == result.exit_code
     assert words in " ".join(result.output.split())
     assert b"\xffmine" == Path("there.gguf").read_bytes()
-    assert ["there.gguf"] == names(tmp_path)
+    assert ["there.gguf", "there.refused"] == names(tmp_path)
 
 
 def test_without_the_package_the_verb_says_how_to_install_it(monkeypatch):

@@ -3,14 +3,11 @@
 What the double does not prove is on its page. Real is all else: files, processes, sockets, gate.
 """
 
-import json
+import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,85 +15,30 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from baseload.cli import app
+from baseload.engines.quantising import w8a8
 from baseload.engines.quantising.speed import Round, ratio, summed
-from baseload.engines.quantising.tasks import TEXT
-from baseload.engines.quantising.vllm import server
-from baseload.engines.quantising.vllm.server import program_of
-from baseload.errors import EngineError
+from baseload.engines.quantising.vllm import job, server
 from tests.engines.engine_kit import WAIT_MAX_S, until
+from tests.engines.measured_vllm_kit import (
+    MATRIX,
+    START,
+    bigrams,
+    names,
+    predicting,
+    quantised,
+    running,
+    spoilt,
+    vllm,
+    write,
+)
 from tests.engines.quantising_kit import short_yardstick
-from tests.engines.safetensors_kit import bf16, write_safetensors
-
-DOUBLE = Path(__file__).parent / "measured_vllm_double.py"
-EMBEDDING, MATRIX = "model.embed_tokens.weight", "model.layers.0.mlp.up_proj.weight"
-START = 256
-
-
-def bigrams():
-    """Learn which byte follows which in the text that ships; logs of shares, as a matrix."""
-    text = [START, *TEXT.read_bytes()]
-    counts = np.full((START + 1, START + 1), 0.05)
-    np.add.at(counts, (text[1:], text[:-1]), 1)
-    return np.log(counts / counts.sum(axis=0))
+from tests.engines.safetensors_kit import bf16, read_safetensors, write_safetensors
 
 
 @pytest.fixture
 def source(tmp_path):
-    """A folder with a model that predicts: one matrix, and what chooses its column."""
-    return write(tmp_path / "mine", np.eye(START + 1), bigrams())
-
-
-def write(folder, embedding, matrix):
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"model_type": "qwen2"}))
-    (folder / "tokenizer.json").write_text("{}")
-    tensors = {EMBEDDING: bf16(embedding), MATRIX: bf16(matrix)}
-    write_safetensors(folder / "model.safetensors", tensors)
-    return folder
-
-
-def spoilt(folder):
-    """The same model with outliers: not a bit of what it computes is changed by powers of two."""
-    embedding, matrix, at = np.eye(START + 1), bigrams(), slice(0, None, 16)
-    matrix[:, at] *= 256
-    embedding[at] /= 256
-    return write(folder, embedding, matrix)
-
-
-def vllm(misbehave=""):
-    command = [sys.executable, str(DOUBLE), *([f"--misbehave={misbehave}"] if misbehave else [])]
-    return shlex.join(command)
-
-
-def quantised(source, to, *options, misbehave=""):
-    """Do it by the verb, with a short yardstick; give the exit code, the report, what was said."""
-    yardstick = short_yardstick(source.parent)
-    command = ["quantize", str(source), "--to", to, "--out", str(source.parent / "out"), "--json"]
-    command += ["--vllm", vllm(misbehave), "--rounds", "0"]
-    for name, file in yardstick.items():
-        command += [f"--{name}", str(file)]
-    result = CliRunner().invoke(app, [*command, *options])
-    for file in yardstick.values():
-        file.unlink()
-    said = json.loads(result.stdout) if result.stdout.startswith("{") else None
-    return SimpleNamespace(code=result.exit_code, report=said, said=result.stderr)
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-def running(folder):
-    """Give the doubles that serve a model below this folder."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if DOUBLE.name in words and f"--model={folder}" in words:
-            found.append(words)
-    return found
+    """A folder with a model that predicts."""
+    return predicting(tmp_path / "mine")
 
 
 def test_int8_that_loses_little_is_published(source, tmp_path):
@@ -146,6 +88,7 @@ def test_fp8_is_judged_and_writes_nothing(source, tmp_path, max_loss, code):
 
     assert code == found.code
     assert (code == 0) == found.report["verdict"]["passed"]
+    assert found.report["published"] is None
     assert ["fp32", "bf16", "fp8"] == [each["name"] for each in variants]
     assert 0 < variants[2]["loss"]["value"] < 0.2
     assert variants[2]["size_bytes"] < variants[1]["size_bytes"] < variants[0]["size_bytes"]
@@ -188,11 +131,19 @@ def test_a_vllm_that_fails_is_told_and_leaves_nothing(source, tmp_path, misbehav
 
     assert 1 == found.code
     assert words in found.said
-    assert ("--reference source" in found.said) == (misbehave == "die")
+    assert ("too little memory" in found.said) == (misbehave == "die")
+    assert "--reference source" not in found.said  # That is what was asked.
     assert ("(exit code 3)" in found.said) == (misbehave == "stop")
     assert ("Model loading took" in found.said) == (misbehave != "die")
     assert ["mine"] == names(tmp_path)
     assert [] == running(tmp_path)
+
+
+def test_who_lacks_memory_for_fp32_is_told_of_less(source):
+    """The source itself may well fit."""
+    found = quantised(source, "fp8", misbehave="die@float32")
+
+    assert "too little memory; `--reference source` needs less" in found.said
 
 
 def test_speed_that_cannot_be_measured_costs_no_verdict(source):
@@ -221,7 +172,10 @@ def test_who_gives_up_leaves_no_vllm(source, tmp_path, sent):
     """In the middle of measuring: the model's server is gone, and nothing has the name."""
     command = [sys.executable, "-m", "baseload", "quantize", str(source), "--to", "int8"]
     command += ["--out", str(tmp_path / "out"), "--vllm", vllm("silent")]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as child:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as child:
         until(lambda: running(tmp_path))
         child.send_signal(sent)
         child.wait(WAIT_MAX_S)
@@ -229,70 +183,22 @@ def test_who_gives_up_leaves_no_vllm(source, tmp_path, sent):
 
     assert child.returncode != 0
     left = [] if sent == signal.SIGINT else [".out.quantising"]
-    assert [*left, "mine"] == names(tmp_path)
+    assert [*left, "mine", "tmp"] == names(tmp_path)
+    assert [] == names(temporary)
 
 
-def test_what_is_there_is_replaced_only_by_force_and_only_a_model(source, tmp_path):
-    """Refused before any work; with `--force` a model's folder is, and nothing else ever."""
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "precious").write_text("x")
-    asked = ["--max-loss", "0.02", "--reference", "source"]
-    refused = quantised(source, "int8", *asked, misbehave="hang")
-    forced = quantised(source, "int8", *asked, "--force", misbehave="hang")
-    itself = quantised(source, "int8", *asked, "--force", "--out", str(source), misbehave="hang")
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [(np.float32, "float32"), (np.float16, "float16"), (None, "bfloat16")]
+)
+def test_the_source_is_read_as_it_is(source, kind, dtype):
+    """By itself vLLM reads FP32 in 16 bits, and would be compared with that."""
+    path = source / "model.safetensors"
+    matrix = bf16(bigrams()) if kind is None else bigrams().astype(kind)
+    write_safetensors(path, read_safetensors(path) | {MATRIX: matrix})
+    flags = [job.flags_of(name, w8a8.look(source)) for name in ("source", "fp8", "int8")]
 
-    assert [1, 1, 1] == [each.code for each in (refused, forced, itself)]
-    assert "is there already; give another --out, or --force" in refused.said
-    assert "is no model's folder, or the source" in forced.said
-    assert "is no model's folder, or the source" in itself.said
-    assert ["precious"] == names(out)
-
-    (out / "config.json").write_text("{}")
-    assert 0 == quantised(source, "int8", *asked, "--force").code
-    assert ["config.json", "model.safetensors", "tokenizer.json"] == names(out)
-    assert ["mine", "out"] == names(tmp_path)
-
-
-def test_a_name_that_keep_needs_is_asked_for_before_the_work(source, tmp_path):
-    """An earlier refused result is not lost."""
-    (tmp_path / "out.refused").mkdir()
-    found = quantised(source, "int8", "--keep", misbehave="hang")
-
-    assert 1 == found.code
-    assert "out.refused is there already" in found.said
-
-
-def test_which_vllm(monkeypatch, tmp_path):
-    """What is said, else the program on PATH, else this Python's module, else none."""
-    (tmp_path / "vllm").touch(0o755)
-    program = str(tmp_path / "vllm")
-    monkeypatch.setenv("PATH", str(tmp_path))
-
-    assert (program, "serve") == program_of(program)
-    assert (sys.executable, "a b.py") == program_of(f"{sys.executable} 'a b.py'")
-    assert ("vllm", "serve") == program_of(None)
-    for wrong in ("nothing-there", "'", ""):
-        with pytest.raises(EngineError, match="--vllm"):
-            program_of(wrong)
-
-    (tmp_path / "vllm").unlink()
-    assert program_of(None) is None
-    (tmp_path / "vllm").mkdir()
-    (tmp_path / "vllm/__init__.py").touch()
-    monkeypatch.syspath_prepend(tmp_path)
-    assert (sys.executable, "-m", "vllm.entrypoints.openai.api_server") == program_of(None)
-
-
-def test_fp8_without_vllm_is_only_told_if_asked_for(source, tmp_path):
-    """The lines for the fleet file are the gate's to give; `--unmeasured` goes without it."""
-    command = ["quantize", str(source), "--to", "fp8"]
-    refused = CliRunner().invoke(app, command, env={"PATH": str(tmp_path)})
-    told = CliRunner().invoke(app, [*command, "--unmeasured"])
-
-    assert (1, 0) == (refused.exit_code, told.exit_code)
-    assert "what FP8 costs in vLLM only vLLM can measure" in refused.output
-    assert "serve: {precision: fp8}" in told.output
+    assert (f"--dtype={dtype}",) == flags[0]
+    assert [("--quantization=fp8",), ()] == flags[1:]  # As the fleet's own vLLM is started.
 
 
 def test_what_people_are_told_of_fp8(source, tmp_path):
@@ -306,6 +212,8 @@ def test_what_people_are_told_of_fp8(source, tmp_path):
     assert (0, 1) == (passed.exit_code, refused.exit_code)
     assert "serve: {precision: fp8}" in passed.output
     assert "Do not use FP8 for this model" in refused.output
+    assert "The source is the model as it came: BF16 x 2." in passed.output
+    assert "Reckoned sizes, of what vLLM makes while it loads: fp8." in passed.output
     assert "serve: {precision: fp8}" not in refused.output
 
 

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 from bench.gpu import real_model
-from gguf import GGUFReader
+from gguf import GGUFReader, GGUFWriter
 
 from baseload.engines.weights import find_weights, safetensors
 from tests.engines.engine_kit import MODEL
@@ -87,6 +87,22 @@ def test_the_shipped_model_becomes_whole_safetensors(tmp_path):
         )
     )
     assert config["tie_word_embeddings"]
+
+
+def test_a_model_that_does_not_tell_enough_is_refused(tmp_path):
+    """What is missing is named before anything is written."""
+    writer = GGUFWriter(tmp_path / "mine.gguf", "llama")
+    writer.add_string("tokenizer.ggml.model", "gpt2")
+    writer.add_string("tokenizer.ggml.pre", "smollm")
+    writer.add_bool("tokenizer.ggml.add_bos_token", False)
+    writer.add_embedding_length(64)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    with pytest.raises(ValueError, match=r"does not tell llama\.feed_forward_length"):
+        real_model.write(tmp_path / "model", tmp_path / "mine.gguf")
+
+    assert not (tmp_path / "model").exists()
 
 
 def test_another_tensor_is_refused():

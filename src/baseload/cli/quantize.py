@@ -7,7 +7,7 @@ if it was asked in a way that it cannot understand.
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +20,6 @@ from rich.table import Table
 
 from baseload.cli.common import fail
 from baseload.engines.quantising import report as reporting
-from baseload.engines.quantising import w8a8
 from baseload.engines.quantising.comparing import Tell, Terms
 from baseload.engines.quantising.gate import MAX_LOSS
 from baseload.engines.quantising.job import Wish, quantise
@@ -113,70 +112,88 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option
 
     Example: baseload quantize /models/mine --to int8 --vllm /opt/vllm/bin/vllm
     """
-    terms = Terms(
-        max_loss=max_loss, reference=reference, rounds=rounds, keep=keep, force=force,
-        text=text, tasks=tasks,
-    )  # fmt: skip
-    if unmeasured and page is not None:
-        fail("--unmeasured measures nothing, so there is no --report")
     source = Path(model)
-    if source.is_dir() or to == "fp8":
-        work = _for_vllm(source, to, out, terms, vllm, unmeasured=unmeasured, as_json=as_json)
-        out = out or source
+    is_vllm = source.is_dir() or to == "fp8"
+    _see_options(
+        to,
+        {"--report": page is not None, "--unmeasured": unmeasured, "--vllm": vllm is not None,
+         "--out": out is not None, "--keep": keep, "--force": force},
+        is_vllm=is_vllm,
+    )  # fmt: skip
+    usual = f"{source.resolve().name}-int8" if is_vllm else f"{served_name(model)}-{to}.gguf"
+    terms = Terms(
+        out=out or Path(usual), max_loss=max_loss, reference=reference, rounds=rounds, keep=keep,
+        force=force, text=text, tasks=tasks,
+    )  # fmt: skip
+    if is_vllm:
+        work = _for_vllm(source, to, terms, vllm, unmeasured=unmeasured, as_json=as_json)
     else:
-        out = out or Path(f"{served_name(model)}-{to}.gguf")
-        wish = Wish(model=model, to=TARGETS[to], out=out, **asdict(terms))
-        work = partial(quantise, wish)
-    _see_page(page, out)
-    try:
+        work = partial(quantise, Wish(model=model, to=TARGETS[to], **asdict(terms)))
+    _see_page(page, source if to == "fp8" else terms.out)
+    with _explained():
         with _told() as tell:
             report = asyncio.run(work(tell))
+        _show(report, as_json=as_json)
         if page is not None:
             page.write_text(reporting.markdown(report), encoding="utf-8")
+    raise typer.Exit(0 if report.verdict.passed else REFUSED)
+
+
+def _see_options(to: str, given: dict[str, bool], *, is_vllm: bool) -> None:
+    """Refuse an option that would do nothing, lest somebody believes that it did."""
+    useless: dict[str, str] = {}
+    if not is_vllm:
+        useless = dict.fromkeys(("--unmeasured", "--vllm"), "a GGUF is measured with llama.cpp")
+    elif to == "fp8":
+        useless = dict.fromkeys(("--out", "--keep", "--force"), "nothing is written for FP8")
+    for name, why in useless.items():
+        if given[name]:
+            fail(f"{name} would do nothing here: {why}")
+    if given["--unmeasured"] and given["--report"]:
+        fail("--unmeasured measures nothing, so there is no --report")
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Say in one line what has gone wrong, and exit."""
+    try:
+        yield
     except BaseloadError as error:
         fail(str(error))
     except ImportError:
         fail("numpy is not installed: run `pip install 'baseload[quantize]'`")
     except OSError as error:
         fail(f"the disk fails: {error}")
-    if as_json:
-        Console().out(msgspec.json.format(msgspec.json.encode(report)).decode(), highlight=False)
-    else:
-        _draw(report)
-    raise typer.Exit(0 if report.verdict.passed else REFUSED)
 
 
 Work = Callable[[Tell], Coroutine[Any, Any, Report]]
 
 
 def _for_vllm(
-    source: Path, to: str, out: Path | None, terms: Terms, vllm: str | None, *,
+    source: Path, to: str, terms: Terms, vllm: str | None, *,
     unmeasured: bool, as_json: bool,
 ) -> Work:  # fmt: skip
     """Give the work of measuring with vLLM; unmeasured, all is done and over here."""
     if to not in ("int8", "fp8"):
         fail(f"a folder of safetensors can become int8 or fp8 here, not {to}")
-    out = out or Path(f"{source.resolve().name}-int8")
+    precision: Literal["int8", "fp8"] = "int8" if to == "int8" else "fp8"
+    wish = vllm_job.Wish(source=source, to=precision, **asdict(terms))
     if unmeasured:
         if to == "fp8":
             Console().out(FP8, highlight=False)
         else:
-            _write_unmeasured(source, out, as_json=as_json)
+            _write_unmeasured(wish, as_json=as_json)
         raise typer.Exit
     if not source.is_dir():
         fail("FP8 is measured with a folder of safetensors; --unmeasured tells what to configure")
-    try:
+    with _explained():
         program = program_of(vllm)
-    except BaseloadError as error:
-        fail(str(error))
     if program is None:
         fail(
             f"what {to.upper()} costs in vLLM only vLLM can measure, and there is no `vllm`: name "
             "its program with --vllm, or add --unmeasured to go without the gate"
         )
-    precision: Literal["int8", "fp8"] = "int8" if to == "int8" else "fp8"
-    wish = vllm_job.Wish(source=source, to=precision, out=out, program=program, **asdict(terms))
-    return partial(vllm_job.quantise, wish)
+    return partial(vllm_job.quantise, replace(wish, program=program))
 
 
 def _see_page(page: Path | None, out: Path) -> None:
@@ -185,21 +202,14 @@ def _see_page(page: Path | None, out: Path) -> None:
         return
     if not page.parent.is_dir() or page.is_dir():
         fail(f"the report cannot be written to {page}: there is no such folder, or it is one")
-    if page.suffix in {".gguf", ".safetensors"} or page.absolute() == out.absolute():
+    if page.suffix in {".gguf", ".safetensors"} or page.resolve() == out.resolve():
         fail(f"the report would be written over a model, {page}; give another --report")
 
 
-def _write_unmeasured(source: Path, out: Path, *, as_json: bool) -> None:
+def _write_unmeasured(wish: vllm_job.Wish, *, as_json: bool) -> None:
     """Write INT8 for vLLM past the gate, as the person who asks has said."""
-    try:
-        with _told() as tell:
-            written = w8a8.write(source, out, lambda part: tell("writing int8", part))
-    except BaseloadError as error:
-        fail(str(error))
-    except ImportError:
-        fail("numpy is not installed: run `pip install 'baseload[quantize]'`")
-    except OSError as error:
-        fail(f"the disk fails: {error}")
+    with _explained(), _told() as tell:
+        written = vllm_job.write_unmeasured(wish, tell)
     console = Console()
     if as_json:
         console.out(msgspec.json.format(msgspec.json.encode(written)).decode(), highlight=False)
@@ -224,8 +234,11 @@ def _told() -> Iterator[Callable[[str, float], None]]:
         yield lambda what, part: bar.update(task, description=what, completed=part)
 
 
-def _draw(report: Report) -> None:
+def _show(report: Report, *, as_json: bool) -> None:
     console = Console()
+    if as_json:
+        console.out(msgspec.json.format(msgspec.json.encode(report)).decode(), highlight=False)
+        return
     for heads, rows in reporting.tables(report):
         table = Table(*heads, box=None, pad_edge=False)
         for row in rows:

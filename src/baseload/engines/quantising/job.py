@@ -18,7 +18,7 @@ from pathlib import Path
 from baseload.engines import gguf
 from baseload.engines.cores import usable_cores
 from baseload.engines.quantising import converting, speed
-from baseload.engines.quantising.comparing import Tell, Terms, compared
+from baseload.engines.quantising.comparing import Tell, Terms, compared, interruptible
 from baseload.engines.quantising.gate import Verdict, judge
 from baseload.engines.quantising.report import Report
 from baseload.engines.quantising.scoring import Score, score
@@ -44,7 +44,6 @@ class Wish(Terms):
 
     model: str
     to: Target
-    out: Path
 
 
 async def quantise(wish: Wish, tell: Tell = lambda _what, _part: None) -> Report:
@@ -52,7 +51,7 @@ async def quantise(wish: Wish, tell: Tell = lambda _what, _part: None) -> Report
 
     Raises EngineError where that cannot be done; that a result was refused is in the report.
     """
-    source = find_weights(wish.model)
+    source, tell = find_weights(wish.model), interruptible(tell)
     _check(wish, source)
     with workshop(wish.out) as folder:
         plans = _plans(wish, source)
@@ -107,6 +106,7 @@ def _check(wish: Wish, source: Path) -> None:
         raise EngineError(f"{wish.out} is a folder; give another --out")
     if wish.out.exists() and (wish.out.samefile(source) or not wish.force):
         raise EngineError(f"{wish.out} is there already; give another --out, or --force")
+    wish.check_keep()
     read_text(wish.text)
     read_tasks(wish.tasks)
 
@@ -155,7 +155,7 @@ def _publish(wish: Wish, file: Path, verdict: Verdict) -> Path | None:
     """Give the result its name if it passed; return where it is."""
     if not verdict.passed:
         if wish.keep:
-            file.replace(wish.out.with_name(f"{wish.out.name}.refused"))
+            file.replace(wish.refused)
         return None
     if wish.out.exists() and not wish.force:
         raise EngineError(f"{wish.out} has appeared meanwhile; it was left as it is")

@@ -1,7 +1,5 @@
 """What did a quantisation cost and bring? One report: as data, as a table, and in a sentence."""
 
-from math import isfinite
-
 import msgspec
 
 from baseload.engines.quantising.gate import Verdict, percent
@@ -74,7 +72,7 @@ def tables(report: Report) -> list[Table]:
     """Give what the model has lost and, if that was measured, what it has gained."""
     first = report.variants[0]
     lost = [_lost(each, is_first=each is first) for each in report.variants]
-    shown: list[Table] = [(("precision", "file", "perplexity", "loss", "tasks right"), lost)]
+    shown: list[Table] = [(("precision", "size", "perplexity", "loss", "tasks right"), lost)]
     if first.speed is not None:
         heads = ("precision", "memory", "tokens/s", f"{first.speed.streams} streams", "prefill")
         shown.append((heads, [_gained(each, is_first=each is first) for each in report.variants]))
@@ -88,6 +86,8 @@ def sentences(report: Report) -> list[str]:
     said = [f"{report.target} {'passed' if verdict.passed else 'was refused'}: {verdict.reason}."]
     if target.times and target is not report.variants[0]:
         said.append(_gain(report, target))
+    if report.reference == "source":
+        said.append(f"The source is the model as it came: {report.source_kinds}.")
     return [*said, *report.notes]
 
 
@@ -145,11 +145,13 @@ def _gain(report: Report, target: Variant) -> str:
         f"perplexity {percent(loss)} higher."
     )
     if report.target == "int8" and report.reference == "fp32":
-        fast, good = times >= CLAIM_TIMES, isfinite(loss.high) and loss.high < CLAIM_LOSS
+        fast = "reached" if times >= CLAIM_TIMES else "not reached"
+        lost = "over" if loss.low > CLAIM_LOSS else "not proven to be under"
+        if loss.high < CLAIM_LOSS:
+            lost = "under"
         said += (
             f' "{CLAIM_TIMES:g} times faster, under {CLAIM_LOSS:.0%} loss": the speed is '
-            f"{'reached' if fast else 'not reached'} on this machine, and the loss is "
-            f"{'under' if good else 'not proven to be under'} {CLAIM_LOSS:.0%}."
+            f"{fast} on this machine, and the loss is {lost} {CLAIM_LOSS:.0%}."
         )
     bf16 = next((each for each in report.variants if each.name == "bf16"), None)
     if bf16 and bf16.speed and target.speed and bf16 is not target:

@@ -12,7 +12,6 @@ weights are reckoned, not of answers. Outliers of activations, which SmoothQuant
 """
 
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,7 +22,6 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from baseload.engines.quantising.workshop import workshop
 from baseload.engines.weights import safetensors
 from baseload.errors import EngineError
 
@@ -31,17 +29,20 @@ CHUNK_WEIGHTS = 1 << 22
 LARGEST = 127
 SPARE_BYTES = 64_000_000
 BYTES = {"BF16": 2, "F16": 2, "F32": 4}
+DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
+"""What vLLM calls them."""
 COPIED = {".json", ".txt", ".model", ".jinja", ".md"}
 """Endings of other files that a model needs; nothing that could hold code or pickles."""
 
 INDEX = "model.safetensors.index.json"
-NO_LINEAR = ("embed", "norm", "lm_head", "mlp.gate.", "router")
-"""Parts of names of matrices that are copied."""
+NO_LINEAR = ("embed", "norm", "lm_head", ".gate.", "_gate.", "router")
+"""Parts of names of matrices that are copied. `gate` alone, and Qwen's `shared_expert_gate`, choose
+experts; `gate_proj` is a layer like others."""
 
 SCHEME = {
     "quant_method": "compressed-tensors",
     "format": "int-quantized",
-    "ignore": ["lm_head", "re:.*mlp\\.gate$", "re:.*router$"],
+    "ignore": ["re:.*lm_head", "re:.*[._]gate$", "re:.*router"],
     "config_groups": {
         "group_0": {
             "targets": ["Linear"],
@@ -63,6 +64,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     """What was written, and how far its weights are from those they stand for."""
 
     published: str
+    """Where it is."""
     matrices: int
     size_bytes: int
     source_bytes: int
@@ -103,6 +105,15 @@ class Source:
         counts = Counter(tensor.dtype for _, tensor in self._tensors())
         return ", ".join(f"{dtype} x {count}" for dtype, count in counts.most_common())
 
+    @property
+    def dtype(self) -> str:
+        """The type that most weights of its matrices are in, by vLLM's name."""
+        weights: Counter[str] = Counter()
+        for name, tensor in self._tensors():
+            if _rounds(name, tensor):
+                weights[tensor.dtype] += prod(tensor.shape)
+        return DTYPES[weights.most_common(1)[0][0]]
+
     def bytes_with(self, matrix_bytes: int, other_bytes: int) -> int:
         """Reckon its size with so many bytes for each weight of matrices, and of what else."""
         total = 0
@@ -120,45 +131,37 @@ class Source:
 def look(source: Path) -> Source:
     """Look at a model's folder; raises EngineError if it is none that can be rounded."""
     config = _config(source)
-    shards = {path: _header(path) for path in sorted(source.glob("*.safetensors"))}
+    shards = {path: _header(path) for path in _files(source)}
     if not any(_rounds(*pair) for tensors, _ in shards.values() for pair in tensors.items()):
         raise EngineError(f"no .safetensors in {source} hold a matrix that could be rounded")
     return Source(source, config, shards)
 
 
-def check_room(source: Source, out: Path) -> None:
-    """Raise EngineError if `out` could not be written for want of a folder or of room."""
-    if not out.parent.is_dir():
-        raise EngineError(f"there is no folder {out.parent}")
+def check_room(source: Source, where: Path) -> None:
+    """Raise EngineError if the disk of a folder has no room for what would be written."""
     needed = source.size_bytes
-    if shutil.disk_usage(out.parent).free < needed + SPARE_BYTES:
-        raise EngineError(f"{out.parent} has no room for up to {needed / 1e9:.2f} GB")
+    if shutil.disk_usage(where).free < needed + SPARE_BYTES:
+        raise EngineError(f"{where} has no room for up to {needed / 1e9:.2f} GB")
 
 
-def write(source: Path, out: Path, on_part: Callable[[float], None] = lambda _: None) -> Written:
-    """Write the model in `source` to the folder `out`, which must not be there yet.
+def make(
+    source: Source, folder: Path, on_part: Callable[[float], None] = lambda _: None
+) -> Written:
+    """Write the model to a new folder, file by file; what fails leaves a part of it.
 
-    Raises EngineError if it is no such model or the disk is too small. Nothing is under the name
-    `out` before all of it is written.
+    Raises EngineError if a weight is no finite number.
     """
-    found = look(source)
-    check_room(found, out)
-    if out.exists() or out.is_symlink():
-        raise EngineError(f"{out} is there already; give another --out")
-    with workshop(out) as place:
-        folder = place / "model"
-        written = make(found, folder, on_part)
-        folder.replace(out)
-    return msgspec.structs.replace(written, published=str(out))
+    done, total = 0, source.size_bytes
 
+    def hear(size_bytes: int) -> None:
+        nonlocal done
+        done += size_bytes
+        on_part(done / total)
 
-def make(source: Source, folder: Path, on_part: Callable[[float], None]) -> Written:
-    """Write the model to a new folder, file by file; what fails leaves a part of it."""
     folder.mkdir()
     errors: dict[str, tuple[float, float]] = {}
-    for done, (path, found) in enumerate(source.shards.items(), 1):
-        errors |= _shard(path, found, folder / path.name)
-        on_part(done / len(source.shards))
+    for path, found in source.shards.items():
+        errors |= _shard(path, found, folder / path.name, hear)
     _rest(source.folder, folder, source.config, source.shards)
     worst = max(errors, key=lambda name: _part(*errors[name]))
     return Written(
@@ -177,9 +180,30 @@ def _config(source: Path) -> dict[str, Any]:
         config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise EngineError(f"{source} has no config.json that can be read: {error}") from error
-    if not isinstance(config, dict) or "quantization_config" in config:
-        raise EngineError(f"{source} is quantised already, or its config.json is no object")
+    if not isinstance(config, dict):
+        raise EngineError(f"the config.json in {source} is no object")
+    if "quantization_config" in config:
+        raise EngineError(f"{source} is quantised already; give the model that it was made of")
     return config
+
+
+def _files(source: Path) -> list[Path]:
+    """Give the files of weights: those that the index names; without one, all that are there."""
+    index = source / INDEX
+    if not index.exists():
+        return sorted(source.glob("*.safetensors"))
+    try:
+        names = sorted(safetensors.shards_of(index))
+    except (OSError, ValueError) as error:
+        raise EngineError(f"{index} cannot be read: {error}") from error
+    if not names:
+        raise EngineError(f"{index} names no file")
+    for name in names:
+        if Path(name).name != name:
+            raise EngineError(f"{index} names {name!r:.80}, which is no file beside it")
+        if not (source / name).is_file():
+            raise EngineError(f"{source} lacks {name}, which its index names; pull it again")
+    return [source / name for name in names]
 
 
 def _header(path: Path) -> tuple[dict[str, _Tensor], int]:
@@ -202,24 +226,29 @@ def _rounds(name: str, tensor: _Tensor) -> bool:
     return is_matrix and not any(part in name for part in NO_LINEAR)
 
 
-def _scale_of(name: str) -> str:
-    return f"{name}_scale"
+def _parts(name: str, tensor: _Tensor) -> dict[str, tuple[str, list[int], int]]:
+    """Give what a tensor becomes, by name: type, shape and bytes of each."""
+    if not _rounds(name, tensor):
+        return {name: (tensor.dtype, tensor.shape, tensor.size_bytes)}
+    height = tensor.shape[0]
+    return {
+        name: ("I8", tensor.shape, prod(tensor.shape)),
+        f"{name}_scale": ("F32", [height, 1], 4 * height),
+    }
 
 
 def _shard(
-    path: Path, found: tuple[dict[str, _Tensor], int], out: Path
+    path: Path,
+    found: tuple[dict[str, _Tensor], int],
+    out: Path,
+    hear: Callable[[int], None],
 ) -> dict[str, tuple[float, float]]:
-    """Write one file; return for each rounded matrix the sums of squares, of errors and weights."""
+    """Write one file; return what `_round` does for each rounded matrix."""
     tensors, begin = found
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     at = 0
     for name, tensor in tensors.items():
-        parts = {name: (tensor.dtype, tensor.shape, tensor.size_bytes)}
-        if _rounds(name, tensor):
-            height = tensor.shape[0]
-            parts = {name: ("I8", tensor.shape, prod(tensor.shape))}
-            parts[_scale_of(name)] = ("F32", [height, 1], 4 * height)
-        for part, (dtype, shape, size_bytes) in parts.items():
+        for part, (dtype, shape, size_bytes) in _parts(name, tensor).items():
             offsets = [at, at + size_bytes]
             header[part] = {"dtype": dtype, "shape": shape, "data_offsets": offsets}
             at += size_bytes
@@ -231,16 +260,18 @@ def _shard(
         for name, tensor in tensors.items():
             source.seek(begin + tensor.data_offsets[0])
             if _rounds(name, tensor):
-                errors[name] = _round(name, tensor, source, file)
+                errors[name] = _round(name, tensor, source, file, hear)
             else:
                 for size_bytes in _sizes(tensor.size_bytes, CHUNK_WEIGHTS):
                     file.write(source.read(size_bytes))
-        file.flush()
-        os.fsync(file.fileno())
+                    hear(size_bytes)
     return errors
 
 
-def _round(name: str, tensor: _Tensor, source: BinaryIO, file: BinaryIO) -> tuple[float, float]:
+def _round(
+    name: str, tensor: _Tensor, source: BinaryIO, file: BinaryIO, hear: Callable[[int], None]
+) -> tuple[float, float]:
+    """Write a matrix and its scales; return the sums of squares, of errors and weights."""
     import numpy as np  # noqa: PLC0415 - only this needs it
 
     height, width = tensor.shape
@@ -251,12 +282,14 @@ def _round(name: str, tensor: _Tensor, source: BinaryIO, file: BinaryIO) -> tupl
         largest = np.abs(weights).max(axis=1, keepdims=True)
         if not np.isfinite(largest).all():
             raise EngineError(f"{name} holds a weight that is no finite number")
-        scale = np.where(largest > 0, largest / LARGEST, 1).astype(np.float32)
+        scale = (largest / LARGEST).astype(np.float32)
+        scale[scale == 0] = 1  # Of zeros, and of what is too small for a scale.
         whole = np.clip(np.rint(weights / scale), -LARGEST, LARGEST).astype(np.int8)
         file.write(whole.tobytes())
         scales.append(scale)
         lost += float(np.square(whole * scale - weights, dtype=np.float64).sum())
         of += float(np.square(weights, dtype=np.float64).sum())
+        hear(len(data))
     file.write(np.concatenate(scales).tobytes())
     return lost, of
 
@@ -277,13 +310,14 @@ def _rest(source: Path, folder: Path, config: dict[str, Any], shards: dict[Path,
     text = json.dumps(config | {"quantization_config": SCHEME}, indent=2)
     (folder / "config.json").write_text(text, encoding="utf-8")
     if (source / INDEX).exists():
-        places = {}
+        places, size_bytes = {}, 0
         for path, (tensors, _) in shards.items():
             for name, tensor in tensors.items():
-                places[name] = path.name
-                if _rounds(name, tensor):
-                    places[_scale_of(name)] = path.name
-        (folder / INDEX).write_text(json.dumps({"weight_map": places}, indent=2), encoding="utf-8")
+                for part, (_, _, part_bytes) in _parts(name, tensor).items():
+                    places[part] = path.name
+                    size_bytes += part_bytes
+        index = {"metadata": {"total_size": size_bytes}, "weight_map": places}
+        (folder / INDEX).write_text(json.dumps(index, indent=2), encoding="utf-8")
 
 
 def _sizes(total: int, most: int) -> Iterator[int]:

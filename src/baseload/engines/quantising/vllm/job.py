@@ -14,18 +14,20 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from baseload.engines.cores import usable_cores
 from baseload.engines.hardware import amd, nvidia
 from baseload.engines.quantising import w8a8
-from baseload.engines.quantising.comparing import Tell, Terms, compared
-from baseload.engines.quantising.gate import Verdict, judge
+from baseload.engines.quantising.comparing import Tell, Terms, compared, interruptible
+from baseload.engines.quantising.gate import judge
 from baseload.engines.quantising.job import processor
 from baseload.engines.quantising.report import Report
 from baseload.engines.quantising.scoring import Score
 from baseload.engines.quantising.speed import Speed
 from baseload.engines.quantising.tasks import Task, read_tasks, read_text
 from baseload.engines.quantising.vllm import scoring, speed
-from baseload.engines.quantising.vllm.server import serving
+from baseload.engines.quantising.vllm.server import Server, serving
 from baseload.engines.quantising.workshop import workshop
 from baseload.errors import EngineError
 
@@ -34,14 +36,16 @@ MADE = "model"
 BEFORE = "before"
 """The name there of what the result replaces."""
 
-FLAGS = {
+FLAGS: dict[str, tuple[str, ...]] = {
     "fp32": ("--dtype=float32",),
     "bf16": ("--dtype=bfloat16",),
-    "source": ("--dtype=auto",),
-    "int8": ("--dtype=bfloat16",),
-    "fp8": ("--dtype=bfloat16", "--quantization=fp8"),
+    "int8": (),
+    "fp8": ("--quantization=fp8",),
 }
-"""Of vLLM, for each precision; INT8 is told by the folder's own config."""
+"""Of vLLM, for each precision, as `kinds.precision` has them: what is measured is what is served.
+INT8 is told by the folder's own config."""
+TOKENIZER = ("token", "vocab", "tekken", "piece")
+"""One of these is in the name of a tokenizer's file, whoever made it."""
 WEIGHT_BYTES = {"fp32": (4, 4), "bf16": (2, 2), "fp8": (1, 2)}
 """Of matrices, and of what else: sizes of what is no file."""
 
@@ -52,10 +56,8 @@ class Wish(Terms):
 
     source: Path
     to: Literal["int8", "fp8"]
-    out: Path
-    """Where INT8 is published; FP8 is nowhere."""
-    program: tuple[str, ...]
-    """What starts vLLM (`server.program_of`)."""
+    program: tuple[str, ...] = ()
+    """What starts vLLM (`server.program_of`); nothing if it is not measured."""
 
 
 @dataclass(slots=True)
@@ -76,24 +78,29 @@ async def quantise(wish: Wish, tell: Tell = lambda _what, _part: None) -> Report
 
     Raises EngineError where that cannot be done; that a result was refused is in the report.
     """
-    source = w8a8.look(wish.source)
-    _check(wish, source)
+    source, tell = w8a8.look(wish.source), interruptible(tell)
+    _check(wish)
     found = _Measured(read_text(wish.text), read_tasks(wish.tasks), {}, {}, [])
     with _place(wish) as folder:
         written = None
         if wish.to == "int8":
-            written = w8a8.make(source, folder / MADE, partial(tell, "writing int8"))
+            written = _written(wish, source, folder, tell)
         names = ("source",) if wish.reference == "source" else ("fp32", "bf16")
         sizes = {name: _size_bytes(source, name) for name in (*names, wish.to)}
         if written is not None:
             sizes["int8"] = written.size_bytes
         for name, size_bytes in sizes.items():
-            model = folder / MADE if name == "int8" else wish.source
-            await _measure(wish, name, model, size_bytes, found, tell)
+            model, flags = folder / MADE if name == "int8" else wish.source, flags_of(name, source)
+            tell(f"starting vLLM with {name}", 0.0)
+            async with serving(wish.program, model, name, flags, size_bytes) as server:
+                await _measure(wish, name, server, found, tell)
         variants = compared(sizes, found.scores, found.speeds)
         target = variants[-1]
         verdict = judge(target.loss, target.tasks_loss, wish.max_loss)
-        published = _publish(wish, folder, verdict) if wish.to == "int8" else None
+        if written is not None and verdict.passed:
+            _publish(wish, folder / MADE)
+        elif written is not None and wish.keep:
+            (folder / MADE).rename(wish.refused)
     return Report(
         model=wish.source.resolve().name,
         source_kinds=source.kinds,
@@ -101,7 +108,7 @@ async def quantise(wish: Wish, tell: Tell = lambda _what, _part: None) -> Report
         reference=variants[0].name,
         max_loss=wish.max_loss,
         verdict=verdict,
-        published=str(published) if published else None,
+        published=str(wish.out) if written is not None and verdict.passed else None,
         text_tokens=len(found.scores[wish.to].losses),
         tasks=len(found.tasks),
         variants=variants,
@@ -111,28 +118,51 @@ async def quantise(wish: Wish, tell: Tell = lambda _what, _part: None) -> Report
     )
 
 
-def _check(wish: Wish, source: w8a8.Source) -> None:
+def write_unmeasured(wish: Wish, tell: Tell) -> w8a8.Written:
+    """Write and publish INT8 past the gate; raises EngineError where that cannot be done."""
+    source = w8a8.look(wish.source)
+    _check(wish)
+    with _place(wish) as folder:
+        written = _written(wish, source, folder, tell)
+        _publish(wish, folder / MADE)
+    return msgspec.structs.replace(written, published=str(wish.out))
+
+
+def _written(wish: Wish, source: w8a8.Source, folder: Path, tell: Tell) -> w8a8.Written:
+    # Not earlier: what a killed run left there takes no room any more.
+    w8a8.check_room(source, wish.out.parent)
+    return w8a8.make(source, folder / MADE, partial(tell, "writing int8"))
+
+
+def _check(wish: Wish) -> None:
     """Refuse what cannot come to a good end, before anything is written."""
+    if not any(part in path.name for path in wish.source.iterdir() for part in TOKENIZER):
+        raise EngineError(f"{wish.source} has no tokenizer, and vLLM cannot do without")
     if wish.to == "fp8":
         return
-    out, refused = wish.out, _refused(wish.out)
-    w8a8.check_room(source, out)
-    if (out.exists() or out.is_symlink()) and not wish.force:
-        raise EngineError(f"{out} is there already; give another --out, or --force")
-    if out.exists() and not _may_be_replaced(out, wish.source):
-        raise EngineError(f"{out} is no model's folder, or the source: it is not replaced")
-    if wish.keep and refused.exists():
-        raise EngineError(f"{refused} is there already, and --keep would need that name")
+    if not wish.out.parent.is_dir():
+        raise EngineError(f"there is no folder {wish.out.parent}")
+    _check_name(wish)
+    wish.check_keep()
+
+
+def _check_name(wish: Wish) -> None:
+    """Refuse a name that has been taken and is not to be, or must not be, given away."""
+    if not os.path.lexists(wish.out):
+        return
+    if not wish.force:
+        raise EngineError(f"{wish.out} is there already; give another --out, or --force")
+    if not _may_be_replaced(wish.out, wish.source):
+        raise EngineError(f"{wish.out} is no model's folder, or the source: it is not replaced")
 
 
 def _may_be_replaced(out: Path, source: Path) -> bool:
     is_named = out.name not in ("", "..")
-    is_model = out.is_dir() and not out.is_symlink() and (out / "config.json").is_file()
-    return is_named and is_model and not source.resolve().is_relative_to(out.resolve())
-
-
-def _refused(out: Path) -> Path:
-    return out.with_name(f"{out.name}.refused")
+    is_folder = out.is_dir() and not out.is_symlink()
+    # Other programs call their settings config.json, too.
+    is_model = (out / "config.json").is_file() and any(out.glob("*.safetensors"))
+    is_source = source.resolve().is_relative_to(out.resolve())
+    return is_named and is_folder and is_model and not is_source
 
 
 @contextmanager
@@ -149,48 +179,45 @@ def _size_bytes(source: w8a8.Source, name: str) -> int:
     return source.bytes_with(*WEIGHT_BYTES[name]) if name in WEIGHT_BYTES else source.size_bytes
 
 
-async def _measure(
-    wish: Wish, name: str, model: Path, size_bytes: int, found: _Measured, tell: Tell
-) -> None:
+def flags_of(name: str, source: w8a8.Source) -> tuple[str, ...]:
+    """Give vLLM's flags for a precision.
+
+    The source's own is said: by itself vLLM reads FP32 in 16 bits (`--dtype auto`).
+    """
+    return (f"--dtype={source.dtype}",) if name == "source" else FLAGS[name]
+
+
+async def _measure(wish: Wish, name: str, server: Server, found: _Measured, tell: Tell) -> None:
     """Have one vLLM read, do the tasks and, if that is wanted, show its speed."""
-    tell(f"starting vLLM with {name}", 0.0)
-    async with serving(wish.program, model, name, FLAGS[name], size_bytes) as server:
-        tell(f"reading with {name}", 0.0)
-        whole = await scoring.cut(server, found.text, found.tasks)
-        found.whole = found.whole or whole
-        if whole != found.whole:
-            raise EngineError(f"{name} cuts the text into other tokens: they cannot be compared")
-        read = partial(tell, f"reading with {name}")
-        found.scores[name] = await scoring.score(server, whole, found.tasks, read)
-        found.version = server.version
-        if wish.rounds:
-            hear = partial(tell, f"measuring speed with {name}")
-            try:
-                found.speeds[name] = await speed.measure(server, whole, wish.rounds, hear)
-            except EngineError as error:  # No reason to throw away what is known of accuracy.
-                found.notes.append(f"Speed of {name} was not measured: {error}.")
+    tell(f"reading with {name}", 0.0)
+    whole = await scoring.cut(server, found.text, found.tasks)
+    found.whole = found.whole or whole
+    if whole != found.whole:
+        raise EngineError(f"{name} cuts the text into other tokens: they cannot be compared")
+    read = partial(tell, f"reading with {name}")
+    found.scores[name] = await scoring.score(server, whole, found.tasks, read)
+    found.version = server.version
+    if wish.rounds:
+        hear = partial(tell, f"measuring speed with {name}")
+        try:
+            found.speeds[name] = await speed.measure(server, whole, wish.rounds, hear)
+        except EngineError as error:  # No reason to throw away what is known of accuracy.
+            found.notes.append(f"Speed of {name} was not measured: {error}.")
 
 
-def _publish(wish: Wish, folder: Path, verdict: Verdict) -> Path | None:
-    """Give the result its name if it passed; return where it is."""
-    made, out = folder / MADE, wish.out
-    if not verdict.passed:
-        if wish.keep:
-            made.rename(_refused(out))
-        return None
-    if not wish.force and (out.exists() or out.is_symlink()):
-        raise EngineError(f"{out} has appeared meanwhile; it was left as it is")
+def _publish(wish: Wish, made: Path) -> None:
+    """Give the result its name."""
+    _check_name(wish)  # Much may have happened meanwhile.
     _sync(made)
-    before = folder / BEFORE
+    out, before = wish.out, made.with_name(BEFORE)
     if out.exists():
         out.rename(before)  # A folder with something in it cannot be replaced by a rename.
     try:
         made.rename(out)
-    except OSError:
+    except BaseException:
         if before.exists():
             before.rename(out)
         raise
-    return out
 
 
 def _sync(folder: Path) -> None:
@@ -206,7 +233,7 @@ def _notes(wish: Wish, source: w8a8.Source, written: w8a8.Written | None) -> Ite
     names = ["fp32", "bf16"] if wish.reference == "fp32" else []
     names += ["fp8"] if wish.to == "fp8" else []
     if names:
-        yield f"Sizes of {', '.join(names)} are reckoned: they are no files, vLLM makes them."
+        yield f"Reckoned sizes, of what vLLM makes while it loads: {', '.join(names)}."
     if wish.reference == "fp32" and not source.kinds.startswith("F32"):
         yield (
             f"The source's tensors are {source.kinds}: its fp32 holds the same weights, and only "

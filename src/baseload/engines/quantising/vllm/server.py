@@ -2,8 +2,8 @@
 
 One model in one vLLM on one GPU: the first that it sees, so `CUDA_VISIBLE_DEVICES` chooses. It
 listens on loopback, asks for a key that is made for this run, and its whole life is one block: when
-that ends, however it ends, no process of it is left, and so none of its memory. What it prints is
-kept as long as it lives, and its last lines are told when something fails.
+that ends, however it ends, no process of it is left, and so none of its memory. The last lines that
+it prints are told when something fails; nothing is written to the disk.
 
 Flags and paths are those of vLLM 0.24.0, read in its own sources.
 """
@@ -20,7 +20,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import msgspec
@@ -96,8 +95,9 @@ def program_of(said: str | None) -> tuple[str, ...] | None:
 class Log:
     """What one vLLM says: its last lines, why it ended, and what its weights take."""
 
-    def __init__(self, path: Path) -> None:
-        self.journal = Journal(path)
+    def __init__(self) -> None:
+        self.journal = Journal(Path(os.devnull))
+        """Of which only what it understands is wanted."""
         self.weights_bytes: int | None = None
         """On the GPU; None as long as it has not said so."""
         self._lines: deque[str] = deque(maxlen=LINES_TOLD)
@@ -132,10 +132,10 @@ class Server:
 
         Raises EngineError if the answer is none of that kind.
         """
-        data = msgspec.json.encode({"model": NAME, **body})
         limits = (ANSWER_MAX_S, self._access, ANSWER_MAX_BYTES)
         try:
             async with self._room:
+                data = msgspec.json.encode({"model": NAME, **body})
                 status, answer = await ask(self._address, path, data, *limits)
         except OSError as error:
             why = str(error) or type(error).__name__
@@ -168,26 +168,25 @@ async def serving(
     `size_bytes` of weights lengthen the wait for it. Raises EngineError if it does not come up; one
     that the block raises gets vLLM's last lines, too.
     """
-    with TemporaryDirectory(prefix="baseload-vllm-") as folder:
-        log = Log(Path(folder) / "vllm.log")
-        port, access = free_port(), Access(api_key=secrets.token_hex(16))
-        command = (*LEASH, *_command(program, model, port), *flags)
-        environment = os.environ | {"VLLM_NO_USAGE_STATS": "1", "VLLM_API_KEY": access.api_key}
-        try:
-            child = await Child.start(command, environment, log.hear)
-        except OSError as error:
-            raise EngineError(f"cannot start vLLM: {error.strerror}") from error
-        try:
-            address = ("127.0.0.1", port)
-            await _ready(child, address, name, log, LOAD_MAX_S + size_bytes / LOAD_BYTES_S)
-            version = await version_of(address, "/version", PING_MAX_S, access)
-            yield Server(address, access, log, version)
-        except EngineError as error:
-            await asyncio.wait({child.gone}, timeout=LOOK_EVERY_S)
-            end = f" ({child.how_it_ended()})" if child.gone.done() else ""
-            raise EngineError(f"{error}{end}{log.told()}") from error
-        finally:
-            await child.end(END_MAX_S)
+    log = Log()
+    port, access = free_port(), Access(api_key=secrets.token_hex(16))
+    command = (*LEASH, *_command(program, model, port), *flags)
+    environment = os.environ | {"VLLM_NO_USAGE_STATS": "1", "VLLM_API_KEY": access.api_key}
+    try:
+        child = await Child.start(command, environment, log.hear)
+    except OSError as error:
+        raise EngineError(f"cannot start vLLM: {error.strerror}") from error
+    try:
+        address = ("127.0.0.1", port)
+        await _ready(child, address, name, log, LOAD_MAX_S + size_bytes / LOAD_BYTES_S)
+        version = await version_of(address, "/version", PING_MAX_S, access)
+        yield Server(address, access, log, version)
+    except EngineError as error:
+        await asyncio.wait({child.gone}, timeout=LOOK_EVERY_S)
+        end = f" ({child.how_it_ended()})" if child.gone.done() else ""
+        raise EngineError(f"{error}{end}{log.told()}") from error
+    finally:
+        await child.end(END_MAX_S)
     if child.survivors:
         raise EngineError(f"processes {child.survivors} of vLLM do not die")
 
@@ -206,16 +205,17 @@ async def _ready(child: Child, address: Address, name: str, log: Log, wait_max_s
         if child.gone.done():
             # Its last words may still be on their way through the pipe.
             await asyncio.sleep(LOOK_EVERY_S)
-            memory = _memory(log.journal.sign)
+            memory = _memory(log.journal.sign, name)
             raise EngineError(f"vLLM did not load {name}: {log.journal.cause()}{memory}")
         if clock() > until:
             raise EngineError(f"vLLM was not ready with {name} within {wait_max_s:g} s")
 
 
-def _memory(sign: Sign | None) -> str:
+def _memory(sign: Sign | None, name: str) -> str:
     """Say what to do about a lack of memory; empty if it was none."""
     if sign is None:
         return ""
     if sign.shortage == "taken":
         return "; others hold memory of this GPU: CUDA_VISIBLE_DEVICES chooses another one"
-    return "; there is too little memory: `--reference source` loads nothing wider than it is"
+    less = "; `--reference source` needs less" if name == "fp32" else " on this GPU"
+    return f"; there is too little memory{less}"
