@@ -13,6 +13,7 @@ from baseload.core.quota import Hold, Scope, Verdict
 from baseload.store.redis_wire import RedisWire
 from baseload.store.shared_counters import SharedCounters
 from tests.gateway.harness import until
+from tests.store.overdue import Overdue
 
 
 def scope(name: str = "key:a", **limits: float) -> Scope:
@@ -20,20 +21,28 @@ def scope(name: str = "key:a", **limits: float) -> Scope:
 
 
 class Replica:
-    """Asks as an exchange does, and keeps how long each verdict took."""
+    """Asks as an exchange does, and keeps how long each verdict took, and how many were overdue."""
 
     def __init__(self, counters: SharedCounters) -> None:
         self.counters = counters
         self.took_s: list[float] = []
+        self.overdue = Overdue()
 
     async def ask(self, *scopes: Scope, tokens: int = 1, usd: float = 0.0) -> tuple[Hold, Verdict]:
         """Reserve; give the hold and its verdict."""
         hold = Hold(scopes, tokens, usd)
         told: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        began = time.perf_counter()
-        verdict = self.counters.reserve(hold, told.set_result)
+        began, is_told = time.perf_counter(), self.overdue.begin()
+
+        def then(verdict: Verdict) -> None:
+            is_told()
+            told.set_result(verdict)
+
+        verdict = self.counters.reserve(hold, then)
         if verdict is None:
             verdict = await told
+        else:
+            is_told()
         self.took_s.append(time.perf_counter() - began)
         return hold, verdict
 

@@ -1,7 +1,7 @@
 """Redis slow, frozen, dead, forgetful: no call waits for it, and the counts come out right.
 
-The bounds on times are generous, because the machine that runs this may be busy; what is proven is
-that nobody waits for as long as Redis is away, which is seconds.
+The machine that runs this may be busy, so waits are held against timers of the same event loop; what
+is bounded in seconds is bounded by a part of the time for which Redis is away.
 """
 
 import asyncio
@@ -20,7 +20,6 @@ from tests.store.replicas import Replica, in_flight, look, replicas_of, scope
 
 AWAY_S = 1.5
 MEDIAN_S_MAX = 0.005
-WORST_S_MAX = 0.1
 
 
 @pytest.fixture(autouse=True)
@@ -30,12 +29,12 @@ def _soon(monkeypatch):
 
 
 def assert_quick(*replicas: Replica) -> None:
-    """No call waited for as long as Redis was away; half of them hardly at all."""
-    took_s = sorted(one for replica in replicas for one in replica.took_s)
+    """No call waited longer than a timer of its loop, nor the loop for Redis; half hardly at all."""
+    took_s = [one for replica in replicas for one in replica.took_s]
 
+    assert [0] * len(replicas) == [replica.overdue.count for replica in replicas]
     assert statistics.median(took_s) < MEDIAN_S_MAX
-    assert took_s[int(len(took_s) * 0.99)] < 0.025
-    assert took_s[-1] < WORST_S_MAX
+    assert max(took_s) < AWAY_S / 2
 
 
 async def go_on_asking(replicas: list[Replica], seconds: float, *scopes, tokens: int = 1) -> int:
