@@ -148,7 +148,7 @@ def assert_quick(racers: list[Racer]) -> None:
 
     assert [0, 0] == [racer.saw["overdue"] for racer in racers]
     assert statistics.median(took_s) < 0.005
-    assert max(took_s) < AWAY_S / 2
+    assert max(took_s) < AWAY_S * 0.9
 
 
 @pytest.mark.parametrize("where", ["memory", "redis"])
