@@ -50,10 +50,11 @@ class Timed:
         return None
 
     def reserve(self, hold: Hold, then: Callable[[Verdict], None]) -> Verdict | None:
-        began, is_told = time.perf_counter(), self.overdue.begin()
+        began, is_told = time.perf_counter(), False
 
         def told(verdict: Verdict) -> None:
-            is_told()
+            nonlocal is_told
+            is_told = True
             self.took_s.append(time.perf_counter() - began)
             if verdict.is_granted:
                 self.admitted.append((hold.cells[0][0], hold))
@@ -66,6 +67,8 @@ class Timed:
         verdict = self.counters.reserve(hold, later)
         if verdict is not None:
             told(verdict)
+        else:  # Whoever hangs up is not told.
+            self.overdue.watch(lambda: is_told or hold.is_settled)
         return verdict
 
     def settle(self, hold: Hold, tokens: int, usd: float) -> None:

@@ -19,19 +19,14 @@ class Overdue:
     def __init__(self) -> None:
         self.count = 0
 
-    def begin(self) -> Callable[[], None]:
-        """Wait beside one call; give what is to be called once it has its verdict."""
-        loop = asyncio.get_running_loop()
+    def watch(self, is_over: Callable[[], bool]) -> None:
+        """Wait beside one call that has asked, until nobody waits for its verdict any more."""
+        asyncio.get_running_loop().call_later(DUE_S, self._ring, is_over, TURNS)
 
-        def ring(turns: int) -> None:
-            nonlocal handle
-            if turns:
-                handle = loop.call_soon(ring, turns - 1)
-            else:
-                self.count += 1
-
-        def told() -> None:
-            handle.cancel()
-
-        handle: asyncio.Handle = loop.call_later(DUE_S, ring, TURNS)
-        return told
+    def _ring(self, is_over: Callable[[], bool], turns: int) -> None:
+        if is_over():
+            return
+        if turns:
+            asyncio.get_running_loop().call_soon(self._ring, is_over, turns - 1)
+        else:
+            self.count += 1

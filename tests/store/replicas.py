@@ -32,17 +32,11 @@ class Replica:
         """Reserve; give the hold and its verdict."""
         hold = Hold(scopes, tokens, usd)
         told: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        began, is_told = time.perf_counter(), self.overdue.begin()
-
-        def then(verdict: Verdict) -> None:
-            is_told()
-            told.set_result(verdict)
-
-        verdict = self.counters.reserve(hold, then)
+        began = time.perf_counter()
+        verdict = self.counters.reserve(hold, told.set_result)
         if verdict is None:
+            self.overdue.watch(told.done)
             verdict = await told
-        else:
-            is_told()
         self.took_s.append(time.perf_counter() - began)
         return hold, verdict
 
