@@ -2,7 +2,8 @@
 
 Run as `python -m tests.gateway.racer JSON`. It prints its port, and at the end one line of JSON:
 in which slice each call was let in (by the clock that counts), how long each waited for its verdict
-inside the gateway, tokens settled, calls decided without Redis, and what is still held.
+inside the gateway and how many longer than a timer, tokens settled, calls decided without Redis, and
+what is still held.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from baseload.store.redis_wire import RedisWire
 from baseload.store.shared_counters import SharedCounters
 from tests.gateway.harness import until
 from tests.gateway.limited import OneTenant
+from tests.store.overdue import Overdue
 
 TOLD_S_MAX = 10.0
 
@@ -39,6 +41,7 @@ class Timed:
         self.quota = counters.quota
         self.admitted: list[tuple[int, Hold]] = []
         self.took_s: list[float] = []
+        self.overdue = Overdue()
         self.settled: dict[int, int] = {}
         self.open = 0
 
@@ -47,9 +50,11 @@ class Timed:
         return None
 
     def reserve(self, hold: Hold, then: Callable[[Verdict], None]) -> Verdict | None:
-        began = time.perf_counter()
+        began, is_told = time.perf_counter(), False
 
         def told(verdict: Verdict) -> None:
+            nonlocal is_told
+            is_told = True
             self.took_s.append(time.perf_counter() - began)
             if verdict.is_granted:
                 self.admitted.append((hold.cells[0][0], hold))
@@ -62,6 +67,8 @@ class Timed:
         verdict = self.counters.reserve(hold, later)
         if verdict is not None:
             told(verdict)
+        else:  # Whoever hangs up is not told.
+            self.overdue.watch(lambda: is_told or hold.is_settled)
         return verdict
 
     def settle(self, hold: Hold, tokens: int, usd: float) -> None:
@@ -77,6 +84,7 @@ class Timed:
                 (at, self.settled.get(id(hold), hold.tokens)) for at, hold in self.admitted
             ],
             "took_s": self.took_s,
+            "overdue": self.overdue.count,
             "open": self.open,
             "alone": getattr(self.counters, "alone", 0),
             "held": [

@@ -257,10 +257,10 @@ async def test_an_answer_that_is_not_read_does_not_hold_the_drain():
 @on_uvloop
 async def test_nothing_to_wait_for():
     """Without calls and callers a drain is over at once, and the port can be had again."""
-    async with Backend(hello) as backend, start_gateway(backend) as gateway:
+    async with Backend(hello) as backend, start_gateway(backend, drain_s=20.0) as gateway:
         start = monotonic()
 
         assert await gateway.drain() == 0
-        assert monotonic() - start < 0.5
+        assert monotonic() - start < 10
         async with start_gateway(backend, listen=f"127.0.0.1:{gateway.address[1]}") as again:
             assert gateway.address == again.address

@@ -73,7 +73,7 @@ async def test_a_connection_that_takes_too_long_is_given_up():
             began = loop.time()
             answer = await ask(gateway)
 
-            assert 0.09 < loop.time() - began < 1.0
+            assert 0.09 < loop.time() - began < 2.9  # 3 s is the default.
             assert answer.headers["x-baseload-backend"] == "b1"
             assert gateway.failures["b0"].reason == "no connection within 0.1 s"
 

@@ -140,12 +140,15 @@ def assert_nothing_is_held(racers: list[Racer]) -> None:
 
 
 def assert_quick(racers: list[Racer]) -> None:
-    """No call waited for Redis: half of them hardly, the slowest for what a busy machine takes."""
-    took_s = sorted(one for racer in racers for one in racer.saw["took_s"])
+    """No call waited for Redis: half of them hardly, and none longer than a timer of its gateway.
 
+    Nor did a gateway stand still for as long as Redis was away.
+    """
+    took_s = [one for racer in racers for one in racer.saw["took_s"]]
+
+    assert [0, 0] == [racer.saw["overdue"] for racer in racers]
     assert statistics.median(took_s) < 0.005
-    assert took_s[int(len(took_s) * 0.99)] < 0.025
-    assert took_s[-1] < AWAY_S / 5
+    assert max(took_s) < AWAY_S * 0.9
 
 
 @pytest.mark.parametrize("where", ["memory", "redis"])

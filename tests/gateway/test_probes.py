@@ -133,7 +133,7 @@ async def test_a_provider_without_metrics_is_pinged(without):
 
         assert [*first, "/v1/models", "/v1/models"] == paths(provider)[: len(first) + 2]
         assert {f"Bearer {KEY}"} == {asked.headers["authorization"] for asked in provider.asked}
-        assert all(0.015 < ping_s < 1.0 for ping_s in pings)
+        assert all(0.015 < ping_s < 10 for ping_s in pings)
         assert all(sight.kv_usage is sight.waiting is None for _, sight in seen.all)
         assert {} == seen.probes.kinds
 
@@ -232,7 +232,7 @@ async def test_dialling_is_no_part_of_a_ping():
 
     class SlowPool(Pool):
         async def _dial(self, use, fail):
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(1.0)
             await super()._dial(use, fail)
 
     provider = Provider(play=on(models=[whole([], head="connection: close\r\n")]))
@@ -243,7 +243,7 @@ async def test_dialling_is_no_part_of_a_ping():
             await seen.count(2)
 
         assert provider.accepts > 1
-        assert all(sight.ping_s < 0.25 for _, sight in seen.all)
+        assert all(sight.ping_s < 1.0 for _, sight in seen.all)
 
 
 # -- what goes wrong -----------------------------------------------------------------------------

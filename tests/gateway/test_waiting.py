@@ -128,7 +128,7 @@ async def test_a_wait_that_is_too_long_ends(limit):
 
         assert (waited.status, waited.json()["error"]["code"]) == (503, "queue_timeout")
         assert int(waited.headers["retry-after"]) >= 1
-        assert 0.09 < took_s < 0.5
+        assert 0.09 < took_s < 10  # The other limit is 30 s.
         assert answered.status == 200
         assert len(provider.asked) == 1
 

@@ -13,6 +13,7 @@ from baseload.core.quota import Hold, Scope, Verdict
 from baseload.store.redis_wire import RedisWire
 from baseload.store.shared_counters import SharedCounters
 from tests.gateway.harness import until
+from tests.store.overdue import Overdue
 
 
 def scope(name: str = "key:a", **limits: float) -> Scope:
@@ -20,11 +21,12 @@ def scope(name: str = "key:a", **limits: float) -> Scope:
 
 
 class Replica:
-    """Asks as an exchange does, and keeps how long each verdict took."""
+    """Asks as an exchange does, and keeps how long each verdict took, and how many were overdue."""
 
     def __init__(self, counters: SharedCounters) -> None:
         self.counters = counters
         self.took_s: list[float] = []
+        self.overdue = Overdue()
 
     async def ask(self, *scopes: Scope, tokens: int = 1, usd: float = 0.0) -> tuple[Hold, Verdict]:
         """Reserve; give the hold and its verdict."""
@@ -33,6 +35,7 @@ class Replica:
         began = time.perf_counter()
         verdict = self.counters.reserve(hold, told.set_result)
         if verdict is None:
+            self.overdue.watch(told.done)
             verdict = await told
         self.took_s.append(time.perf_counter() - began)
         return hold, verdict

@@ -1,7 +1,7 @@
 """Redis slow, frozen, dead, forgetful: no call waits for it, and the counts come out right.
 
-The bounds on times are generous, because the machine that runs this may be busy; what is proven is
-that nobody waits for as long as Redis is away, which is seconds.
+The machine that runs this may be busy, and look away for a second, so no wait is judged by its length:
+each is held against a timer of the same event loop, and there are many while Redis is away.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from tests.store.replicas import Replica, in_flight, look, replicas_of, scope
 
 AWAY_S = 1.5
 MEDIAN_S_MAX = 0.005
-WORST_S_MAX = 0.1
+WAVES_MIN = 50
 
 
 @pytest.fixture(autouse=True)
@@ -30,18 +30,21 @@ def _soon(monkeypatch):
 
 
 def assert_quick(*replicas: Replica) -> None:
-    """No call waited for as long as Redis was away; half of them hardly at all."""
-    took_s = sorted(one for replica in replicas for one in replica.took_s)
+    """No call waited longer than a timer of its loop; half of them hardly at all."""
+    took_s = [one for replica in replicas for one in replica.took_s]
 
+    assert [0] * len(replicas) == [replica.overdue.count for replica in replicas]
     assert statistics.median(took_s) < MEDIAN_S_MAX
-    assert took_s[int(len(took_s) * 0.99)] < 0.025
-    assert took_s[-1] < WORST_S_MAX
 
 
 async def go_on_asking(replicas: list[Replica], seconds: float, *scopes, tokens: int = 1) -> int:
-    """Ask at all replicas for a while, in waves, and settle at once; give how many were granted."""
-    until_s, granted = time.monotonic() + seconds, 0
-    while time.monotonic() < until_s:
+    """Ask at all replicas for a while, in waves, and settle at once; give how many were granted.
+
+    A machine that looks away meanwhile is given the time to come to as many waves.
+    """
+    until_s, granted, waves = time.monotonic() + seconds, 0, 0
+    while time.monotonic() < until_s or waves < WAVES_MIN:
+        waves += 1
         for replica in replicas:
             holds = await replica.ask_all(4, *scopes, tokens=tokens)
             replica.settle(holds, tokens)
@@ -77,10 +80,11 @@ async def test_killed_in_the_middle_and_back_without_memory():
     spent = {"key:a": (1.0, 1.0)}
     async with running_redis() as redis, replicas_of(redis.url, spent=spent) as (one, two):
         key = scope(rpm=300, concurrency=300, usd_day=5.0)
-        before = await asyncio.gather(
+        ended, in_hand = await asyncio.gather(
             one.ask_all(40, key, usd=0.01), two.ask_all(30, key, usd=0.01)
         )
-        one.settle(before[0], 1, 0.01)
+        before = len(ended) + len(in_hand)  # Fewer than asked for, if the first answer was late.
+        one.settle(ended, 1, 0.01)
         redis.kill()
         while_away = await go_on_asking([one, two], AWAY_S, key)
 
@@ -88,10 +92,10 @@ async def test_killed_in_the_middle_and_back_without_memory():
         assert while_away > 100
         await redis.start()
         await asyncio.gather(one.told(), two.told())
-        assert 70 + while_away == (await look(redis.port)).requests
-        assert 30 == await in_flight(redis.port)
+        assert before + while_away == (await look(redis.port)).requests
+        assert len(in_hand) == await in_flight(redis.port)
         _, verdict = await one.ask(key, usd=9.0)
-        assert ("usd_day", pytest.approx(1.0 + 0.4 + 0.3)) == (verdict.limit, verdict.used)
+        assert ("usd_day", pytest.approx(1.0 + 0.01 * before)) == (verdict.limit, verdict.used)
 
 
 @on_uvloop
