@@ -199,7 +199,7 @@ def test_a_ca_that_cannot_be_read_has_failed(tmp_path, states):
     )
     asyncio.run(Watched(backend, states).run())
 
-    assert "failed" == states.all[0].phase
+    assert ["failed"] == [state.phase for state in states.all]
     assert "backends.far.ca: No such file or directory" == states.all[0].reason
 
 
@@ -207,3 +207,22 @@ def test_without_a_url_there_is_nothing_to_watch(states):
     """It is refused where it is made."""
     with pytest.raises(EngineError, match="needs a `url`"):
         Watched(Backend(name="far", engine="external", model="m"), states)
+
+
+def test_a_defect_of_the_watcher_is_not_hidden(states, monkeypatch):
+    """Whoever runs it hears of it, and the engine is not left as if it were watched."""
+    backend = Backend(name="far", engine="external", model="m", url="http://127.0.0.1:9/v1")
+    watched = Watched(backend, states, patience=SOON)
+
+    async def broken():
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(watched, "_fault", broken)
+
+    with pytest.raises(RuntimeError, match="a defect"):
+        asyncio.run(watched.run())
+
+    assert ("failed", "watching it failed: RuntimeError") == (
+        states.all[-1].phase,
+        states.all[-1].reason,
+    )

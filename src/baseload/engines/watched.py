@@ -61,7 +61,11 @@ class Watched:
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            self._tell("down", "not watched any longer")
+            if not watching.done():
+                self._tell("down", "not watched any longer")
+            elif (error := watching.exception()) is not None:
+                self._tell("failed", f"watching it failed: {type(error).__name__}")
+                raise error
         finally:
             watching.cancel()
             stopping.cancel()
