@@ -176,9 +176,12 @@ def test_who_gives_up_leaves_no_vllm(source, tmp_path, sent):
     temporary.mkdir()
     environment = os.environ | {"TMPDIR": str(temporary)}
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as child:
-        until(lambda: running(tmp_path))
-        child.send_signal(sent)
-        child.wait(WAIT_MAX_S)
+        try:
+            until(lambda: running(tmp_path))
+            child.send_signal(sent)
+            child.wait(WAIT_MAX_S)
+        finally:
+            child.kill()
     until(lambda: not running(tmp_path))
 
     assert child.returncode != 0
