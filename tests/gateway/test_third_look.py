@@ -121,7 +121,7 @@ async def test_an_endless_wish_to_be_left_alone_is_bounded():
         wish_s = gateway.gate.seats["b0"].mends_at - gateway.gate.now
 
     assert answer.status == 429
-    assert wish_s <= RETRY_AFTER_S_MAX
+    assert wish_s < RETRY_AFTER_S_MAX + 1e-6  # A sum of floats, less one of them.
 
 
 def test_a_defect_of_ours_does_not_leave_a_call_waiting(monkeypatch: pytest.MonkeyPatch):
