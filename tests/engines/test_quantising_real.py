@@ -264,7 +264,7 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(tmp_path
         ([MODEL], 2, "--to"),
         ([MODEL, "--to", "fp8"], 1, "FP8 is measured with a folder of safetensors"),
         ([MODEL, "--to", "fp8", "--unmeasured"], 0, "serve: {precision: fp8}"),
-        ([MODEL, "--to", "fp8", "--unmeasured", "--report", "r.md"], 1, "there is no --report"),
+        ([MODEL, "--to", "fp8", "--unmeasured", "--report", "r.md"], 2, "there is no --report"),
         (["--help"], 0, "Example: baseload quantize smollm2-135m-instruct"),
     ],
     ids=[

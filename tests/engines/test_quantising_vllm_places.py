@@ -172,7 +172,7 @@ def test_an_option_that_would_do_nothing_is_refused(source, monkeypatch, model, 
     monkeypatch.chdir(source.parent)
     result = CliRunner().invoke(app, ["quantize", model, *options])
 
-    assert 1 == result.exit_code
+    assert 2 == result.exit_code
     assert words in " ".join(result.output.split())
 
 

@@ -27,10 +27,10 @@ Config = Annotated[
 ]
 
 
-def fail(text: str) -> NoReturn:
-    """Say what is wrong on stderr, and exit with 1."""
+def fail(text: str, code: int = 1) -> NoReturn:
+    """Say what is wrong on stderr, and exit with this code."""
     Console(stderr=True).out(text, highlight=False)
-    raise typer.Exit(1)
+    raise typer.Exit(code)
 
 
 NOT_SET = "not-set-in-this-environment"

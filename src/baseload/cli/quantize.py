@@ -33,6 +33,7 @@ from baseload.engines.weights import served_name
 from baseload.errors import BaseloadError
 
 REFUSED = 1
+ASKED_WRONGLY = 2
 
 quantize = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
@@ -148,9 +149,9 @@ def _see_options(to: str, given: dict[str, bool], *, is_vllm: bool) -> None:
         useless = dict.fromkeys(("--out", "--keep", "--force"), "nothing is written for FP8")
     for name, why in useless.items():
         if given[name]:
-            fail(f"{name} would do nothing here: {why}")
+            fail(f"{name} would do nothing here: {why}", ASKED_WRONGLY)
     if given["--unmeasured"] and given["--report"]:
-        fail("--unmeasured measures nothing, so there is no --report")
+        fail("--unmeasured measures nothing, so there is no --report", ASKED_WRONGLY)
 
 
 @contextmanager
@@ -175,7 +176,7 @@ def _for_vllm(
 ) -> Work:  # fmt: skip
     """Give the work of measuring with vLLM; unmeasured, all is done and over here."""
     if to not in ("int8", "fp8"):
-        fail(f"a folder of safetensors can become int8 or fp8 here, not {to}")
+        fail(f"a folder of safetensors can become int8 or fp8 here, not {to}", ASKED_WRONGLY)
     precision: Literal["int8", "fp8"] = "int8" if to == "int8" else "fp8"
     wish = vllm_job.Wish(source=source, to=precision, **asdict(terms))
     if unmeasured:
