@@ -15,6 +15,9 @@ from models import write
 from servers import vllm
 from watching import Watch
 
+from baseload.engines.kinds.memory import GIB
+from baseload.engines.quantising.vllm.server import Log
+
 LEVELS = {1: 3, 16: 2, 128: 1}
 """Calls at once, and how many each caller makes."""
 ROUNDS = 2
@@ -50,11 +53,10 @@ def measure(
 
 def weights_gib(log: Path) -> float | None:
     """Read in vLLM's log how much memory the weights took."""
+    said = Log()
     for line in log.read_text(errors="replace").splitlines():
-        before, found, _ = line.partition(" GiB memory")
-        if found:
-            return float(before.rsplit(" ", 1)[-1])
-    return None
+        said.hear(line)
+    return None if said.weights_bytes is None else round(said.weights_bytes / GIB, 2)
 
 
 def _levels(url: str, rounds: int) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from baseload.engines.child import free_port
+from baseload.engines.kinds.sglang import grpc_port
+from baseload.engines.quantising.vllm.server import MODULE
+
 READY_S_MAX = 240.0
 STOP_S_MAX = 20.0
 ENVIRONMENT = {
@@ -26,22 +29,13 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",
 }
-PROGRAM = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
+PROGRAM = (sys.executable, "-m", MODULE)
 """vLLM without its command on PATH."""
 SGLANG = (sys.executable, "-m", "sglang.launch_server")
-SGLANG_PORT_MAX = 55_535
-"""It wants the port 10,000 above, too."""
 DUMMY = ("--load-format=dummy",)
 ARGUMENTS = {"vllm": DUMMY, "sglang": (*DUMMY, "--sampling-backend=pytorch")}
 """No weights; and kernels for sampling that need not be compiled by FlashInfer."""
 PROGRAMS = {"vllm": PROGRAM, "sglang": SGLANG}
-
-
-def free_port() -> int:
-    """Give a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def cores(part: str) -> list[int]:
@@ -130,14 +124,15 @@ def vllm(model: Path, out: Path, *arguments: str, name: str = "vllm") -> Any:
 
 def sglang(model: Path, out: Path) -> Any:
     """Run SGLang on a folder without weights."""
-    port = next(port for port in iter(free_port, None) if port <= SGLANG_PORT_MAX)
+    port = free_port()
     command = [
         *SGLANG, f"--model-path={model}", "--served-model-name=m", *ARGUMENTS["sglang"],
         "--host=127.0.0.1", f"--port={port}", "--context-length=4096",
         "--max-running-requests=256", "--mem-fraction-static=0.85",
     ]  # fmt: skip
     root = f"http://127.0.0.1:{port}"
-    return running(command, f"{root}/v1", f"{root}/health", "engine", out / "sglang.log")
+    log = out / "sglang.log"
+    return running(command, f"{root}/v1", f"{root}/health", "engine", log, **grpc_port(port))
 
 
 ENGINES = {"vllm": vllm, "sglang": sglang}

@@ -69,10 +69,6 @@ def quantised(source, to, *options, misbehave=""):
     return SimpleNamespace(code=result.exit_code, report=said, said=result.stderr)
 
 
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
 def running(folder):
     """Give the doubles that serve a model below this folder."""
     found = []

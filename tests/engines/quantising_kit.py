@@ -14,6 +14,11 @@ SHORT_CHARACTERS = 2400
 """Of the text that ships: some 520 tokens, so a little more than a window."""
 
 
+def names(folder):
+    """Give the names of what is in a folder, in order."""
+    return sorted(path.name for path in folder.iterdir())
+
+
 def short_yardstick(folder):
     """Write the beginning of the text and a few of the tasks that ship; return their paths."""
     text, tasks = folder / "text.txt", folder / "tasks.json"

@@ -30,16 +30,11 @@ from baseload.engines.quantising.workshop import workshop
 from baseload.engines.weights import find_weights
 from baseload.errors import EngineError
 from tests.engines.engine_kit import MODEL, WAIT_MAX_S, running, until
-from tests.engines.quantising_kit import converted, short_yardstick, spoil
+from tests.engines.quantising_kit import converted, names, short_yardstick, spoil
 
 pytestmark = pytest.mark.usefixtures("real_engine")
 
 MAX_LOSS = 0.05
-
-
-def names(folder):
-    """Give the names of what is in a folder, in order."""
-    return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,6 @@ from tests.engines.measured_vllm_kit import (
     MATRIX,
     START,
     bigrams,
-    names,
     predicting,
     quantised,
     running,
@@ -31,7 +30,7 @@ from tests.engines.measured_vllm_kit import (
     vllm,
     write,
 )
-from tests.engines.quantising_kit import short_yardstick
+from tests.engines.quantising_kit import names, short_yardstick
 from tests.engines.safetensors_kit import bf16, read_safetensors, write_safetensors
 
 

@@ -17,12 +17,8 @@ from typer.testing import CliRunner
 from baseload.cli import app
 from baseload.engines.quantising.vllm.server import program_of
 from baseload.errors import EngineError
-from tests.engines.measured_vllm_kit import (
-    names,
-    predicting,
-    quantised,
-    vllm,
-)
+from tests.engines.measured_vllm_kit import predicting, quantised, vllm
+from tests.engines.quantising_kit import names
 
 
 @pytest.fixture

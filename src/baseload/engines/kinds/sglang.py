@@ -60,13 +60,14 @@ def launch(order: Order) -> Launch:
     flags.add("--enable-metrics", why="how full it is, for the gateway")
     flags.add("--enable-cache-report", why="usage says how much of a prompt was cached")
     flags.said(serve.arguments)
-    return serving.launched("sglang", order, fitted, flags, _grpc_port(order.port))
+    return serving.launched("sglang", order, fitted, flags, grpc_port(order.port))
 
 
-def _grpc_port(port: int) -> dict[str, str]:
-    """Name a port for gRPC where the usual one, `port` and 10,000, would be none.
+def grpc_port(port: int) -> dict[str, str]:
+    """Give the variable that names a port for gRPC, where the usual one would be none.
 
-    It listens there only if `SGLANG_ENABLE_GRPC` asks for it, but refuses to start all the same.
+    That is `port` and 10,000. SGLang listens there only if `SGLANG_ENABLE_GRPC` asks for it, but
+    refuses to start all the same.
     """
     if port <= PORT_MAX - GRPC_OFFSET:
         return {}

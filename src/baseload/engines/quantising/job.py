@@ -8,7 +8,6 @@ after the gate has let the file pass, so a kill at any moment leaves nothing und
 import importlib.metadata
 import importlib.util
 import os
-import platform
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from baseload.engines import gguf
 from baseload.engines.cores import usable_cores
+from baseload.engines.hardware import processor
 from baseload.engines.quantising import converting, speed
 from baseload.engines.quantising.comparing import Tell, Terms, compared, interruptible
 from baseload.engines.quantising.gate import Verdict, judge
@@ -89,7 +89,7 @@ async def quantise(wish: Wish, tell: Tell = lambda _what, _part: None) -> Report
         text_tokens=len(scores[wish.to.name].losses),
         tasks=len(scores[wish.to.name].right),
         variants=variants,
-        machine=f"{processor()}, {usable_cores()} cores",
+        machine=f"{processor.look()[0].model}, {usable_cores()} cores",
         engine=f"xllamacpp {importlib.metadata.version('xllamacpp')}",
         notes=tuple(notes),
     )
@@ -209,13 +209,3 @@ def _available_bytes() -> int | None:
         return None
     found = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
     return next((int(kilobytes) * 1024 for kilobytes in found), None)
-
-
-def processor() -> str:
-    """Give the processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())

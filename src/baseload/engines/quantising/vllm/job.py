@@ -17,11 +17,10 @@ from typing import Literal
 import msgspec
 
 from baseload.engines.cores import usable_cores
-from baseload.engines.hardware import amd, nvidia
+from baseload.engines.hardware import amd, nvidia, processor
 from baseload.engines.quantising import w8a8
 from baseload.engines.quantising.comparing import Tell, Terms, compared, interruptible
 from baseload.engines.quantising.gate import judge
-from baseload.engines.quantising.job import processor
 from baseload.engines.quantising.report import Report
 from baseload.engines.quantising.scoring import Score
 from baseload.engines.quantising.speed import Speed
@@ -255,6 +254,6 @@ def _machine() -> str:
     """Name the GPUs or, where none can be seen, the processor."""
     gpus = nvidia.gpus()[0] or amd.gpus()
     if not gpus:
-        return f"{processor()}, {usable_cores()} cores"
+        return f"{processor.look()[0].model}, {usable_cores()} cores"
     names = ", ".join(dict.fromkeys(gpu.name for gpu in gpus))
     return f"{names}, one of {len(gpus)}" if len(gpus) > 1 else names

@@ -28,7 +28,9 @@ from baseload.engines.asking import QUOTE_MAX_CHARS, Access, Address, ask, is_he
 from baseload.engines.child import LEASH, Child, free_port
 from baseload.engines.journal import Journal
 from baseload.engines.kinds.ladder import Sign
-from baseload.engines.kinds.vllm import PROGRAM
+from baseload.engines.kinds.memory import GIB
+from baseload.engines.kinds.serving import LOAD_BYTES_S
+from baseload.engines.kinds.vllm import PROGRAM, VLLM
 from baseload.errors import EngineError
 
 MODULE = "vllm.entrypoints.openai.api_server"
@@ -52,10 +54,8 @@ FLAGS = (
     "--no-enable-prefix-caching",  # Speed is that of work, not of remembering.
 )
 
-LOAD_MAX_S = 900.0
-"""From start to readiness; 0.24 took 45 to 150 s for 7B on an H100, most of it compiling."""
-LOAD_BYTES_S = 200_000_000
-"""As much longer as a network's disk takes for the weights."""
+LOAD_MAX_S = VLLM.ready_max_s
+"""From start to readiness, beside what large weights take at LOAD_BYTES_S."""
 END_MAX_S = 10.0
 ANSWER_MAX_S = 600.0
 ANSWER_MAX_BYTES = 64_000_000
@@ -67,7 +67,6 @@ LINE_MAX_CHARS = 300
 
 _WEIGHTS = re.compile(r"Model loading took (\d{1,6}(?:\.\d{1,6})?) GiB")
 """Both of vLLM's model runners say it so."""
-GIB = 1024**3
 
 _T = TypeVar("_T")
 
